@@ -1,0 +1,48 @@
+//! The languages that texts are scored in, and finding out which one a text is in.
+
+mod detect;
+
+pub use detect::{Detection, detect};
+
+/// A language that there is text logic for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Language {
+    /// English, `en`.
+    English,
+    /// Dutch, `nl`.
+    Dutch,
+}
+
+impl Language {
+    /// All languages.
+    pub const ALL: [Language; 2] = [Language::English, Language::Dutch];
+
+    /// The ISO 639-1 code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Dutch => "nl",
+        }
+    }
+
+    /// Reads an ISO 639-1 code.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.code() == code)
+    }
+}
+
+/// What a caller asks for: one language, or whatever each document turns out to be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LanguageChoice {
+    /// Score as this language, whatever the text looks like.
+    Fixed(Language),
+    /// Detect the language of each document.
+    Auto,
+}
+
+impl LanguageChoice {
+    /// Reads the value of the `language` parameter: `en`, `nl` or `auto`.
+    pub fn parse(name: &str) -> Option<Self> {
+        if name == "auto" { Some(Self::Auto) } else { Language::parse(name).map(Self::Fixed) }
+    }
+}

@@ -1,0 +1,32 @@
+//! Sentiment toward named entities, in English and Dutch text.
+//!
+//! A document goes through these steps; [`analysis`] is the one place that spells them out:
+//!
+//! ```text
+//! document ─▶ language ─▶ sentences ─▶ mentions ─▶ tokens ─▶ windows ─▶ rows ─▶ engine ─▶ aggregate
+//!            language::   segment::    mention::   encode::  window::   encode:: engine::  aggregate::
+//! ```
+//!
+//! The modules below stand in the order in which they are best read, and each imports only from those
+//! above it (`tests/architecture.rs` holds that direction):
+//!
+//! - the words of the domain: [`text`], [`sentiment`], [`language`];
+//! - text logic, pure functions from strings to spans: [`segment`], [`mention`], [`window`], [`aggregate`];
+//! - models: [`registry`] (what is on disk), [`encode`] (text to tensors), [`engine`] (tensors to logits);
+//! - the use case: [`analysis`];
+//! - services: [`config`], [`keys`], [`telemetry`];
+//! - delivery: [`http`], [`cli`].
+
+pub mod text;
+
+pub mod sentiment;
+
+pub mod language;
+
+pub mod segment;
+
+pub mod mention;
+
+pub mod window;
+
+pub mod aggregate;
