@@ -31,4 +31,10 @@ pub mod window;
 
 pub mod aggregate;
 
+pub mod registry;
+
 pub mod analysis;
+
+pub mod config;
+
+pub mod cli;

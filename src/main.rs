@@ -1,1 +1,4 @@
-fn main(){}
+//! Stub; the real one comes from the branch `http`.
+fn main() -> std::process::ExitCode {
+    sentor::cli::main()
+}

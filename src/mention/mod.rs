@@ -14,6 +14,10 @@ pub enum MatchForm {
 impl MatchForm {
     /// The label on the wire.
     pub fn label(self) -> &'static str {
-        match self { Self::Exact => "exact", Self::Inflected => "inflected", Self::Compound => "compound" }
+        match self {
+            Self::Exact => "exact",
+            Self::Inflected => "inflected",
+            Self::Compound => "compound",
+        }
     }
 }

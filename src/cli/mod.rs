@@ -1,0 +1,52 @@
+//! Stub; the real module comes from the branch `http`.
+
+use clap::{Parser, Subcommand};
+
+mod eval;
+mod flow;
+mod lines;
+mod models;
+mod predict;
+mod session;
+
+#[derive(Debug, Parser)]
+#[command(name = "sentor", version)]
+struct Arguments {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GlobalArgs {}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Predict(predict::PredictArgs),
+    Eval(eval::EvalArgs),
+    Models(models::ModelsArgs),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Success = 0,
+    SomeLinesFailed = 5,
+}
+
+/// Stub.
+pub fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Command::Predict(args) => predict::run(args, &arguments.global),
+        Command::Eval(args) => eval::run(args, &arguments.global),
+        Command::Models(args) => models::run(args, &arguments.global),
+    };
+    match result {
+        Ok(exit) => std::process::ExitCode::from(exit as u8),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
