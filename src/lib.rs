@@ -30,3 +30,10 @@ pub mod mention;
 pub mod window;
 
 pub mod aggregate;
+
+pub mod registry;
+
+pub mod encode;
+
+pub mod engine;
+
