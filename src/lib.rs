@@ -33,6 +33,10 @@ pub mod aggregate;
 
 pub mod registry;
 
+pub mod encode;
+
+pub mod engine;
+
 pub mod analysis;
 
 pub mod config;

@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::config::Config;
+
 mod eval;
 mod flow;
 mod lines;
@@ -21,6 +23,13 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArgs {}
 
+impl GlobalArgs {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "stub")]
+    pub(crate) fn load_config(&self) -> anyhow::Result<Config> {
+        Ok(Config::default())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Predict(predict::PredictArgs),
@@ -30,8 +39,9 @@ enum Command {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Success = 0,
-    SomeLinesFailed = 5,
+    Ok = 0,
+    Models = 4,
+    SomeInputFailed = 5,
 }
 
 /// Stub.
@@ -44,6 +54,14 @@ pub fn main() -> std::process::ExitCode {
     };
     match result {
         Ok(exit) => std::process::ExitCode::from(exit as u8),
+        Err(error)
+            if error.chain().any(|cause| {
+                let io = cause.downcast_ref::<std::io::Error>();
+                io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+            }) =>
+        {
+            std::process::ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             std::process::ExitCode::FAILURE

@@ -1,15 +1,13 @@
 //! `sentor models`: what the configured model folders hold.
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde::Serialize;
 
 use crate::analysis::Settings;
-use crate::language::Language;
-use crate::registry::{self, Manifest};
+use crate::registry::ModelFolder;
 
 use super::session;
 use super::{Exit, GlobalArgs};
@@ -27,7 +25,7 @@ enum ModelsCommand {
     List(ListArgs),
     /// Check the models: manifest, SHA-256 of each file, and a first run
     ///
-    /// The exit code is not 0 where a model fails a check.
+    /// The exit code is 4 where a model fails a check.
     Verify(ListArgs),
 }
 
@@ -46,10 +44,9 @@ struct ListArgs {
 pub(crate) fn run(args: &ModelsArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
     let settings = session::settings(global)?;
     match &args.command {
-        ModelsCommand::List(args) => list(args, &settings)?,
-        ModelsCommand::Verify(args) => verify(args, &settings)?,
+        ModelsCommand::List(args) => list(args, &settings),
+        ModelsCommand::Verify(args) => verify(args, &settings),
     }
-    Ok(Exit::Success)
 }
 
 /// A model as `models list` shows it.
@@ -57,47 +54,35 @@ pub(crate) fn run(args: &ModelsArgs, global: &GlobalArgs) -> anyhow::Result<Exit
 struct Model {
     name: String,
     version: String,
-    languages: Vec<String>,
-    signature: String,
+    languages: Vec<&'static str>,
+    signature: &'static str,
     size_bytes: u64,
     path: PathBuf,
 }
 
 impl Model {
-    fn read(folder: &Path) -> anyhow::Result<Self> {
-        let manifest =
-            Manifest::read(folder).with_context(|| format!("failed to read {}", folder.display()))?;
-        let size_bytes = size_bytes(folder, &manifest)?;
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let folder = ModelFolder::open(path)?;
+        let manifest = folder.manifest();
         Ok(Self {
-            name: manifest.name,
-            version: manifest.version,
-            languages: manifest.languages,
-            signature: manifest.signature,
-            size_bytes,
-            path: folder.to_owned(),
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            languages: manifest.languages.iter().map(|language| language.code()).collect(),
+            signature: manifest.signature.name(),
+            size_bytes: folder.size_bytes(),
+            path: path.to_owned(),
         })
     }
 }
 
-/// What the model's files take on disk, as they are and not as the manifest says.
-fn size_bytes(folder: &Path, manifest: &Manifest) -> anyhow::Result<u64> {
-    let size = |name: &String| {
-        let path = folder.join(name);
-        fs::metadata(&path)
-            .map(|file| file.len())
-            .with_context(|| format!("failed to read {}", path.display()))
-    };
-    manifest.files.keys().map(size).sum()
-}
-
-fn list(args: &ListArgs, settings: &Settings) -> anyhow::Result<()> {
+fn list(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
     let folders = folders(args, settings);
     let models = folders.iter().map(|folder| Model::read(folder)).collect::<anyhow::Result<Vec<_>>>()?;
     let stdout = &mut io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut *stdout, &serde_json::json!({ "models": models }))?;
         writeln!(stdout)?;
-        return Ok(());
+        return Ok(Exit::Ok);
     }
     let columns = |[name, version, languages, signature, size, path]: [&str; 6]| {
         format!("{name:<16}  {version:<8}  {languages:<9}  {signature:<9}  {size:>10}  {path}")
@@ -113,7 +98,7 @@ fn list(args: &ListArgs, settings: &Settings) -> anyhow::Result<()> {
             columns([&model.name, &model.version, &languages, &model.signature, &size, &path])
         )?;
     }
-    Ok(())
+    Ok(Exit::Ok)
 }
 
 /// The folders to look at, each once.
@@ -140,7 +125,7 @@ struct Verdict {
 }
 
 /// Checks every folder, also after one has failed.
-fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<()> {
+fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
     let verdicts: Vec<Verdict> = folders(args, settings)
         .into_iter()
         .map(|path| {
@@ -158,19 +143,15 @@ fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<()> {
             writeln!(stdout, "{}: {outcome}", verdict.path.display())?;
         }
     }
-    let bad = verdicts.iter().filter(|verdict| !verdict.ok).count();
-    ensure!(bad == 0, "{bad} of {} models failed the checks", verdicts.len());
-    Ok(())
+    Ok(if verdicts.iter().all(|verdict| verdict.ok) { Exit::Ok } else { Exit::Models })
 }
 
-fn check(folder: &Path, settings: &Settings) -> anyhow::Result<()> {
-    registry::verify(folder)?;
-    let manifest = Manifest::read(folder)?;
-    let languages = manifest.languages.iter().filter_map(|code| Language::parse(code));
-    let models: Vec<_> = languages.map(|language| (language, folder.to_owned())).collect();
-    ensure!(!models.is_empty(), "the manifest names no language that can be scored");
-    let settings = Settings { models, workers: Some(1), ..settings.clone() };
-    let session = session::start(&settings)?;
+fn check(path: &Path, settings: &Settings) -> anyhow::Result<()> {
+    let folder = ModelFolder::open(path)?;
+    folder.verify()?;
+    let languages = &folder.manifest().languages;
+    let models = languages.iter().map(|&language| (language, path.to_owned())).collect();
+    let session = session::start(&Settings { models, workers: Some(1), ..settings.clone() })?;
     let status = session.0.models();
     ensure!(!status.is_empty() && status.iter().all(|model| model.ready), "the first run failed");
     Ok(())

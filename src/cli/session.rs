@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::analysis::{Analyzer, Settings};
-use crate::config::Config;
 
 use super::GlobalArgs;
 
@@ -17,8 +16,8 @@ pub(super) const CALLER: &str = "cli";
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// What the configuration says an analyzer is started with.
-pub(super) fn settings(_global: &GlobalArgs) -> anyhow::Result<Settings> {
-    Ok(Config::default().analyzer_settings())
+pub(super) fn settings(global: &GlobalArgs) -> anyhow::Result<Settings> {
+    Ok(global.load_config()?.analyzer_settings())
 }
 
 /// Loads the models; the workers end with the returned value.

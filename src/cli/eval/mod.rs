@@ -75,7 +75,7 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
     if args.sentences {
         let sets = sentences::measure(&args.files, args.language)?;
         report::print_sentences(&sets, args.json)?;
-        return Ok(Exit::Success);
+        return Ok(Exit::Ok);
     }
     // All files are read first: a bad line in the last one should not cost the time of scoring the others.
     let mut texts = Vec::new();
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
     }
     let sets = score_files(texts, args.mentions, &session::settings(global)?)?;
     report::print_targets(&sets, args.mentions == Mentions::Found, args.json)?;
-    Ok(Exit::Success)
+    Ok(Exit::Ok)
 }
 
 /// The name of a file up to the first dot.

@@ -150,13 +150,39 @@ mod tests {
 
     #[test]
     fn json_has_the_documented_shape() {
-        insta::assert_json_snapshot!(TargetsJson::from(&sets()), @"");
+        let json = serde_json::to_string(&TargetsJson::from(&sets())).expect("figures are JSON");
+        insta::assert_snapshot!(json, @r#"{"sets":{"a_longer_name":{"targets":1,"accuracy":1.0,"macro_f1":1.0,"confusion":[[0,0,0],[0,1,0],[0,0,0]]},"b":{"targets":2,"accuracy":0.5,"macro_f1":0.5,"confusion":[[0,1,0],[0,0,0],[0,0,1]]}},"total":{"targets":3,"accuracy":0.6666666666666666,"macro_f1":0.5555555555555555,"confusion":[[0,1,0],[0,1,0],[0,0,1]]}}"#);
     }
 
     #[test]
     fn tables_line_up() {
         let mut written = Vec::new();
         write_tables(&mut written, &sets(), true).expect("memory can be written");
-        insta::assert_snapshot!(String::from_utf8_lossy(&written), @"");
+        insta::assert_snapshot!(String::from_utf8_lossy(&written), @r"
+        data set       kind      targets  accuracy  macro-F1  in place
+        a_longer_name  implicit        1    100.00    100.00
+        b              explicit        2     50.00     50.00    100.00
+        total          explicit        2     50.00     50.00    100.00
+        total          implicit        1    100.00    100.00
+        total          both            3     66.67     55.56
+
+        a_longer_name: labels in rows, predictions in columns
+                    negative   neutral  positive
+          negative         0         0         0
+          neutral          0         1         0
+          positive         0         0         0
+
+        b: labels in rows, predictions in columns
+                    negative   neutral  positive
+          negative         0         1         0
+          neutral          0         0         0
+          positive         0         0         1
+
+        total: labels in rows, predictions in columns
+                    negative   neutral  positive
+          negative         0         1         0
+          neutral          0         1         0
+          positive         0         0         1
+        ");
     }
 }

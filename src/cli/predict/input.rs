@@ -345,7 +345,7 @@ mod tests {
                 "1 x a b+c",
                 "2 7 a ",
                 "3: an entity is empty",
-                "4: doc_id must be a string or a whole number (column 26)",
+                "4: doc_id must be a string or a whole number (column 27)",
                 "5: EOF while parsing an object (column 11)",
             ]
         );

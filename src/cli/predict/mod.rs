@@ -103,6 +103,10 @@ pub(crate) fn run(args: &PredictArgs, global: &GlobalArgs) -> anyhow::Result<Exi
     }
 }
 
+/// What fails where the output cannot be written. A reader that is gone, as in `… | head`, is among the
+/// reasons, and `cli::run` knows that one as no failure.
+const WRITE: &str = "failed to write the results";
+
 /// What there is to score.
 enum Source {
     Text(String),
@@ -149,9 +153,8 @@ fn predict_text(
     let options = Options { language: args.language, caller: CALLER.into(), deadline: None };
     let answer = scorer.score(vec![record.document()], options)?.pop();
     let analysis = answer.context("the models gave no answer")?.map_err(|error| anyhow::anyhow!(error))?;
-    let written = output.write(&record, &analysis).and_then(|()| output.flush());
-    end_quietly(written)?;
-    Ok(Exit::Success)
+    output.write(&record, &analysis).and_then(|()| output.flush()).context(WRITE)?;
+    Ok(Exit::Ok)
 }
 
 /// A bar for a file and a spinner for a stream; hidden where it would be in the way.
@@ -197,39 +200,35 @@ impl Run {
                     },
                     Entry::Bad(bad) => Err(bad),
                     Entry::Broken(error) => {
-                        end_quietly(output.flush())?;
+                        output.flush().context(WRITE)?;
                         return Err(error.context(format!("failed to read {}", self.file)));
                     }
                 };
                 match result {
                     Ok((record, analysis)) => {
                         documents += 1;
-                        if !end_quietly(output.write(&record, &analysis))? {
-                            return Ok(Exit::Success);
-                        }
+                        output.write(&record, &analysis).context(WRITE)?;
                     }
                     Err(bad) if self.keep_going => {
                         bad_lines += 1;
                         self.report(&bad);
                     }
                     Err(bad) => {
-                        end_quietly(output.flush())?;
+                        output.flush().context(WRITE)?;
                         bail!("{}:{bad} (--keep-going goes on after such lines)", self.file);
                     }
                 }
             }
             self.progress.set_message(format!("{documents} documents, {bad_lines} bad lines"));
-            if !end_quietly(output.flush())? {
-                return Ok(Exit::Success);
-            }
+            output.flush().context(WRITE)?;
         }
-        end_quietly(output.flush())?;
+        output.flush().context(WRITE)?;
         self.progress.finish_and_clear();
         if bad_lines == 0 {
-            return Ok(Exit::Success);
+            return Ok(Exit::Ok);
         }
         eprintln!("{documents} documents scored, {bad_lines} bad lines left out");
-        Ok(Exit::SomeLinesFailed)
+        Ok(Exit::SomeInputFailed)
     }
 
     fn report(&self, bad: &BadLine) {
@@ -239,16 +238,6 @@ impl Run {
 
 fn bad_document(record: &Record, error: &DocumentError) -> BadLine {
     BadLine { line: record.line, reason: error.to_string() }
-}
-
-/// `false` where nobody reads the output any more, as in `sentor predict … | head`: a reason to stop, and
-/// none to complain.
-fn end_quietly(written: io::Result<()>) -> anyhow::Result<bool> {
-    match written {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(anyhow::Error::new(error).context("failed to write the results")),
-    }
 }
 
 #[cfg(test)]
@@ -281,7 +270,7 @@ mod tests {
         let input: String =
             (0..500).map(|n| format!("{{\"doc\": \"good {n}\", \"doc_id\": {n}}}\n")).collect();
         let (exit, output) = run_over(&input, false);
-        assert!(exit.is_ok_and(|exit| exit == Exit::Success));
+        assert!(exit.is_ok_and(|exit| exit == Exit::Ok));
         assert!(doc_ids(&output).into_iter().eq((0..500).map(|n| n.to_string())));
     }
 
@@ -296,7 +285,7 @@ mod tests {
     #[test]
     fn bad_lines_are_left_out_with_keep_going() {
         let (exit, output) = run_over("{\"doc\": \" \"}\n\nnot json\n{\"doc\": \"good\"}", true);
-        assert!(exit.is_ok_and(|exit| exit == Exit::SomeLinesFailed));
+        assert!(exit.is_ok_and(|exit| exit == Exit::SomeInputFailed));
         assert_eq!(doc_ids(&output), ["4"]);
     }
 

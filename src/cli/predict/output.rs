@@ -171,7 +171,8 @@ fn write_table(
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=10 fits")]
         let bar = "█".repeat((sentiment.score() * BAR_CHARS).round() as usize);
         let (polarity, percent) = (sentiment.polarity(), sentiment.score() * 100.0);
-        writeln!(writer, "  {kind:<8}  {colour}{polarity:<8} {percent:>3.0}% {bar:<10}{colour:#}  {text}")
+        let row = format!("  {kind:<8}  {colour}{polarity:<8} {percent:>3.0}% {bar:<10}{colour:#}  {text}");
+        writeln!(writer, "{}", row.trim_end())
     };
     row("document", analysis.sentiment, "")?;
     for sentence in &analysis.sentences {
@@ -235,13 +236,26 @@ mod tests {
 
     #[test]
     fn csv_has_a_row_for_each_entity_and_one_for_a_document_without() {
-        insta::assert_snapshot!(printed(OutputFormat::Csv, "good ham", &["ham", "a,b"]), @"");
-        insta::assert_snapshot!(printed(OutputFormat::Csv, "bad", &[]), @"");
+        insta::assert_snapshot!(printed(OutputFormat::Csv, "good ham", &["ham", "a,b"]), @r#"
+        doc_id,language,predicted_label,negative,neutral,positive,entity,sentiment,score,polarity,match,mentions,entity_negative,entity_neutral,entity_positive
+        a,en,positive,0.25,0.25,0.5,ham,positive,0.5,0.25,explicit,1,0.25,0.25,0.5
+        a,en,positive,0.25,0.25,0.5,"a,b",positive,0.5,0.25,implicit,0,0.25,0.25,0.5
+        "#);
+        insta::assert_snapshot!(printed(OutputFormat::Csv, "bad", &[]), @r"
+        doc_id,language,predicted_label,negative,neutral,positive,entity,sentiment,score,polarity,match,mentions,entity_negative,entity_neutral,entity_positive
+        a,en,negative,0.5,0.25,0.25,,,,,,,,,
+        ");
     }
 
     #[test]
     fn a_table_shows_text_that_a_terminal_cannot_obey() {
-        insta::assert_snapshot!(printed(OutputFormat::Table, "good\u{1b}[2J ham", &["ham", "eggs"]), @"");
+        insta::assert_snapshot!(printed(OutputFormat::Table, "good\u{1b}[2J ham", &["ham", "eggs"]), @r"
+        a (en)
+          document  positive  50% █████
+          sentence  positive  50% █████       good [2J ham
+          entity    positive  50% █████       ham (1 mention)
+          entity    positive  50% █████       eggs (not mentioned)
+        ");
     }
 
     #[test]

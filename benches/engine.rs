@@ -1,0 +1,50 @@
+//! Rows to logits: the engine with one worker against the shapes that requests make.
+//!
+//! One worker, so that the figure is the rate of one core; `pipeline` measures all of them. Divide a shape's
+//! rate by that of `8x32` to see what its batching costs.
+
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sentor::encode::{Row, RowSpan};
+use sentor::engine::{Engine, EngineSettings, Runtime};
+use sentor::registry::ModelFolder;
+
+#[path = "support/mod.rs"]
+mod support;
+
+fn runs(criterion: &mut Criterion) {
+    let runtime = Runtime::load(None).expect("ONNX Runtime has been fetched");
+    let mut group = criterion.benchmark_group("engine");
+    let caller = Arc::from("bench");
+    for model in ["sentor-en", "sentor-nl"] {
+        let folder = ModelFolder::open(&support::models_dir().join(model)).expect("the model folder is in the repository");
+        let settings = EngineSettings { workers: 1, run_tokens: 256, queue_tokens: 1 << 20 };
+        let special = folder.manifest().tokens;
+        let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
+        for (rows, tokens) in [(1, 16), (1, 32), (4, 32), (8, 32), (32, 32), (8, 128)] {
+            let mut ids: Vec<u32> = (0..tokens).map(|index| 1000 + index).collect();
+            (ids[0], ids[tokens as usize - 1]) = (special.cls, special.sep);
+            let row = Row { ids, spans: vec![RowSpan::new(1, tokens as usize - 2)] };
+            group.throughput(Throughput::Elements(u64::from(rows * tokens)));
+            group.bench_function(BenchmarkId::new(model, format!("{rows}x{tokens}")), |bencher| {
+                bencher.iter_batched(
+                    || vec![row.clone(); rows as usize],
+                    |rows| {
+                        let ticket = engine.submit(0, rows, &caller, None).expect("the queue is empty");
+                        ticket.wait().expect("the engine is up")
+                    },
+                    criterion::BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = runs
+}
+criterion_main!(benches);

@@ -1,0 +1,222 @@
+//! Text to tokens, and tokens to the rows that a model reads.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use tokenizers::Tokenizer;
+
+use crate::registry::{ModelFolder, SpecialTokens};
+use crate::text::Span;
+
+/// Turns text into a model's tokens.
+#[derive(Debug)]
+pub struct Encoder {
+    tokenizer: Tokenizer,
+    special: SpecialTokens,
+}
+
+/// A text's tokens, without special ones, in order, and where each stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Number of each token in the vocabulary.
+    pub ids: Vec<u32>,
+    /// Where each stands in the text, in bytes; starts and ends never decrease.
+    pub spans: Vec<Span>,
+}
+
+impl Tokens {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether the text has none: it is empty, or all white space and control characters.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The tokens that share at least one byte with `span`; empty, in its place, where none does.
+    pub fn covering(&self, span: Span) -> Range<usize> {
+        let start = self.spans.partition_point(|token| token.end <= span.start);
+        let end = self.spans.partition_point(|token| token.start < span.end);
+        start..end.max(start)
+    }
+}
+
+/// One row of a model's input: special tokens and a window of text, and behind it, each after a separator, the
+/// entities that are not in the text; with the spans to score.
+///
+/// `[CLS] window [SEP] entity [SEP] entity [SEP]`
+///
+/// The network reads the separators: the window does not see the entities, nor does an entity see another, so
+/// that neither changes the other's scores (`docs/decisions/0002-segments-do-not-see-each-other.md`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// The tokens, special ones included.
+    pub ids: Vec<u32>,
+    /// First and last token of each span to score.
+    pub spans: Vec<RowSpan>,
+}
+
+/// First and last (inclusive) token of a span in its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowSpan {
+    /// First token.
+    pub first: u32,
+    /// Last token.
+    pub last: u32,
+}
+
+impl Encoder {
+    /// Bytes of text that are given to the tokenizer at once: its memory, and the damage that an odd stretch of
+    /// text can do to its speed, are bounded by this.
+    const CHUNK_BYTES: usize = 8 * 1024;
+
+    /// Reads the tokenizer of a model folder.
+    ///
+    /// # Errors
+    ///
+    /// Where the file is not a tokenizer, or does not have the special tokens that the manifest names.
+    pub fn open(folder: &ModelFolder) -> Result<Self, EncodeError> {
+        let path = folder.tokenizer();
+        let mut tokenizer = Tokenizer::from_file(&path)
+            .map_err(|source| EncodeError::Tokenizer { path: path.clone(), problem: source.to_string() })?;
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .map_err(|source| EncodeError::Tokenizer { path: path.clone(), problem: source.to_string() })?;
+        // A `[SEP]` that somebody types is text, not a separator.
+        tokenizer.set_encode_special_tokens(true);
+        let special = folder.manifest().tokens;
+        for id in [special.cls, special.sep, special.pad] {
+            if tokenizer.id_to_token(id).is_none() {
+                return Err(EncodeError::SpecialToken { path, id });
+            }
+        }
+        Ok(Self { tokenizer, special })
+    }
+
+    /// The tokens of `text`. `borders` are byte offsets at which it may be cut without changing them (sentence
+    /// borders), in order; long texts are given to the tokenizer in pieces between these.
+    pub fn tokens(&self, text: &str, borders: impl IntoIterator<Item = usize>) -> Tokens {
+        let mut tokens = Tokens::default();
+        let mut start = 0;
+        let mut border = 0;
+        for next in borders.into_iter().chain([text.len()]) {
+            if next - start > Self::CHUNK_BYTES && border > start {
+                self.append(text, Span::new(start, border), &mut tokens);
+                start = border;
+            }
+            border = next;
+        }
+        self.append(text, Span::new(start, text.len()), &mut tokens);
+        tokens
+    }
+
+    /// The tokens of an entity's name as it is written behind a separator: `SERVICE#GENERAL` reads as two words.
+    /// At most `max_tokens` of them, and whether there were more.
+    pub fn entity_tokens(&self, name: &str, max_tokens: usize) -> (Vec<u32>, bool) {
+        let words = name.replace(['#', '_'], " ");
+        let mut ids = self.tokens(&words, []).ids;
+        let cut = ids.len() > max_tokens;
+        ids.truncate(max_tokens);
+        (ids, cut)
+    }
+
+    /// The row that reads `window`, a range of `tokens`, with `entities` behind it; its spans are still to be
+    /// added. Also gives the place of each entity, `None` for one without tokens.
+    pub fn row(&self, window: &[u32], entities: &[&[u32]]) -> (Row, Vec<Option<RowSpan>>) {
+        let length = window.len() + 2 + entities.iter().map(|entity| entity.len() + 1).sum::<usize>();
+        let mut ids = Vec::with_capacity(length);
+        ids.push(self.special.cls);
+        ids.extend_from_slice(window);
+        ids.push(self.special.sep);
+        let places = entities
+            .iter()
+            .map(|entity| {
+                let first = ids.len();
+                ids.extend_from_slice(entity);
+                let place = (!entity.is_empty()).then(|| RowSpan::new(first, ids.len() - 1));
+                ids.push(self.special.sep);
+                place
+            })
+            .collect();
+        (Row { ids, spans: Vec::new() }, places)
+    }
+
+    fn append(&self, text: &str, piece: Span, tokens: &mut Tokens) {
+        if piece.is_empty() {
+            return;
+        }
+        let encoding = self
+            .tokenizer
+            .encode(piece.slice(text), false)
+            .expect("word-piece and byte-pair tokenizers have a token for every text");
+        tokens.ids.extend_from_slice(encoding.get_ids());
+        let mut last = Span::new(piece.start, piece.start);
+        tokens.spans.extend(encoding.get_offsets().iter().map(|&(start, end)| {
+            // Normalisation can give several tokens one place; the order must hold all the same.
+            let start = (piece.start + start).max(last.start);
+            last = Span::new(start, (piece.start + end).max(last.end).max(start));
+            last
+        }));
+    }
+}
+
+impl RowSpan {
+    /// The span from token `first` to token `last`, inclusive.
+    ///
+    /// # Panics
+    ///
+    /// If `last < first`, or a row were longer than 2³² tokens.
+    pub fn new(first: usize, last: usize) -> Self {
+        assert!(first <= last, "a row's span cannot end before it starts");
+        let narrow = |index: usize| u32::try_from(index).expect("rows are far shorter than 2^32 tokens");
+        Self { first: narrow(first), last: narrow(last) }
+    }
+}
+
+/// What is wrong with a tokenizer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The file is missing or not a tokenizer.
+    #[error("cannot read the tokenizer {}: {problem}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        problem: String,
+    },
+    /// The manifest names a special token that the tokenizer lacks.
+    #[error("the tokenizer {} has no token {id}, which the manifest names as a special one", path.display())]
+    SpecialToken {
+        /// The file.
+        path: PathBuf,
+        /// The token's number.
+        id: u32,
+    },
+}
+
+impl EncodeError {
+    /// The file that is at fault.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Tokenizer { path, .. } | Self::SpecialToken { path, .. } => path,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_covers_the_tokens_that_it_touches() {
+        let spans = [(0, 3), (3, 5), (6, 9)].map(|(start, end)| Span::new(start, end)).to_vec();
+        let tokens = Tokens { ids: vec![1, 2, 3], spans };
+        for (start, end, covered) in [(0, 3, 0..1), (2, 4, 0..2), (5, 6, 2..2), (4, 9, 1..3), (9, 12, 3..3), (0, 0, 0..0)] {
+            assert_eq!(tokens.covering(Span::new(start, end)), covered, "{start}..{end}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Which rows run next: a queue for each caller, served in turn by cost, and rows of like length put together.
+//!
+//! Pure: no thread, no clock, no model. The queue between callers is surplus round robin, the form of deficit
+//! round robin (Shreedhar and Varghese, 1995) for items whose cost is known only by the batch: a caller whose
+//! credit is used up goes to the back and is given new credit when its turn comes, so over any stretch of time
+//! two callers that both have work waiting get equal cost, to within one batch.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Rows that may share a run: of one model, padded to one length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Lane {
+    /// Index of the model.
+    pub(super) model: usize,
+    /// Length that the rows are padded to, in tokens.
+    pub(super) padded_tokens: usize,
+}
+
+/// Rows to run together.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Batch<T> {
+    pub(super) lane: Lane,
+    pub(super) rows: Vec<T>,
+}
+
+/// The waiting rows of all callers.
+#[derive(Debug)]
+pub(super) struct Scheduler<T> {
+    callers: HashMap<Arc<str>, CallerQueue<T>>,
+    /// Callers that have rows waiting, the next to be served first.
+    turns: VecDeque<Arc<str>>,
+    /// Numbers the rows in order of arrival.
+    arrivals: u64,
+    waiting: Waiting,
+    run_tokens: usize,
+}
+
+/// How much waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// Rows.
+    pub(super) rows: usize,
+    /// Padded tokens, by model.
+    pub(super) tokens: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct CallerQueue<T> {
+    /// What the caller may still be given before the turn goes on, in units of cost; below zero after a batch
+    /// that cost more than was left.
+    credit: i64,
+    lanes: BTreeMap<Lane, VecDeque<(u64, T)>>,
+}
+
+impl<T> Scheduler<T> {
+    /// A queue for `models` models whose batches have up to `run_tokens` padded tokens, or one row.
+    pub(super) fn new(models: usize, run_tokens: usize) -> Self {
+        Self {
+            callers: HashMap::new(),
+            turns: VecDeque::new(),
+            arrivals: 0,
+            waiting: Waiting { rows: 0, tokens: vec![0; models] },
+            run_tokens,
+        }
+    }
+
+    /// How much waits.
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// Puts a row of `caller` at the end of its queue.
+    pub(super) fn push(&mut self, caller: &Arc<str>, lane: Lane, row: T) {
+        let queue = match self.callers.entry(Arc::clone(caller)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                self.turns.push_back(Arc::clone(caller));
+                entry.insert(CallerQueue { credit: 0, lanes: BTreeMap::new() })
+            }
+        };
+        queue.lanes.entry(lane).or_default().push_back((self.arrivals, row));
+        self.arrivals += 1;
+        self.waiting.rows += 1;
+        self.waiting.tokens[lane.model] += lane.padded_tokens;
+    }
+
+    /// The next rows to run; `None` where nothing waits. `cost_per_token` of each model is in any one unit.
+    ///
+    /// The caller whose turn it is chooses the lane, that of its oldest row, and fills the batch as far as it
+    /// can; what is left is filled by the others in their order, who pay for it from their own credit.
+    pub(super) fn next_batch(&mut self, cost_per_token: &[u64]) -> Option<Batch<T>> {
+        let dearest = cost_per_token.iter().copied().max().unwrap_or(1).max(1);
+        let new_credit = signed(dearest.saturating_mul(self.run_tokens as u64));
+        while let Some(first) = self.turns.front() {
+            let queue = self.callers.get_mut(first).expect("a caller with a turn has a queue");
+            if queue.credit > 0 {
+                break;
+            }
+            queue.credit = queue.credit.saturating_add(new_credit);
+            self.turns.rotate_left(1);
+        }
+        let lane = self.callers.get(self.turns.front()?)?.oldest_lane()?;
+        let capacity = (self.run_tokens / lane.padded_tokens.max(1)).max(1);
+        let cost = signed(cost_per_token[lane.model].max(1).saturating_mul(lane.padded_tokens as u64));
+
+        let mut rows = Vec::with_capacity(capacity);
+        for caller in &self.turns {
+            if rows.len() == capacity {
+                break;
+            }
+            let queue = self.callers.get_mut(caller).expect("a caller with a turn has a queue");
+            let Some(waiting) = queue.lanes.get_mut(&lane) else { continue };
+            let taken = waiting.len().min(capacity - rows.len());
+            rows.extend(waiting.drain(..taken).map(|(_, row)| row));
+            queue.credit = queue.credit.saturating_sub(cost.saturating_mul(signed(taken as u64)));
+            if waiting.is_empty() {
+                queue.lanes.remove(&lane);
+            }
+        }
+        self.forget_idle_callers();
+        self.waiting.rows -= rows.len();
+        self.waiting.tokens[lane.model] -= rows.len() * lane.padded_tokens;
+        Some(Batch { lane, rows })
+    }
+
+    /// Takes out the rows of `caller` that are not to be kept.
+    pub(super) fn retain(&mut self, caller: &str, mut keep: impl FnMut(&T) -> bool) {
+        let Some(queue) = self.callers.get_mut(caller) else { return };
+        queue.lanes.retain(|lane, rows| {
+            let before = rows.len();
+            rows.retain(|(_, row)| keep(row));
+            self.waiting.rows -= before - rows.len();
+            self.waiting.tokens[lane.model] -= (before - rows.len()) * lane.padded_tokens;
+            !rows.is_empty()
+        });
+        self.forget_idle_callers();
+    }
+
+    /// Takes out all rows.
+    pub(super) fn clear(&mut self) {
+        self.callers.clear();
+        self.turns.clear();
+        self.waiting = Waiting { rows: 0, tokens: vec![0; self.waiting.tokens.len()] };
+    }
+
+    fn forget_idle_callers(&mut self) {
+        let callers = &mut self.callers;
+        self.turns.retain(|caller| {
+            let busy = callers.get(caller).is_some_and(|queue| !queue.lanes.is_empty());
+            if !busy {
+                callers.remove(caller);
+            }
+            busy
+        });
+    }
+}
+
+impl<T> CallerQueue<T> {
+    fn oldest_lane(&self) -> Option<Lane> {
+        let oldest = |(lane, rows): (&Lane, &VecDeque<(u64, T)>)| rows.front().map(|&(arrival, _)| (arrival, *lane));
+        self.lanes.iter().filter_map(oldest).min().map(|(_, lane)| lane)
+    }
+}
+
+fn signed(cost: u64) -> i64 {
+    i64::try_from(cost).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const COST: [u64; 2] = [1, 4];
+
+    fn caller(name: &str) -> Arc<str> {
+        Arc::from(name)
+    }
+
+    fn lane(model: usize, padded_tokens: usize) -> Lane {
+        Lane { model, padded_tokens }
+    }
+
+    #[test]
+    fn a_batch_has_one_lane_and_at_most_its_tokens() {
+        let mut scheduler = Scheduler::new(2, 64);
+        let one = caller("one");
+        for row in 0..5 {
+            scheduler.push(&one, lane(0, 32), row);
+            scheduler.push(&one, lane(1, 32), 100 + row);
+        }
+        scheduler.push(&one, lane(0, 512), 200);
+        let mut batches = Vec::new();
+        while let Some(batch) = scheduler.next_batch(&COST) {
+            batches.push(batch.rows);
+        }
+        assert_eq!(batches[..3], [vec![0, 1], vec![100, 101], vec![2, 3]]);
+        assert!(batches.contains(&vec![200]), "a row longer than a run goes alone: {batches:?}");
+        assert_eq!(*scheduler.waiting(), Waiting { rows: 0, tokens: vec![0, 0] });
+    }
+
+    #[test]
+    fn a_single_row_does_not_wait_for_a_thousand() {
+        let mut scheduler = Scheduler::new(1, 64);
+        let (bulk, single) = (caller("bulk"), caller("single"));
+        for row in 0..1000 {
+            scheduler.push(&bulk, lane(0, 32), row);
+        }
+        scheduler.next_batch(&COST[..1]);
+        scheduler.push(&single, lane(0, 16), 5000);
+        let position = std::iter::from_fn(|| scheduler.next_batch(&COST[..1]))
+            .position(|batch| batch.rows.contains(&5000))
+            .expect("the single row is served");
+        assert!(position <= 1, "served after {position} batches");
+    }
+
+    #[test]
+    fn what_is_left_of_a_batch_is_filled_by_others() {
+        let mut scheduler = Scheduler::new(1, 128);
+        for (name, row) in [("a", 1), ("b", 2), ("c", 3)] {
+            scheduler.push(&caller(name), lane(0, 32), row);
+        }
+        assert_eq!(scheduler.next_batch(&COST[..1]).map(|batch| batch.rows), Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn rows_that_are_not_kept_never_run() {
+        let mut scheduler = Scheduler::new(1, 128);
+        let one = caller("one");
+        for row in 0..10 {
+            scheduler.push(&one, lane(0, 8 + 8 * (row % 2)), row);
+        }
+        scheduler.retain("one", |row| row % 2 == 0);
+        assert_eq!(*scheduler.waiting(), Waiting { rows: 5, tokens: vec![40] });
+        assert_eq!(scheduler.next_batch(&COST[..1]).map(|batch| batch.rows), Some(vec![0, 2, 4, 6, 8]));
+        assert_eq!(scheduler.next_batch(&COST[..1]), None);
+    }
+
+    proptest! {
+        /// Nothing is lost or doubled, and no batch is over its bound.
+        #[test]
+        fn every_row_runs_once(
+            rows in prop::collection::vec((0_usize..4, 0_usize..2, 1_usize..40), 0..300),
+            run_tokens in 1_usize..400,
+            pause in 1_usize..20,
+        ) {
+            let mut scheduler = Scheduler::new(2, run_tokens);
+            let mut seen = Vec::new();
+            let mut take = |scheduler: &mut Scheduler<usize>| {
+                let Some(batch) = scheduler.next_batch(&COST) else { return false };
+                assert!(batch.rows.len() == 1 || batch.rows.len() * batch.lane.padded_tokens <= run_tokens);
+                for row in batch.rows {
+                    assert_eq!(lane(rows[row].1, rows[row].2 * 8), batch.lane);
+                    seen.push(row);
+                }
+                true
+            };
+            for (index, &(name, model, eights)) in rows.iter().enumerate() {
+                scheduler.push(&caller(&name.to_string()), lane(model, eights * 8), index);
+                if index % pause == 0 {
+                    take(&mut scheduler);
+                }
+            }
+            while take(&mut scheduler) {}
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..rows.len()).collect::<Vec<_>>());
+            prop_assert_eq!(scheduler.waiting(), &Waiting { rows: 0, tokens: vec![0, 0] });
+        }
+
+        /// While two callers both have rows waiting, what they have been given differs by at most two batches.
+        #[test]
+        fn callers_share_by_cost(
+            long in 1_usize..16,
+            short in 1_usize..16,
+            models in (0_usize..2, 0_usize..2),
+        ) {
+            let run_tokens = 128;
+            let mut scheduler = Scheduler::new(2, run_tokens);
+            let lanes = [lane(models.0, long * 8), lane(models.1, short * 8)];
+            for _ in 0..400 {
+                scheduler.push(&caller("0"), lanes[0], 0);
+                scheduler.push(&caller("1"), lanes[1], 1);
+            }
+            let (mut given, mut left) = ([0_i64; 2], [400_usize; 2]);
+            while let Some(batch) = scheduler.next_batch(&COST) {
+                for &row in &batch.rows {
+                    given[row] += signed(COST[batch.lane.model]) * signed(batch.lane.padded_tokens as u64);
+                    left[row] -= 1;
+                }
+                if left.contains(&0) {
+                    break;
+                }
+                let bound = 2 * 4 * signed(run_tokens as u64);
+                prop_assert!((given[0] - given[1]).abs() <= bound, "{given:?}");
+            }
+        }
+    }
+}
