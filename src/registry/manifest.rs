@@ -22,7 +22,8 @@ pub struct Manifest {
     pub tokens: SpecialTokens,
     /// Longest row that the network reads, special tokens included.
     pub max_tokens: usize,
-    /// Length of the window at which it does best, special tokens included; at most `max_tokens`.
+    /// Length of the window at which it does best, special tokens included; at most half of `max_tokens`, so that
+    /// entities have room behind it.
     pub window_tokens: usize,
     /// How the weights were made smaller.
     pub quantisation: QuantisationScheme,
@@ -106,6 +107,8 @@ struct Quantisation {
 impl Manifest {
     /// The manifest version that this program reads.
     const SCHEMA: u32 = 1;
+    /// The shortest row that has room for a window and an entity's name behind it.
+    const MIN_TOKENS: usize = 128;
     /// The shortest window that text can sensibly be packed into.
     const MIN_WINDOW_TOKENS: usize = 16;
 
@@ -125,9 +128,12 @@ impl Manifest {
             .iter()
             .map(|code| Language::parse(code).ok_or_else(|| format!("language {code:?} is not one of en, nl")))
             .collect::<Result<Vec<_>, _>>()?;
-        if !(Self::MIN_WINDOW_TOKENS..=max_tokens).contains(&window_tokens) {
+        if max_tokens < Self::MIN_TOKENS {
+            return Err(format!("max_tokens is {max_tokens}, and must be at least {}", Self::MIN_TOKENS));
+        }
+        if !(Self::MIN_WINDOW_TOKENS..=max_tokens / 2).contains(&window_tokens) {
             return Err(format!(
-                "window_tokens is {window_tokens}, and must be between {} and max_tokens ({max_tokens})",
+                "window_tokens is {window_tokens}, and must be between {} and half of max_tokens ({max_tokens})",
                 Self::MIN_WINDOW_TOKENS
             ));
         }
@@ -170,7 +176,8 @@ pub(super) mod tests {
             ("\"schema\": 1", "\"schema\": 2", "schema is 2"),
             ("\"negative\", \"neutral\"", "\"neutral\", \"negative\"", "labels are"),
             ("[\"en\"]", "[\"fr\"]", "\"fr\" is not one of en, nl"),
-            ("\"window_tokens\": 128", "\"window_tokens\": 513", "window_tokens is 513"),
+            ("\"window_tokens\": 128", "\"window_tokens\": 257", "window_tokens is 257"),
+            ("\"max_tokens\": 512", "\"max_tokens\": 127", "max_tokens is 127"),
             ("\"window_tokens\": 128", "\"window_tokens\": 2", "window_tokens is 2"),
             ("\"tokenizer.json\"", "\"../x\"", "does not list tokenizer.json"),
             ("\"span\"", "\"spam\"", "unknown variant `spam`"),
