@@ -37,3 +37,4 @@ pub mod encode;
 
 pub mod engine;
 
+pub mod analysis;

@@ -61,7 +61,7 @@ pub fn default_library() -> Option<PathBuf> {
 
 /// One loaded network with its own buffers; runs on the thread that calls it.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     session: ort::session::Session,
     pad: i64,
     input_ids: Vec<i64>,
@@ -77,7 +77,7 @@ impl Session {
     /// # Errors
     ///
     /// Where ONNX Runtime cannot load it, or its inputs and outputs are not those of the span signature.
-    pub fn load(runtime: &Runtime, folder: &ModelFolder) -> Result<Self, RuntimeError> {
+    pub(super) fn load(runtime: &Runtime, folder: &ModelFolder) -> Result<Self, RuntimeError> {
         let path = folder.network();
         let model = |problem: String| RuntimeError::Model { path: path.clone(), problem };
         if folder.manifest().signature != Signature::Span {
@@ -117,7 +117,7 @@ impl Session {
     /// # Panics
     ///
     /// If a row is longer than `padded_tokens`.
-    pub fn run(&mut self, rows: &[&Row], padded_tokens: usize) -> Result<Vec<[f32; 3]>, RunError> {
+    pub(super) fn run(&mut self, rows: &[&Row], padded_tokens: usize) -> Result<Vec<[f32; 3]>, RunError> {
         self.fill(rows, padded_tokens);
         let spans = self.span_row.len();
         if spans == 0 {
@@ -224,7 +224,7 @@ pub enum RuntimeError {
 /// Why a run failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct RunError(String);
+pub(super) struct RunError(String);
 
 impl From<ort::Error> for RunError {
     fn from(error: ort::Error) -> Self {
