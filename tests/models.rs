@@ -97,7 +97,8 @@ fn rust_and_python_agree() {
 }
 
 fn analyzer(workers: usize, run_tokens: usize) -> Analyzer {
-    let models = MODELS.iter().map(|&(language, name)| (language, root().join("models").join(name))).collect();
+    let models =
+        MODELS.iter().map(|&(language, name)| (language, root().join("models").join(name))).collect();
     let settings = Settings { models, workers: Some(workers), run_tokens, ..Settings::default() };
     Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the models load")
 }
@@ -111,7 +112,13 @@ fn documents(language: Language) -> Vec<Document> {
         .filter(|(_, case)| !case.text.trim().is_empty())
         .map(|(index, case)| Document {
             text: case.text,
-            entities: entities.iter().cycle().skip(index).take(index % 6).map(|&name| name.to_owned()).collect(),
+            entities: entities
+                .iter()
+                .cycle()
+                .skip(index)
+                .take(index % 6)
+                .map(|&name| name.to_owned())
+                .collect(),
             ..Document::default()
         })
         .collect()
@@ -121,7 +128,8 @@ fn documents(language: Language) -> Vec<Document> {
 fn bits(analysis: &DocumentAnalysis) -> Vec<u32> {
     let sentences = analysis.sentences.iter().map(|sentence| sentence.sentiment);
     let entities = analysis.entities.iter().map(|entity| entity.sentiment);
-    let mentions = analysis.entities.iter().flat_map(|entity| entity.mentions.iter().map(|mention| mention.sentiment));
+    let mentions =
+        analysis.entities.iter().flat_map(|entity| entity.mentions.iter().map(|mention| mention.sentiment));
     std::iter::once(analysis.sentiment)
         .chain(sentences)
         .chain(entities)
@@ -143,7 +151,7 @@ fn a_text_scores_the_same_bits_whatever_shares_its_run() {
         let alone: Vec<Vec<u32>> = documents
             .iter()
             .map(|document| {
-                let answers = small.analyze_blocking(std::slice::from_ref(document), &options(language));
+                let answers = small.analyze_blocking(vec![document.clone()], options(language));
                 bits(answers.expect("the queue is empty")[0].as_ref().expect("the document is scored"))
             })
             .collect();
@@ -152,9 +160,12 @@ fn a_text_scores_the_same_bits_whatever_shares_its_run() {
             for turn in 0..4 {
                 let (large, documents, alone) = (Arc::clone(&large), &documents, &alone);
                 scope.spawn(move || {
-                    let order: Vec<usize> = (0..documents.len()).map(|at| (at * 7 + turn * 5) % documents.len()).collect();
-                    let shuffled: Vec<Document> = order.iter().map(|&index| documents[index].clone()).collect();
-                    let answers = large.analyze_blocking(&shuffled, &options(language)).expect("the queue has room");
+                    let order: Vec<usize> =
+                        (0..documents.len()).map(|at| (at * 7 + turn * 5) % documents.len()).collect();
+                    let shuffled: Vec<Document> =
+                        order.iter().map(|&index| documents[index].clone()).collect();
+                    let answers =
+                        large.analyze_blocking(shuffled, options(language)).expect("the queue has room");
                     for (answer, &index) in answers.iter().zip(&order) {
                         let answer = answer.as_ref().expect("the document is scored");
                         assert_eq!(bits(answer), alone[index], "{:?}", documents[index].text);
@@ -172,13 +183,14 @@ fn an_entity_more_changes_nobody_elses_score() {
     let score = |entities: &[&str]| {
         let entities = entities.iter().map(|&name| name.to_owned()).collect();
         let document = Document { text: text.to_owned(), entities, ..Document::default() };
-        let answers = analyzer.analyze_blocking(&[document], &options(Language::English));
+        let answers = analyzer.analyze_blocking(vec![document], options(Language::English));
         answers.expect("the queue is empty").remove(0).expect("the document is scored")
     };
     let (one, more) = (score(&["camera", "price"]), score(&["warranty", "price", "camera", "opening hours"]));
     let close = |left: &DocumentAnalysis, right: &DocumentAnalysis, name: &str| {
         let find = |analysis: &DocumentAnalysis| {
-            let entity = analysis.entities.iter().find(|entity| entity.entity == name).expect("it was asked for");
+            let entity =
+                analysis.entities.iter().find(|entity| entity.entity == name).expect("it was asked for");
             entity.sentiment.probabilities()
         };
         // A row that is longer by an entity is padded further, which may cost the last bits but no more.

@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use super::plan::Plan;
 use super::{AnalysisError, Document, DocumentAnalysis, DocumentError, Options};
 use crate::encode::{EncodeError, Encoder};
-use crate::engine::{Engine, EngineError, EngineSettings, RowLogits, Runtime, RuntimeError, SubmitError, Ticket};
+use crate::engine::{
+    Engine, EngineError, EngineSettings, RowLogits, Runtime, RuntimeError, SubmitError, Ticket,
+};
 use crate::language::{Detection, Language, LanguageChoice, detect};
 use crate::registry::{Manifest, ModelFolder, RegistryError};
 
@@ -78,14 +80,23 @@ pub enum StartError {
     Engine(#[from] EngineError),
 }
 
-/// Scores documents. One is enough for a process; it is shared behind an [`Arc`].
+/// Scores documents. One is enough for a process.
 #[derive(Debug)]
 pub struct Analyzer {
     engine: Engine,
+    planner: Arc<Planner>,
+}
+
+/// Lays out the rows of documents: all of the work but the models'.
+#[derive(Debug)]
+struct Planner {
     models: Vec<Model>,
     routes: Vec<(Language, usize)>,
     fallback_language: Language,
 }
+
+/// One document's model and plan, or why it has none.
+type Planned = Result<(usize, Plan), DocumentError>;
 
 /// What the pipeline must know of a model; its network is in the engine.
 #[derive(Debug)]
@@ -102,10 +113,6 @@ struct Pending {
 }
 
 impl Analyzer {
-    /// Documents of a request together longer than this are prepared on several threads, in bytes. Below it
-    /// (about 1,000 tokens, a millisecond or two of work) handing out the work costs more than it saves.
-    const PARALLEL_BYTES: usize = 4096;
-
     /// Loads ONNX Runtime and the models, starts the workers and warms each up.
     ///
     /// # Errors
@@ -134,7 +141,8 @@ impl Analyzer {
             || Engine::start(&runtime, &folders, engine_settings),
             || folders.par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
         );
-        Ok(Self { models: models?, engine: engine?, routes, fallback_language: settings.fallback_language })
+        let planner = Planner { models: models?, routes, fallback_language: settings.fallback_language };
+        Ok(Self { engine: engine?, planner: Arc::new(planner) })
     }
 
     /// Scores `documents`, each independently of the others; the answers keep their order. One that cannot be
@@ -145,13 +153,20 @@ impl Analyzer {
     /// Where the request as a whole is not scored.
     pub async fn analyze(
         &self,
-        documents: &[Document],
-        options: &Options,
+        documents: Vec<Document>,
+        options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
-        let mut plans = self.plan(documents, options)?;
+        let deadline = options.deadline;
+        let mut plans = if total_bytes(&documents) > Planner::PARALLEL_BYTES {
+            let (planner, options) = (Arc::clone(&self.planner), options.clone());
+            let planning = tokio::task::spawn_blocking(move || planner.plan(&documents, &options));
+            planning.await.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?
+        } else {
+            self.planner.plan(&documents, &options)?
+        };
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
-        for Pending { ticket, documents } in self.submit(&mut plans, options)? {
-            let answer = match options.deadline {
+        for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
+            let answer = match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
                     .await
                     .map_err(|_elapsed| AnalysisError::DeadlinePassed)?,
@@ -167,14 +182,15 @@ impl Analyzer {
     /// # Errors
     ///
     /// As [`Analyzer::analyze`].
+    #[expect(clippy::needless_pass_by_value, reason = "the same signature as `analyze`")]
     pub fn analyze_blocking(
         &self,
-        documents: &[Document],
-        options: &Options,
+        documents: Vec<Document>,
+        options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
-        let mut plans = self.plan(documents, options)?;
+        let mut plans = self.planner.plan(&documents, &options)?;
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
-        for Pending { ticket, documents } in self.submit(&mut plans, options)? {
+        for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
             hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
         }
         Ok(aggregate(plans, finished))
@@ -182,11 +198,12 @@ impl Analyzer {
 
     /// The loaded models.
     pub fn models(&self) -> Vec<ModelStatus> {
+        let Planner { models, routes, .. } = &*self.planner;
         let languages_of = |model| {
-            let routed = self.routes.iter().filter(move |&&(_, index)| index == model);
+            let routed = routes.iter().filter(move |&&(_, index)| index == model);
             routed.map(|(language, _)| language.code()).collect()
         };
-        self.models
+        models
             .iter()
             .enumerate()
             .map(|(index, Model { manifest, .. })| ModelStatus {
@@ -204,12 +221,38 @@ impl Analyzer {
         self.engine.shutdown(deadline);
     }
 
+    /// Submits the rows of all plans, one job for each model.
+    fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Vec<Pending>, AnalysisError> {
+        let mut jobs: Vec<(Vec<_>, Vec<(usize, usize)>)> =
+            self.planner.models.iter().map(|_| Default::default()).collect();
+        for (document, plan) in plans.iter_mut().enumerate() {
+            if let Ok((model, plan)) = plan {
+                let rows = plan.take_rows();
+                jobs[*model].1.push((document, rows.len()));
+                jobs[*model].0.extend(rows);
+            }
+        }
+        let mut pending = Vec::new();
+        for (model, (rows, documents)) in jobs.into_iter().enumerate() {
+            if documents.is_empty() {
+                continue;
+            }
+            // A refusal drops the tickets that came before it, and with them their rows: all or nothing.
+            let ticket =
+                self.engine.submit(model, rows, &options.caller, options.deadline).map_err(refusal)?;
+            pending.push(Pending { ticket, documents });
+        }
+        Ok(pending)
+    }
+}
+
+impl Planner {
+    /// Documents together longer than this are planned off the async threads, and several at a time. Below it
+    /// (about 1,000 tokens, a millisecond or two of work) handing out the work costs more than it saves.
+    const PARALLEL_BYTES: usize = 4096;
+
     /// Finds the language of each document and lays out its rows.
-    fn plan(
-        &self,
-        documents: &[Document],
-        options: &Options,
-    ) -> Result<Vec<Result<(usize, Plan), DocumentError>>, AnalysisError> {
+    fn plan(&self, documents: &[Document], options: &Options) -> Result<Vec<Planned>, AnalysisError> {
         let prepare = |document: &Document| {
             let detection = detect(&document.text);
             let language = self.language_of(&detection, options.language);
@@ -217,8 +260,7 @@ impl Analyzer {
             let plan = Plan::new(document, options.language, language, detection, &self.models[model]);
             Ok(plan.map(|plan| (model, plan)))
         };
-        let bytes: usize = documents.iter().map(|document| document.text.len()).sum();
-        if documents.len() > 1 && bytes > Self::PARALLEL_BYTES {
+        if documents.len() > 1 && total_bytes(documents) > Self::PARALLEL_BYTES {
             documents.par_iter().map(prepare).collect()
         } else {
             documents.iter().map(prepare).collect()
@@ -236,32 +278,6 @@ impl Analyzer {
         let route = self.routes.iter().find(|(routed, _)| *routed == language);
         route.map(|&(_, model)| model).ok_or(AnalysisError::NoModel(language))
     }
-
-    /// Submits the rows of all plans, one job for each model.
-    fn submit(
-        &self,
-        plans: &mut [Result<(usize, Plan), DocumentError>],
-        options: &Options,
-    ) -> Result<Vec<Pending>, AnalysisError> {
-        let mut jobs: Vec<(Vec<_>, Vec<(usize, usize)>)> = self.models.iter().map(|_| Default::default()).collect();
-        for (document, plan) in plans.iter_mut().enumerate() {
-            if let Ok((model, plan)) = plan {
-                let rows = plan.take_rows();
-                jobs[*model].1.push((document, rows.len()));
-                jobs[*model].0.extend(rows);
-            }
-        }
-        let mut pending = Vec::new();
-        for (model, (rows, documents)) in jobs.into_iter().enumerate() {
-            if documents.is_empty() {
-                continue;
-            }
-            // A refusal drops the tickets that came before it, and with them their rows: all or nothing.
-            let ticket = self.engine.submit(model, rows, &options.caller, options.deadline).map_err(refusal)?;
-            pending.push(Pending { ticket, documents });
-        }
-        Ok(pending)
-    }
 }
 
 impl Model {
@@ -269,6 +285,10 @@ impl Model {
         folder.verify()?;
         Ok(Self { manifest: folder.manifest().clone(), encoder: Encoder::open(folder)? })
     }
+}
+
+fn total_bytes(documents: &[Document]) -> usize {
+    documents.iter().map(|document| document.text.len()).sum()
 }
 
 /// Cores that this process may use, by its affinity and its control group.
@@ -287,11 +307,7 @@ fn refusal(error: SubmitError) -> AnalysisError {
 }
 
 /// Deals a job's logits out to its documents.
-fn hand_out(
-    logits: Vec<RowLogits>,
-    documents: &[(usize, usize)],
-    finished: &mut [Option<Vec<RowLogits>>],
-) {
+fn hand_out(logits: Vec<RowLogits>, documents: &[(usize, usize)], finished: &mut [Option<Vec<RowLogits>>]) {
     let mut logits = logits.into_iter();
     for &(document, rows) in documents {
         finished[document] = Some(logits.by_ref().take(rows).collect());
@@ -299,7 +315,7 @@ fn hand_out(
 }
 
 fn aggregate(
-    plans: Vec<Result<(usize, Plan), DocumentError>>,
+    plans: Vec<Planned>,
     finished: Vec<Option<Vec<RowLogits>>>,
 ) -> Vec<Result<DocumentAnalysis, DocumentError>> {
     plans

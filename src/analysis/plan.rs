@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::analyzer::Model;
 use super::{
-    Document, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, MentionSource, SentenceAnalysis,
-    Warning,
+    Document, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, MentionSource,
+    SentenceAnalysis, Warning,
 };
 use crate::aggregate;
 use crate::encode::{Row, RowSpan, Tokens};
@@ -119,12 +119,18 @@ impl Plan {
             .iter()
             .map(|pieces| if pieces.is_empty() { Distribution::NEUTRAL } else { aggregate::sentence(pieces) })
             .collect();
-        let weighted: Vec<_> = sentence_scores.iter().copied().zip(self.sentence_tokens.iter().copied()).collect();
+        let weighted: Vec<_> =
+            sentence_scores.iter().copied().zip(self.sentence_tokens.iter().copied()).collect();
         let mut mentions: Vec<Vec<MentionAnalysis>> = self.entities.iter().map(|_| Vec::new()).collect();
         for (planned, score) in self.mentions.iter().zip(mention_scores) {
             let Mention { entity, span, form } = planned.mention;
             let sentiment = score.ok_or(DocumentError::Model)?;
-            mentions[entity].push(MentionAnalysis { span, sentence_index: planned.sentence_index, form, sentiment });
+            mentions[entity].push(MentionAnalysis {
+                span,
+                sentence_index: planned.sentence_index,
+                form,
+                sentiment,
+            });
         }
         let entities = self
             .entities
@@ -133,8 +139,11 @@ impl Plan {
             .zip(implicit_scores)
             .map(|((entity, mentions), implicit)| {
                 let scores: Vec<_> = mentions.iter().map(|mention| mention.sentiment).collect();
-                let sentiment =
-                    if scores.is_empty() { aggregate::implicit(&implicit) } else { aggregate::entity(&scores) };
+                let sentiment = if scores.is_empty() {
+                    aggregate::implicit(&implicit)
+                } else {
+                    aggregate::entity(&scores)
+                };
                 EntityAnalysis { entity, sentiment, mentions }
             })
             .collect();
@@ -165,7 +174,10 @@ impl Plan {
         };
         let mention_tokens: Vec<_> = self.mentions.iter().map(|mention| mention.tokens.clone()).collect();
         let ends_clause = |index: usize| {
-            tokens.spans.get(index).is_some_and(|span| matches!(span.slice(text), "," | ";" | ":" | ")" | "–" | "—"))
+            tokens
+                .spans
+                .get(index)
+                .is_some_and(|span| matches!(span.slice(text), "," | ";" | ":" | ")" | "–" | "—"))
         };
         let mut packed = windows(tiling, &mention_tokens, ends_clause, limits);
         if packed.is_empty() {

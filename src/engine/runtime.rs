@@ -82,7 +82,9 @@ impl Session {
         let model = |problem: String| RuntimeError::Model { path: path.clone(), problem };
         if folder.manifest().signature != Signature::Span {
             let name = folder.manifest().signature.name();
-            return Err(model(format!("signature {name:?} is not supported yet; use a model of signature \"span\"")));
+            return Err(model(format!(
+                "signature {name:?} is not supported yet; use a model of signature \"span\""
+            )));
         }
         let session = build(runtime, &path).map_err(|error| model(error.to_string()))?;
         let names = |outlets: &[ort::value::Outlet]| -> Vec<String> {
@@ -92,7 +94,9 @@ impl Session {
             ("inputs", names(session.inputs()), &INPUTS[..]),
             ("outputs", names(session.outputs()), &["logits"][..]),
         ] {
-            if expected.iter().any(|name| !actual.iter().any(|actual| actual == name)) || actual.len() != expected.len() {
+            if expected.iter().any(|name| !actual.iter().any(|actual| actual == name))
+                || actual.len() != expected.len()
+            {
                 return Err(model(format!("its {what} are {actual:?}, and must be {expected:?}")));
             }
         }
@@ -150,7 +154,8 @@ impl Session {
             buffer.clear();
         }
         for (row, index) in rows.iter().zip(0_i64..) {
-            let padding = padded_tokens.checked_sub(row.ids.len()).expect("the batch is as long as its longest row");
+            let padding =
+                padded_tokens.checked_sub(row.ids.len()).expect("the batch is as long as its longest row");
             self.input_ids.extend(row.ids.iter().map(|&id| i64::from(id)));
             self.input_ids.extend(std::iter::repeat_n(self.pad, padding));
             self.attention_mask.extend(std::iter::repeat_n(1, row.ids.len()));

@@ -115,8 +115,18 @@ impl Manifest {
     /// Reads and checks a manifest; the error says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let document: Document = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let Document { schema, name, version, languages, signature, labels, tokens, max_tokens, window_tokens, .. } =
-            document;
+        let Document {
+            schema,
+            name,
+            version,
+            languages,
+            signature,
+            labels,
+            tokens,
+            max_tokens,
+            window_tokens,
+            ..
+        } = document;
         if schema != Self::SCHEMA {
             return Err(format!("schema is {schema}, and this version reads {}", Self::SCHEMA));
         }
@@ -126,7 +136,9 @@ impl Manifest {
         }
         let languages = languages
             .iter()
-            .map(|code| Language::parse(code).ok_or_else(|| format!("language {code:?} is not one of en, nl")))
+            .map(|code| {
+                Language::parse(code).ok_or_else(|| format!("language {code:?} is not one of en, nl"))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if max_tokens < Self::MIN_TOKENS {
             return Err(format!("max_tokens is {max_tokens}, and must be at least {}", Self::MIN_TOKENS));
@@ -142,11 +154,23 @@ impl Manifest {
                 return Err(format!("files does not list {file}"));
             }
         }
-        if let Some(outside) = document.files.keys().find(|file| file.contains(['/', '\\']) || file.as_str() == "..") {
+        if let Some(outside) =
+            document.files.keys().find(|file| file.contains(['/', '\\']) || file.as_str() == "..")
+        {
             return Err(format!("files lists {outside:?}, which is not in the folder"));
         }
         let (quantisation, files) = (document.quantisation.scheme, document.files);
-        Ok(Self { name, version, languages, signature, tokens, max_tokens, window_tokens, quantisation, files })
+        Ok(Self {
+            name,
+            version,
+            languages,
+            signature,
+            tokens,
+            max_tokens,
+            window_tokens,
+            quantisation,
+            files,
+        })
     }
 }
 
@@ -170,7 +194,10 @@ pub(super) mod tests {
     fn a_wrong_manifest_says_what_is_wrong() {
         let good = example().replace("\"SIZE\"", "1");
         let manifest = Manifest::parse(&good).expect("the example is good");
-        assert_eq!((manifest.signature, manifest.quantisation), (Signature::Span, QuantisationScheme::Static));
+        assert_eq!(
+            (manifest.signature, manifest.quantisation),
+            (Signature::Span, QuantisationScheme::Static)
+        );
 
         for (from, to, expected) in [
             ("\"schema\": 1", "\"schema\": 2", "schema is 2"),
