@@ -30,3 +30,5 @@ pub mod mention;
 pub mod window;
 
 pub mod aggregate;
+
+pub mod analysis;

@@ -1,0 +1,257 @@
+//! Documents in, scored documents out: the one place where the pipeline is spelled out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::language::{Detection, Language, LanguageChoice};
+use crate::mention::MatchForm;
+use crate::sentiment::Distribution;
+use crate::text::Span;
+
+/// A text to score, and the entities to score it toward.
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    /// The text.
+    pub text: String,
+    /// Names of the entities, as the caller wrote them; duplicates are allowed and answered each.
+    pub entities: Vec<String>,
+    /// Where the entities stand.
+    pub mentions: MentionSource,
+}
+
+/// Where the mentions of a document's entities come from.
+#[derive(Clone, Debug, Default)]
+pub enum MentionSource {
+    /// Look for them in the text.
+    #[default]
+    Find,
+    /// The caller knows: `(index of the entity, place)`. An entity without one is scored as implicit.
+    Given(Vec<(usize, Span)>),
+}
+
+/// What holds for all documents of one request.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The language to score as.
+    pub language: LanguageChoice,
+    /// Who asks: requests of one caller share their place in the queue.
+    pub caller: Caller,
+    /// When the answer is no longer of use.
+    pub deadline: Option<Instant>,
+}
+
+/// Identifies a caller to the fair queue: the key's identifier over HTTP, one constant elsewhere.
+pub type Caller = Arc<str>;
+
+/// A scored document.
+#[derive(Clone, Debug)]
+pub struct DocumentAnalysis {
+    /// What it was scored as.
+    pub language: Language,
+    /// What it seems to be written in.
+    pub detection: Detection,
+    /// How the document feels as a whole.
+    pub sentiment: Distribution,
+    /// Every sentence, in order.
+    pub sentences: Vec<SentenceAnalysis>,
+    /// One for each requested entity, in request order.
+    pub entities: Vec<EntityAnalysis>,
+    /// What the caller should know about how it was scored.
+    pub warnings: Vec<Warning>,
+    /// How many model tokens the text and its entities came to.
+    pub tokens: usize,
+}
+
+/// A scored sentence.
+#[derive(Clone, Debug)]
+pub struct SentenceAnalysis {
+    /// Where it stands, without white space at its ends.
+    pub span: Span,
+    /// How it feels.
+    pub sentiment: Distribution,
+}
+
+/// How a document feels about one entity.
+#[derive(Clone, Debug)]
+pub struct EntityAnalysis {
+    /// The name as requested.
+    pub entity: String,
+    /// How the text feels about it.
+    pub sentiment: Distribution,
+    /// Where it is mentioned; empty where it is scored as implicit.
+    pub mentions: Vec<MentionAnalysis>,
+}
+
+impl EntityAnalysis {
+    /// Whether the text names the entity.
+    pub fn is_explicit(&self) -> bool {
+        !self.mentions.is_empty()
+    }
+}
+
+/// How a document feels about an entity at one of its mentions.
+#[derive(Clone, Debug)]
+pub struct MentionAnalysis {
+    /// Where it stands.
+    pub span: Span,
+    /// Index of the sentence in which it starts.
+    pub sentence_index: usize,
+    /// How the text's words match the entity's name.
+    pub form: MatchForm,
+    /// How the text feels about it there.
+    pub sentiment: Distribution,
+}
+
+/// What a caller should know about how a document was scored.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The text reads as another language than it was scored as.
+    OtherLanguage {
+        /// ISO code of the language it reads as.
+        detected: String,
+        /// What it was scored as.
+        scored_as: Language,
+    },
+    /// The language could not be told, so the fallback was used.
+    UnknownLanguage {
+        /// What it was scored as.
+        scored_as: Language,
+    },
+    /// The text is longer than the model's window and was scored in several.
+    SplitIntoWindows {
+        /// How many.
+        windows: usize,
+        /// The window's length.
+        window_tokens: usize,
+    },
+    /// A sentence is longer than the model's window and was scored in pieces.
+    SplitSentence {
+        /// Which one.
+        sentence_index: usize,
+        /// In how many pieces.
+        pieces: usize,
+    },
+    /// An entity's name, or a mention of it, is longer than the model can read; only its head was read.
+    LongEntity {
+        /// Index of the entity.
+        entity_index: usize,
+    },
+}
+
+/// Why one document cannot be scored; the others of its request still can.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// Empty, or white space only.
+    #[error("the text is empty or only white space")]
+    Blank,
+    /// A given mention lies outside the text, splits a character or names an entity that is not there.
+    #[error("mention {index} does not lie inside the text or names no entity of the document")]
+    MentionOutside {
+        /// Which of the given mentions.
+        index: usize,
+    },
+    /// The model failed on it; the log says why.
+    #[error("the model failed on this document")]
+    Model,
+}
+
+/// Why a request as a whole was not scored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnalysisError {
+    /// More work is queued than can be done in time.
+    #[error("the queue is full")]
+    Overloaded {
+        /// When trying again may work.
+        retry_after: Duration,
+    },
+    /// The work was taken but not finished by its deadline.
+    #[error("the deadline passed before the work was done")]
+    DeadlinePassed,
+    /// There is no model for the language.
+    #[error("no model is loaded for language {}", .0.code())]
+    NoModel(Language),
+    /// The process is about to end.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// What an [`Analyzer`] is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The ONNX Runtime library; `None` looks where the set-up step puts it.
+    pub onnxruntime: Option<std::path::PathBuf>,
+    /// The model folder for each language.
+    pub models: Vec<(Language, std::path::PathBuf)>,
+    /// What `auto` scores a text as whose language it cannot tell.
+    pub fallback_language: Language,
+    /// Worker threads, each with a session of its own; `None`: one for each core that the process may use.
+    pub workers: Option<usize>,
+    /// Most padded tokens in one run of the model.
+    pub run_tokens: usize,
+    /// Most tokens that wait in the queue.
+    pub queue_tokens: usize,
+}
+
+/// One loaded model, as health and `models list` show it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ModelStatus {
+    /// Its name, from the manifest.
+    pub name: String,
+    /// Its version, from the manifest.
+    pub version: String,
+    /// Codes of the languages that are routed to it.
+    pub languages: Vec<&'static str>,
+    /// `span` or `pair`.
+    pub signature: &'static str,
+    /// Whether a warm-up run has succeeded.
+    pub ready: bool,
+}
+
+/// Why an [`Analyzer`] could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// TODO(real variants come with the engine).
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Scores documents. Cheap to share; one is enough for a process.
+#[derive(Debug)]
+pub struct Analyzer {}
+
+impl Analyzer {
+    /// Loads ONNX Runtime and the models, starts the workers and warms each up.
+    pub fn start(_settings: &Settings) -> Result<Self, StartError> {
+        Ok(Self {})
+    }
+
+    /// Scores `documents`, each independently of the others; the answers keep their order.
+    pub async fn analyze(
+        &self,
+        documents: Vec<Document>,
+        _options: Options,
+    ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
+        Ok(documents.iter().map(|_| Err(DocumentError::Model)).collect())
+    }
+
+    /// [`Analyzer::analyze`] for callers without an async runtime; blocks the thread.
+    pub fn analyze_blocking(
+        &self,
+        documents: Vec<Document>,
+        _options: Options,
+    ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
+        Ok(documents.iter().map(|_| Err(DocumentError::Model)).collect())
+    }
+
+    /// The loaded models.
+    pub fn models(&self) -> Vec<ModelStatus> {
+        Vec::new()
+    }
+
+    /// Takes no more work, finishes what is queued until `deadline`, tells the rest, ends the workers.
+    pub fn shutdown(&self, _deadline: Instant) {}
+}
