@@ -83,4 +83,4 @@ impl Setting {
 }
 
 /// What the names of all variables start with.
-pub const VARIABLE_PREFIX: &str = "SENTOR_";
+pub(super) const VARIABLE_PREFIX: &str = "SENTOR_";
