@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             shutdown_grace: config.server.shutdown_grace,
         };
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let server = tokio::spawn(http::run(listener, http::router(Arc::clone(&app)), patience, stop));
+        let server = tokio::spawn(http::run(listener, Arc::clone(&app), patience, stop));
         let stopping = tokio::spawn(signals.pass_on(tell.clone()));
 
         // The server already answers, and says that it is not ready.
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             // Stopped before it was ready.
             _ = wait_for_stop(tell.subscribe()) => return Ok(None),
         };
-        tracing::info!(duration_ms = started.elapsed().as_millis(), "models are loaded");
+        tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
 
         let greeting = greeting(&config, address, store.as_ref(), &keys)?;

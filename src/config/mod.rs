@@ -20,7 +20,7 @@ mod surroundings;
 
 pub use engine::EngineConfig;
 pub use error::{ConfigError, Problem};
-pub use keys::KeysConfig;
+pub use keys::{KeysConfig, Secret};
 pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
 pub use models::ModelsConfig;
@@ -36,7 +36,7 @@ use reader::Reader;
 use sources::Values;
 
 use crate::analysis;
-use crate::keys::ApiKey;
+use crate::keys::{ApiKey, ApiKeyError};
 use crate::language::Language;
 
 /// All settings, typed.
@@ -165,12 +165,19 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or holds no key.
+    /// If the file cannot be read, or what is configured is no key.
     pub fn outside_key(&self) -> Result<Option<ApiKey>, ConfigError> {
-        let Some(path) = &self.keys.api_key_file else { return Ok(self.keys.api_key.clone()) };
-        let fail = |problem: String| ConfigError::KeyFile { path: path.clone(), problem };
-        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        text.trim().parse().map(Some).map_err(|error: crate::keys::ApiKeyError| fail(error.to_string()))
+        if let Some(path) = &self.keys.api_key_file {
+            let fail = |problem: String| ConfigError::KeyFile { path: path.clone(), problem };
+            let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+            return text.trim().parse().map(Some).map_err(|error: ApiKeyError| fail(error.to_string()));
+        }
+        let Some(secret) = &self.keys.api_key else { return Ok(None) };
+        secret.expose().trim().parse().map(Some).map_err(|_: ApiKeyError| {
+            let place = self.values.0.get("api_key").map_or(Place::Default, |given| given.place.clone());
+            let expected = Kind::Secret.expected();
+            ConfigError::Invalid(vec![Problem::Invalid { place, setting: "api_key", value: None, expected }])
+        })
     }
 
     /// The effective configuration as TOML, each setting with where it comes from; secrets are hidden.

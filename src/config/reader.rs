@@ -9,7 +9,6 @@ use super::setting::{Kind, Setting};
 use super::settings;
 use super::sources::{Given, Raw, Values};
 use super::surroundings::Surroundings;
-use crate::keys::ApiKey;
 
 /// Reads settings by name. A value that cannot be is noted in `problems` and read as nothing, so that all
 /// problems are found at once; the caller must look there before it trusts what it read.
@@ -94,10 +93,6 @@ impl<'a> Reader<'a> {
             _ => None,
         });
         list.unwrap_or_default()
-    }
-
-    pub(super) fn key(&mut self, name: &str) -> Option<ApiKey> {
-        self.read(name, |_, given| text_of(&given.raw)?.trim().parse().ok())
     }
 
     fn read<T>(&mut self, name: &str, parse: impl FnOnce(Kind, &Given) -> Option<T>) -> Option<T> {

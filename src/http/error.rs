@@ -34,10 +34,14 @@ pub enum ErrorCode {
     RequestTimeout,
     /// The body is too large.
     PayloadTooLarge,
+    /// The path and query are too long.
+    UriTooLong,
     /// The body is of another type or compression than can be read.
     UnsupportedMediaType,
     /// The body is JSON, and says what cannot be.
     ValidationError,
+    /// The headers are too many or too large.
+    HeadersTooLarge,
     /// The server failed.
     ServerError,
     /// The server has more work than it can do in time.
@@ -48,7 +52,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, in the order of their status.
-    pub const ALL: [ErrorCode; 15] = [
+    pub const ALL: [ErrorCode; 17] = [
         Self::BadRequest,
         Self::MissingKey,
         Self::InvalidKey,
@@ -59,8 +63,10 @@ impl ErrorCode {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PayloadTooLarge,
+        Self::UriTooLong,
         Self::UnsupportedMediaType,
         Self::ValidationError,
+        Self::HeadersTooLarge,
         Self::ServerError,
         Self::Overloaded,
         Self::NotReady,
@@ -79,8 +85,10 @@ impl ErrorCode {
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
             Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UriTooLong => ("uri_too_long", StatusCode::URI_TOO_LONG),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::ValidationError => ("validation_error", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::HeadersTooLarge => ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Self::ServerError => ("server_error", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
@@ -148,12 +156,11 @@ impl ApiError {
         }
     }
 
-    /// The whole response.
-    pub(super) fn write(&self, request_id: &str, now: Timestamp) -> Response {
-        let status = self.code.status();
+    /// The body, as JSON.
+    pub(super) fn body(&self, request_id: &str, now: Timestamp) -> Vec<u8> {
         let body = ErrorBody {
             detail: &self.message,
-            status_code: status.as_u16().to_string(),
+            status_code: self.code.status().as_u16().to_string(),
             retry_after: self.retry_after_seconds,
             error: FullError {
                 summary: self.summary(),
@@ -163,7 +170,13 @@ impl ApiError {
             },
         };
         // Texts and numbers always serialise.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The whole response.
+    pub(super) fn write(&self, request_id: &str, now: Timestamp) -> Response {
+        let status = self.code.status();
+        let body = self.body(request_id, now);
         let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::http::{Method, Uri};
 use axum::middleware::{from_fn_with_state, map_request, map_response};
 use axum::response::IntoResponse as _;
@@ -21,7 +20,7 @@ use super::{body, headers, health, observe, predict};
 const COMPRESS_FROM_BYTES: u64 = 1024;
 
 /// The whole service.
-pub fn router(app: Arc<App>) -> Router {
+pub(super) fn router(app: Arc<App>) -> Router {
     // The outermost first.
     let middleware = ServiceBuilder::new()
         // Identifies and logs each request, whatever happens further in, and writes refusals' bodies.
@@ -31,7 +30,7 @@ pub fn router(app: Arc<App>) -> Router {
         // A page of another origin asks first; that question carries no key.
         .layer(option_layer(headers::cors(&app.settings.cors_origins)))
         // What a client does not send to its end is read to its end, so that it sees its answer.
-        .layer(map_request(async |request: Request| request.map(body::drain_on_drop)))
+        .layer(map_request(body::drain_on_drop))
         // A large answer is packed as the client likes it.
         .layer(CompressionLayer::new().compress_when(
             predicate::DefaultPredicate::new().and(predicate::SizeAbove::new(COMPRESS_FROM_BYTES)),

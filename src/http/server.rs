@@ -1,5 +1,6 @@
 //! Serves a router on a listener until told to stop: softly first, hard by a deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,6 +11,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use super::app::App;
+use super::malformed::ExplainRefusals;
+use super::router::router;
 
 /// How far the server is told to go in stopping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +37,14 @@ pub struct Patience {
     pub shutdown_grace: Duration,
 }
 
-/// Serves `router` on `listener` until `stop` says otherwise; a `stop` whose sender is gone means now.
+/// Serves `app` on `listener` until `stop` says otherwise; a `stop` whose sender is gone means now.
 pub async fn run(
     listener: TcpListener,
-    router: Router,
+    app: Arc<App>,
     patience: Patience,
     mut stop: watch::Receiver<Stop>,
 ) {
+    let router = router(Arc::clone(&app));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut http = http1::Builder::new();
@@ -52,7 +58,7 @@ pub async fn run(
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(&http, stream, router.clone());
+                let connection = connection(&http, stream, router.clone(), Arc::clone(&app));
                 let watched = graceful.watch(connection);
                 connections.spawn(async move {
                     if let Err(error) = watched.await {
@@ -82,12 +88,14 @@ fn connection(
     http: &http1::Builder,
     stream: TcpStream,
     router: Router,
-) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    app: Arc<App>,
+) -> http1::Connection<ExplainRefusals<TokioIo<TcpStream>>, TowerToHyperService<Router>> {
     // Answers are written whole, so waiting for more to send gains nothing.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+    let stream = ExplainRefusals::new(TokioIo::new(stream), app);
+    http.serve_connection(stream, TowerToHyperService::new(router))
 }
 
 /// Waits until the server is told to go at least as far as `step`.
