@@ -1,1 +1,5 @@
-fn main(){}
+//! The `sentor` program.
+
+fn main() -> std::process::ExitCode {
+    sentor::cli::run()
+}
