@@ -1,12 +1,16 @@
 //! The command line: one file for each subcommand. stdout is data, stderr is everything else.
 
+mod bench;
 mod config;
 mod eval;
 mod flags;
+mod flow;
 mod keys;
+mod lines;
 mod models;
 mod predict;
 mod serve;
+mod session;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -114,6 +118,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Measure the models on labelled data
     Eval(eval::EvalArgs),
+    /// Put load on a running server and report rate and latency
+    Bench(bench::BenchArgs),
     /// Make, list, revoke and rotate keys
     Keys(keys::KeysArgs),
     /// List and verify models
@@ -147,6 +153,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(args, global),
         Command::Predict(args) => with_log(global, || predict::run(args, global)),
         Command::Eval(args) => with_log(global, || eval::run(args, global)),
+        Command::Bench(args) => with_log(global, || bench::run(args, global)),
         Command::Keys(args) => with_log(global, || keys::run(args, global)),
         Command::Models(args) => with_log(global, || models::run(args, global)),
         Command::Config(args) => config::run(args, global),

@@ -1,0 +1,216 @@
+//! `sentor eval`: how well the models do on labelled data.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+
+use crate::analysis::{DocumentAnalysis, Settings};
+use crate::language::LanguageChoice;
+use crate::text::Span;
+
+use super::flow::{self, BATCH_BYTES, BATCH_DOCUMENTS, Batch, Score};
+use super::predict::parse_language;
+use super::session;
+use super::{Exit, GlobalArgs, lines};
+
+mod report;
+mod scores;
+mod sentences;
+mod targets;
+
+use scores::{Results, Sets};
+use targets::{LabelledText, Target};
+
+/// Measure the models on labelled data.
+///
+/// Each FILE has one labelled target on each line, as a JSON object: `text`, `entity`, `label` (negative,
+/// neutral or positive), `start` and `end` (half-open, in Unicode code points; -1 for a target that is not
+/// in the text) and `lang`. It may be gzipped. A target with an empty entity is scored as the document as
+/// a whole. Targets of the same text are scored in one pass.
+///
+/// A data set is called like its file up to the first dot; files that share that name are one data set.
+/// Accuracy is the share of right targets. Macro-F1 is the mean of the F1 of the classes that occur among
+/// the data set's labels. Rows of the confusion matrix are the labels, columns the predictions, both in
+/// the order negative, neutral, positive. The total pools all targets.
+///
+/// With --sentences, each line has `text`, `sentences` (a list of [start, end] in code points) and `lang`,
+/// and what is measured are the ends of sentences inside each document.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvalArgs {
+    /// Files with labelled data, or `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Where the entities stand: as the data says, or where the product finds their names
+    ///
+    /// With `found`, an entity has the sentiment that a client would see: that of its mention, or its
+    /// mentions' sentiments aggregated where the text names it more than once.
+    #[arg(long, value_name = "given|found", default_value = "given", hide_possible_values = true)]
+    mentions: Mentions,
+
+    /// Language of all texts [default: what the data says]
+    #[arg(long, short, value_name = "en|nl|auto", value_parser = parse_language)]
+    language: Option<LanguageChoice>,
+
+    /// Measure where sentences end
+    #[arg(long, conflicts_with = "mentions")]
+    sentences: bool,
+
+    /// Print JSON, with fractions from 0 to 1, in place of tables with percentages
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where the places of the entities come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Mentions {
+    Given,
+    Found,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
+    if args.sentences {
+        let sets = sentences::measure(&args.files, args.language)?;
+        report::print_sentences(&sets, args.json)?;
+        return Ok(Exit::Ok);
+    }
+    // All files are read first: a bad line in the last one should not cost the time of scoring the others.
+    let mut texts = Vec::new();
+    for path in &args.files {
+        let reader = lines::open(path, &ProgressBar::hidden())?;
+        let read = targets::read(reader, &lines::name(path), args.language)?;
+        texts.push((set_name(path), lines::name(path), read));
+    }
+    let sets = score_files(texts, args.mentions, &session::settings(global)?)?;
+    report::print_targets(&sets, args.mentions == Mentions::Found, args.json)?;
+    Ok(Exit::Ok)
+}
+
+/// The name of a file up to the first dot.
+fn set_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    match name.split('.').next() {
+        Some(stem) if !stem.is_empty() => stem.to_owned(),
+        _ => name.into_owned(),
+    }
+}
+
+fn score_files(
+    files: Vec<(String, String, Vec<LabelledText>)>,
+    mentions: Mentions,
+    settings: &Settings,
+) -> anyhow::Result<Sets> {
+    let session = session::start(settings)?;
+    let mut sets = Sets::default();
+    for (set, file, texts) in files {
+        score_file(Arc::clone(&session.0), &file, texts, mentions, sets.of(set))?;
+    }
+    Ok(sets)
+}
+
+fn score_file(
+    scorer: Arc<impl Score>,
+    file: &str,
+    texts: Vec<LabelledText>,
+    mentions: Mentions,
+    results: &mut Results,
+) -> anyhow::Result<()> {
+    for scored in flow::score_in_order(scorer, batches(texts, mentions)) {
+        let answers = scored.answers.with_context(|| format!("failed to score {file}"))?;
+        for (text, answer) in scored.payload.iter().zip(answers) {
+            let analysis = answer.with_context(|| format!("{file}:{}: failed to score", text.line))?;
+            count(text, &analysis, mentions, results)?;
+        }
+    }
+    Ok(())
+}
+
+/// Batches of one language each, in the order of the texts.
+fn batches(
+    texts: Vec<LabelledText>,
+    mentions: Mentions,
+) -> impl Iterator<Item = Batch<Vec<LabelledText>>> + Send {
+    let mut texts = texts.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let first = texts.next()?;
+        let language = first.language;
+        let mut bytes = first.text.len();
+        let mut payload = vec![first];
+        while bytes < BATCH_BYTES && payload.len() < BATCH_DOCUMENTS {
+            let Some(text) = texts.next_if(|text| text.language == language) else { break };
+            bytes += text.text.len();
+            payload.push(text);
+        }
+        let documents = payload.iter().map(|text| text.document(mentions)).collect();
+        Some(Batch { documents, language, payload })
+    })
+}
+
+/// Counts the targets of one text.
+fn count(
+    text: &LabelledText,
+    analysis: &DocumentAnalysis,
+    mentions: Mentions,
+    results: &mut Results,
+) -> anyhow::Result<()> {
+    let mut entities = analysis.entities.iter();
+    for target in &text.targets {
+        if target.is_whole_document() {
+            results.add(target, analysis.sentiment.polarity());
+            continue;
+        }
+        let entity = entities.next().context("an entity has no answer")?;
+        results.add(target, entity.sentiment.polarity());
+        if let (Mentions::Found, Some(place)) = (mentions, target.place) {
+            let found: Vec<Span> = entity.mentions.iter().map(|mention| mention.span).collect();
+            results.add_place(found.contains(&place));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::flow::tests::Fake;
+
+    const DATA: &str = r#"{"text": "good ham", "entity": "ham", "start": 5, "end": 8, "label": "positive", "lang": "en"}
+{"text": "bad egg", "entity": "egg", "start": 4, "end": 7, "label": "negative", "lang": "en"}
+{"text": "good ham", "entity": "SERVICE#GENERAL", "start": -1, "end": -1, "label": "neutral", "lang": "en"}
+{"text": "slechte ham", "entity": "", "start": -1, "end": -1, "label": "negative", "lang": "nl"}
+{"text": "de ham", "entity": "de ham", "start": 0, "end": 6, "label": "positive", "lang": "nl"}
+"#;
+
+    fn results(mentions: Mentions) -> Results {
+        let texts = targets::read(DATA.as_bytes(), "x.jsonl", None).expect("the data is well formed");
+        assert_eq!(texts.len(), 4, "two targets share a text");
+        let mut sets = Sets::default();
+        score_file(Arc::new(Fake::default()), "x.jsonl", texts, mentions, sets.of("x".to_owned()))
+            .expect("the stand-in scores every text");
+        sets.total()
+    }
+
+    #[test]
+    fn every_target_is_counted_once() {
+        let results = results(Mentions::Given);
+        assert_eq!(results.all().targets(), 5);
+        assert_eq!(results.explicit.targets(), 3);
+        assert_eq!(results.all().rows(), [[2, 0, 0], [0, 0, 1], [1, 0, 1]]);
+    }
+
+    #[test]
+    fn found_mentions_are_compared_with_the_places_of_the_data() {
+        assert_eq!(results(Mentions::Found).found_share(), Some(1.0));
+        assert_eq!(results(Mentions::Given).found_share(), None);
+    }
+
+    #[test]
+    fn data_sets_are_called_like_their_files() {
+        assert_eq!(set_name(Path::new("dev/mad_tsc_nl.explicit.jsonl.gz")), "mad_tsc_nl");
+        assert_eq!(set_name(Path::new(".hidden")), ".hidden");
+        assert_eq!(set_name(Path::new("-")), "-");
+    }
+}

@@ -1,0 +1,63 @@
+//! Entries, gathered into batches that are full when the input is fast and prompt when it is slow.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::flow::{BATCH_BYTES, BATCH_DOCUMENTS, Batch};
+use crate::language::LanguageChoice;
+
+use super::input::{Entries, Entry};
+
+/// How long a batch waits for one more document. A file is far faster than this; a document that someone
+/// types or that a log gains is not held up noticeably.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// Reads `entries` on a thread of their own and gathers them. Every document is also scored toward
+/// those of `more_entities` that it does not name itself.
+pub(super) fn of(
+    entries: Entries,
+    more_entities: Vec<String>,
+    language: LanguageChoice,
+) -> impl Iterator<Item = Batch<Vec<Entry>>> + Send {
+    let (sender, receiver) = sync_channel(BATCH_DOCUMENTS);
+    thread::spawn(move || {
+        for mut entry in entries {
+            if let Entry::Record(record) = &mut entry {
+                let new: Vec<_> =
+                    more_entities.iter().filter(|name| !record.entities.contains(name)).cloned().collect();
+                record.entities.extend(new);
+            }
+            let is_last = matches!(entry, Entry::Broken(_));
+            if sender.send(entry).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    std::iter::from_fn(move || {
+        let payload = gather(&receiver)?;
+        let documents = payload
+            .iter()
+            .filter_map(
+                |entry| if let Entry::Record(record) = entry { Some(record.document()) } else { None },
+            )
+            .collect();
+        Some(Batch { documents, language, payload })
+    })
+}
+
+/// The entries of one batch; `None` at the end of the input.
+fn gather(receiver: &Receiver<Entry>) -> Option<Vec<Entry>> {
+    let mut entries = vec![receiver.recv().ok()?];
+    let mut bytes = size(&entries[0]);
+    while bytes < BATCH_BYTES && entries.len() < BATCH_DOCUMENTS {
+        let Ok(entry) = receiver.recv_timeout(LINGER) else { break };
+        bytes += size(&entry);
+        entries.push(entry);
+    }
+    Some(entries)
+}
+
+fn size(entry: &Entry) -> usize {
+    if let Entry::Record(record) = entry { record.text.len() } else { 0 }
+}

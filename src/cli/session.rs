@@ -1,0 +1,36 @@
+//! From the global flags to a running analyzer: the one place where these commands meet the configuration.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::analysis::{Analyzer, Settings};
+
+use super::GlobalArgs;
+
+/// Who these commands are to the fair queue.
+pub(super) const CALLER: &str = "cli";
+
+/// How long the workers get to end; nothing is queued by then.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// What the configuration says an analyzer is started with.
+pub(super) fn settings(global: &GlobalArgs) -> anyhow::Result<Settings> {
+    Ok(global.load_config()?.analyzer_settings())
+}
+
+/// Loads the models; the workers end with the returned value.
+pub(super) fn start(settings: &Settings) -> anyhow::Result<Session> {
+    let analyzer = Analyzer::start(settings).context("failed to start the models")?;
+    Ok(Session(Arc::new(analyzer)))
+}
+
+/// A running analyzer that is shut down when it goes out of scope.
+pub(super) struct Session(pub(super) Arc<Analyzer>);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.shutdown(Instant::now() + SHUTDOWN);
+    }
+}
