@@ -10,12 +10,15 @@ mod support;
 fn tokens(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("encode");
     for (model, sentence) in [("sentor-en", support::ENGLISH), ("sentor-nl", support::DUTCH)] {
-        let folder = ModelFolder::open(&support::models_dir().join(model)).expect("the model folder is in the repository");
+        let folder = ModelFolder::open(&support::models_dir().join(model))
+            .expect("the model folder is in the repository");
         let encoder = Encoder::open(&folder).expect("the tokenizer is in the model folder");
         for sentences in [1, 8, 256] {
             let text = vec![sentence; sentences].join(" ");
             let borders: Vec<usize> = text.match_indices(". ").map(|(at, _)| at + 2).collect();
-            group.throughput(Throughput::Elements(encoder.tokens(&text, borders.iter().copied()).len() as u64));
+            group.throughput(Throughput::Elements(
+                encoder.tokens(&text, borders.iter().copied()).len() as u64
+            ));
             group.bench_with_input(BenchmarkId::new(model, sentences), &text, |bencher, text| {
                 bencher.iter(|| encoder.tokens(text, borders.iter().copied()));
             });

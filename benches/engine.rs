@@ -18,7 +18,8 @@ fn runs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("engine");
     let caller = Arc::from("bench");
     for model in ["sentor-en", "sentor-nl"] {
-        let folder = ModelFolder::open(&support::models_dir().join(model)).expect("the model folder is in the repository");
+        let folder = ModelFolder::open(&support::models_dir().join(model))
+            .expect("the model folder is in the repository");
         let settings = EngineSettings { workers: 1, run_tokens: 256, queue_tokens: 1 << 20 };
         let special = folder.manifest().tokens;
         let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");

@@ -10,22 +10,36 @@ mod support;
 fn documents(criterion: &mut Criterion) {
     let models = support::models_dir();
     let settings = Settings {
-        models: vec![(Language::English, models.join("sentor-en")), (Language::Dutch, models.join("sentor-nl"))],
+        models: vec![
+            (Language::English, models.join("sentor-en")),
+            (Language::Dutch, models.join("sentor-nl")),
+        ],
         ..Settings::default()
     };
     let analyzer = Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the models load");
     let mut group = criterion.benchmark_group("pipeline");
     for (language, sentence) in [(Language::English, support::ENGLISH), (Language::Dutch, support::DUTCH)] {
-        let options = Options { language: LanguageChoice::Fixed(language), caller: local_caller(), deadline: None };
+        let options =
+            Options { language: LanguageChoice::Fixed(language), caller: local_caller(), deadline: None };
         for (count, entities) in [(1, 0), (1, 1), (1, 3), (1, 10), (32, 3), (1000, 3)] {
-            let names = ["camera", "service", "battery", "price", "screen", "shop", "sound", "size", "brand", "weight"];
-            let entities_of_each: Vec<String> = names[..entities].iter().map(|&name| name.to_owned()).collect();
-            let document = Document { text: sentence.to_owned(), entities: entities_of_each, ..Document::default() };
+            let names = [
+                "camera", "service", "battery", "price", "screen", "shop", "sound", "size", "brand", "weight",
+            ];
+            let entities_of_each: Vec<String> =
+                names[..entities].iter().map(|&name| name.to_owned()).collect();
+            let document =
+                Document { text: sentence.to_owned(), entities: entities_of_each, ..Document::default() };
             let documents = vec![document; count];
             group.throughput(Throughput::Elements(count as u64));
             group.bench_function(
                 BenchmarkId::new(language.code(), format!("{count} documents, {entities} entities")),
-                |bencher| bencher.iter(|| analyzer.analyze_blocking(&documents, &options).expect("the queue has room")),
+                |bencher| {
+                    bencher.iter(|| {
+                        analyzer
+                            .analyze_blocking(documents.clone(), options.clone())
+                            .expect("the queue has room")
+                    })
+                },
             );
         }
     }

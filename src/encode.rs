@@ -215,7 +215,9 @@ mod tests {
     fn a_span_covers_the_tokens_that_it_touches() {
         let spans = [(0, 3), (3, 5), (6, 9)].map(|(start, end)| Span::new(start, end)).to_vec();
         let tokens = Tokens { ids: vec![1, 2, 3], spans };
-        for (start, end, covered) in [(0, 3, 0..1), (2, 4, 0..2), (5, 6, 2..2), (4, 9, 1..3), (9, 12, 3..3), (0, 0, 0..0)] {
+        for (start, end, covered) in
+            [(0, 3, 0..1), (2, 4, 0..2), (5, 6, 2..2), (4, 9, 1..3), (9, 12, 3..3), (0, 0, 0..0)]
+        {
             assert_eq!(tokens.covering(Span::new(start, end)), covered, "{start}..{end}");
         }
     }

@@ -14,7 +14,7 @@
 //! - text logic, pure functions from strings to spans: [`segment`], [`mention`], [`window`], [`aggregate`];
 //! - models: [`registry`] (what is on disk), [`encode`] (text to tensors), [`engine`] (tensors to logits);
 //! - the use case: [`analysis`];
-//! - services: [`config`], [`keys`], [`telemetry`];
+//! - services: [`clock`], [`keys`], [`config`], [`telemetry`];
 //! - delivery: [`http`], [`cli`].
 
 pub mod text;
@@ -39,6 +39,14 @@ pub mod engine;
 
 pub mod analysis;
 
+pub mod clock;
+
+pub mod keys;
+
 pub mod config;
+
+pub mod telemetry;
+
+pub mod http;
 
 pub mod cli;

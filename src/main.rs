@@ -1,4 +1,5 @@
-//! Stub; the real one comes from the branch `http`.
+//! The `sentor` program.
+
 fn main() -> std::process::ExitCode {
-    sentor::cli::main()
+    sentor::cli::run()
 }

@@ -1,5 +1,8 @@
 //! Documents in, scored documents out: the one place where the pipeline is spelled out.
 
+mod analyzer;
+mod plan;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +10,7 @@ use crate::language::{Detection, Language, LanguageChoice};
 use crate::mention::MatchForm;
 use crate::sentiment::Distribution;
 use crate::text::Span;
+pub use analyzer::{Analyzer, ModelStatus, Settings, StartError, local_caller};
 
 /// A text to score, and the entities to score it toward.
 #[derive(Clone, Debug, Default)]
@@ -176,82 +180,4 @@ pub enum AnalysisError {
     /// The process is about to end.
     #[error("the server is shutting down")]
     ShuttingDown,
-}
-
-/// What an [`Analyzer`] is started with.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The ONNX Runtime library; `None` looks where the set-up step puts it.
-    pub onnxruntime: Option<std::path::PathBuf>,
-    /// The model folder for each language.
-    pub models: Vec<(Language, std::path::PathBuf)>,
-    /// What `auto` scores a text as whose language it cannot tell.
-    pub fallback_language: Language,
-    /// Worker threads, each with a session of its own; `None`: one for each core that the process may use.
-    pub workers: Option<usize>,
-    /// Most padded tokens in one run of the model.
-    pub run_tokens: usize,
-    /// Most tokens that wait in the queue.
-    pub queue_tokens: usize,
-}
-
-/// One loaded model, as health and `models list` show it.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct ModelStatus {
-    /// Its name, from the manifest.
-    pub name: String,
-    /// Its version, from the manifest.
-    pub version: String,
-    /// Codes of the languages that are routed to it.
-    pub languages: Vec<&'static str>,
-    /// `span` or `pair`.
-    pub signature: &'static str,
-    /// Whether a warm-up run has succeeded.
-    pub ready: bool,
-}
-
-/// Why an [`Analyzer`] could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// TODO(real variants come with the engine).
-    #[error("{0}")]
-    Other(String),
-}
-
-/// Scores documents. Cheap to share; one is enough for a process.
-#[derive(Debug)]
-pub struct Analyzer {}
-
-impl Analyzer {
-    /// Loads ONNX Runtime and the models, starts the workers and warms each up.
-    pub fn start(_settings: &Settings) -> Result<Self, StartError> {
-        Ok(Self {})
-    }
-
-    /// Scores `documents`, each independently of the others; the answers keep their order.
-    pub async fn analyze(
-        &self,
-        documents: Vec<Document>,
-        _options: Options,
-    ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
-        Ok(documents.iter().map(|_| Err(DocumentError::Model)).collect())
-    }
-
-    /// [`Analyzer::analyze`] for callers without an async runtime; blocks the thread.
-    pub fn analyze_blocking(
-        &self,
-        documents: Vec<Document>,
-        _options: Options,
-    ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
-        Ok(documents.iter().map(|_| Err(DocumentError::Model)).collect())
-    }
-
-    /// The loaded models.
-    pub fn models(&self) -> Vec<ModelStatus> {
-        Vec::new()
-    }
-
-    /// Takes no more work, finishes what is queued until `deadline`, tells the rest, ends the workers.
-    pub fn shutdown(&self, _deadline: Instant) {}
 }

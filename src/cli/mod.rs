@@ -1,70 +1,201 @@
-//! Stub; the real module comes from the branch `http`.
+//! The command line: one file for each subcommand. stdout is data, stderr is everything else.
 
-use clap::{Parser, Subcommand};
-
-use crate::config::Config;
-
+mod bench;
+mod config;
 mod eval;
+mod flags;
 mod flow;
+mod keys;
 mod lines;
 mod models;
 mod predict;
+mod serve;
 mod session;
 
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::analysis::StartError;
+use crate::config::{Config, ConfigError, Overrides};
+use crate::telemetry;
+
+/// How a run ended, as its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: all went well.
+    Ok,
+    /// 1: something failed.
+    Failure,
+    /// 3: the configuration is wrong.
+    Configuration,
+    /// 4: a model or ONNX Runtime is missing or wrong.
+    Models,
+    /// 5: some lines of the input could not be scored; the others were.
+    SomeInputFailed,
+}
+
+// clap itself ends with 2 for a wrong command line.
+const EXIT_CODES: &str = "Exit codes:
+  0  all went well
+  1  something failed; stderr says what
+  2  wrong command line
+  3  wrong configuration
+  4  a model or ONNX Runtime is missing or wrong
+  5  some lines of the input could not be scored; the others were";
+
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failure => 1,
+            Self::Configuration => 3,
+            Self::Models => 4,
+            Self::SomeInputFailed => 5,
+        }
+    }
+
+    /// The exit code that an error calls for, by what lies at its root.
+    fn of_error(error: &anyhow::Error) -> Self {
+        for cause in error.chain() {
+            if cause.is::<ConfigError>() {
+                return Self::Configuration;
+            }
+            if cause.is::<StartError>() {
+                return Self::Models;
+            }
+            if cause.downcast_ref::<io::Error>().is_some_and(is_broken_pipe) {
+                return Self::Ok;
+            }
+        }
+        Self::Failure
+    }
+}
+
+/// Whether the reader of our output is gone, as `head` is after its lines: no failure.
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Scores sentiment toward named entities in English and Dutch text.
 #[derive(Debug, Parser)]
-#[command(name = "sentor", version)]
-struct Arguments {
+#[command(name = "sentor", version, after_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct GlobalArgs {}
+/// What every subcommand takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct GlobalArgs {
+    /// Configuration file [default: sentor.toml here, or in the user's configuration folder]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Configuration")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: flags::CommonFlags,
+}
 
 impl GlobalArgs {
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "stub")]
-    pub(crate) fn load_config(&self) -> anyhow::Result<Config> {
-        Ok(Config::default())
+    /// The configuration, without the settings that only `serve` takes as flags.
+    pub(crate) fn load_config(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.overrides())
+    }
+
+    fn overrides(&self) -> Overrides {
+        Overrides { file: self.config.clone(), flags: self.settings.given() }
     }
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Answer requests over HTTP
+    Serve(serve::ServeArgs),
+    /// Score texts from the command line, a file or stdin
     Predict(predict::PredictArgs),
+    /// Measure the models on labelled data
     Eval(eval::EvalArgs),
+    /// Put load on a running server and report rate and latency
+    Bench(bench::BenchArgs),
+    /// Make, list, revoke and rotate keys
+    Keys(keys::KeysArgs),
+    /// List and verify models
     Models(models::ModelsArgs),
+    /// Show the effective configuration as TOML
+    Config(config::ConfigArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Ok = 0,
-    Models = 4,
-    SomeInputFailed = 5,
+/// Parses the command line, runs the command, and reports what went wrong.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let exit = dispatch(&cli).unwrap_or_else(|error| {
+        let exit = Exit::of_error(&error);
+        if exit != Exit::Ok {
+            // Nothing is left to do where stderr is gone too.
+            let _ = writeln!(anstream::stderr(), "error: {error:#}");
+        }
+        exit
+    });
+    ExitCode::from(exit.code())
 }
 
-/// Stub.
-pub fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
-    let result = match &arguments.command {
-        Command::Predict(args) => predict::run(args, &arguments.global),
-        Command::Eval(args) => eval::run(args, &arguments.global),
-        Command::Models(args) => models::run(args, &arguments.global),
-    };
-    match result {
-        Ok(exit) => std::process::ExitCode::from(exit as u8),
-        Err(error)
-            if error.chain().any(|cause| {
-                let io = cause.downcast_ref::<std::io::Error>();
-                io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-            }) =>
-        {
-            std::process::ExitCode::SUCCESS
+fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Serve(args) => serve::run(args, global),
+        Command::Predict(args) => with_log(global, || predict::run(args, global)),
+        Command::Eval(args) => with_log(global, || eval::run(args, global)),
+        Command::Bench(args) => with_log(global, || bench::run(args, global)),
+        Command::Keys(args) => with_log(global, || keys::run(args, global)),
+        Command::Models(args) => with_log(global, || models::run(args, global)),
+        Command::Config(args) => config::run(args, global),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "sentor", &mut script);
+            print(&script)?;
+            Ok(Exit::Ok)
         }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::ExitCode::FAILURE
-        }
+    }
+}
+
+/// Starts the log and runs a command that people wait for: it is quieter than a server, unless told.
+fn with_log(global: &GlobalArgs, command: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    let config = global.load_config()?;
+    telemetry::start(&config.log, telemetry::Audience::Person);
+    command()
+}
+
+/// Writes data to stdout, and says so where that fails.
+fn print(data: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(data)?;
+    stdout.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_have_their_exit_codes() {
+        let broken = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(Exit::of_error(&anyhow::Error::from(broken)), Exit::Ok);
+        let config = ConfigError::Invalid(Vec::new());
+        assert_eq!(Exit::of_error(&anyhow::Error::from(config).context("starting")), Exit::Configuration);
+        assert_eq!(Exit::of_error(&anyhow::anyhow!("no")), Exit::Failure);
     }
 }

@@ -127,9 +127,16 @@ impl Engine {
     /// # Errors
     ///
     /// Where a model cannot be loaded or its first run fails.
-    pub fn start(runtime: &Runtime, models: &[ModelFolder], settings: EngineSettings) -> Result<Self, EngineError> {
+    pub fn start(
+        runtime: &Runtime,
+        models: &[ModelFolder],
+        settings: EngineSettings,
+    ) -> Result<Self, EngineError> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { phase: Phase::Open, scheduler: Scheduler::new(models.len(), settings.run_tokens) }),
+            state: Mutex::new(State {
+                phase: Phase::Open,
+                scheduler: Scheduler::new(models.len(), settings.run_tokens),
+            }),
             changed: Condvar::new(),
             token_cost_ps: models.iter().map(|_| AtomicU64::new(1)).collect(),
             settings,
@@ -168,8 +175,12 @@ impl Engine {
             }),
             rows,
         });
-        let ticket =
-            Ticket { receiver, job: Arc::clone(&job), caller: Arc::clone(caller), shared: Arc::clone(&self.shared) };
+        let ticket = Ticket {
+            receiver,
+            job: Arc::clone(&job),
+            caller: Arc::clone(caller),
+            shared: Arc::clone(&self.shared),
+        };
         if job.rows.is_empty() {
             job.complete([]);
             return Ok(ticket);
@@ -187,7 +198,11 @@ impl Engine {
             state.scheduler.push(caller, lane, QueuedRow { job: Arc::clone(&job), index });
         }
         drop(state);
-        if job.rows.len() == 1 { self.shared.changed.notify_one() } else { self.shared.changed.notify_all() }
+        if job.rows.len() == 1 {
+            self.shared.changed.notify_one()
+        } else {
+            self.shared.changed.notify_all()
+        }
         Ok(ticket)
     }
 
@@ -252,7 +267,9 @@ impl Shared {
     fn duration_of(&self, tokens: impl IntoIterator<Item = (usize, usize)>) -> Duration {
         let picoseconds: u64 = tokens
             .into_iter()
-            .map(|(model, tokens)| self.token_cost_ps[model].load(Ordering::Relaxed).saturating_mul(tokens as u64))
+            .map(|(model, tokens)| {
+                self.token_cost_ps[model].load(Ordering::Relaxed).saturating_mul(tokens as u64)
+            })
             .fold(0, u64::saturating_add);
         Duration::from_nanos(picoseconds / 1000 / self.settings.workers.max(1) as u64)
     }
@@ -264,7 +281,8 @@ impl Shared {
         let cost = &self.token_cost_ps[lane.model];
         let old = cost.load(Ordering::Relaxed);
         // The first measurement counts whole, the later ones for a sixteenth; a lost update does no harm.
-        let new = if old == 1 { measured } else { (old / 16).saturating_mul(15).saturating_add(measured / 16) };
+        let new =
+            if old == 1 { measured } else { (old / 16).saturating_mul(15).saturating_add(measured / 16) };
         cost.store(new.max(1), Ordering::Relaxed);
     }
 
@@ -272,7 +290,8 @@ impl Shared {
     fn next_batch(&self) -> Option<Batch<QueuedRow>> {
         let mut state = lock(&self.state);
         loop {
-            let costs: Vec<u64> = self.token_cost_ps.iter().map(|cost| cost.load(Ordering::Relaxed)).collect();
+            let costs: Vec<u64> =
+                self.token_cost_ps.iter().map(|cost| cost.load(Ordering::Relaxed)).collect();
             if let Some(batch) = state.scheduler.next_batch(&costs) {
                 return Some(batch);
             }
@@ -320,7 +339,9 @@ impl Drop for Ticket {
             return;
         }
         self.job.abandoned.store(true, Ordering::Relaxed);
-        lock(&self.shared.state).scheduler.retain(&self.caller, |queued| !Arc::ptr_eq(&queued.job, &self.job));
+        lock(&self.shared.state)
+            .scheduler
+            .retain(&self.caller, |queued| !Arc::ptr_eq(&queued.job, &self.job));
     }
 }
 

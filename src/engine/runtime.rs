@@ -61,7 +61,7 @@ pub fn default_library() -> Option<PathBuf> {
 
 /// One loaded network with its own buffers; runs on the thread that calls it.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     session: ort::session::Session,
     pad: i64,
     input_ids: Vec<i64>,
@@ -77,12 +77,14 @@ impl Session {
     /// # Errors
     ///
     /// Where ONNX Runtime cannot load it, or its inputs and outputs are not those of the span signature.
-    pub fn load(runtime: &Runtime, folder: &ModelFolder) -> Result<Self, RuntimeError> {
+    pub(super) fn load(runtime: &Runtime, folder: &ModelFolder) -> Result<Self, RuntimeError> {
         let path = folder.network();
         let model = |problem: String| RuntimeError::Model { path: path.clone(), problem };
         if folder.manifest().signature != Signature::Span {
             let name = folder.manifest().signature.name();
-            return Err(model(format!("signature {name:?} is not supported yet; use a model of signature \"span\"")));
+            return Err(model(format!(
+                "signature {name:?} is not supported yet; use a model of signature \"span\""
+            )));
         }
         let session = build(runtime, &path).map_err(|error| model(error.to_string()))?;
         let names = |outlets: &[ort::value::Outlet]| -> Vec<String> {
@@ -92,7 +94,9 @@ impl Session {
             ("inputs", names(session.inputs()), &INPUTS[..]),
             ("outputs", names(session.outputs()), &["logits"][..]),
         ] {
-            if expected.iter().any(|name| !actual.iter().any(|actual| actual == name)) || actual.len() != expected.len() {
+            if expected.iter().any(|name| !actual.iter().any(|actual| actual == name))
+                || actual.len() != expected.len()
+            {
                 return Err(model(format!("its {what} are {actual:?}, and must be {expected:?}")));
             }
         }
@@ -117,7 +121,7 @@ impl Session {
     /// # Panics
     ///
     /// If a row is longer than `padded_tokens`.
-    pub fn run(&mut self, rows: &[&Row], padded_tokens: usize) -> Result<Vec<[f32; 3]>, RunError> {
+    pub(super) fn run(&mut self, rows: &[&Row], padded_tokens: usize) -> Result<Vec<[f32; 3]>, RunError> {
         self.fill(rows, padded_tokens);
         let spans = self.span_row.len();
         if spans == 0 {
@@ -150,7 +154,8 @@ impl Session {
             buffer.clear();
         }
         for (row, index) in rows.iter().zip(0_i64..) {
-            let padding = padded_tokens.checked_sub(row.ids.len()).expect("the batch is as long as its longest row");
+            let padding =
+                padded_tokens.checked_sub(row.ids.len()).expect("the batch is as long as its longest row");
             self.input_ids.extend(row.ids.iter().map(|&id| i64::from(id)));
             self.input_ids.extend(std::iter::repeat_n(self.pad, padding));
             self.attention_mask.extend(std::iter::repeat_n(1, row.ids.len()));
@@ -224,7 +229,7 @@ pub enum RuntimeError {
 /// Why a run failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct RunError(String);
+pub(super) struct RunError(String);
 
 impl From<ort::Error> for RunError {
     fn from(error: ort::Error) -> Self {

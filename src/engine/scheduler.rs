@@ -159,7 +159,8 @@ impl<T> Scheduler<T> {
 
 impl<T> CallerQueue<T> {
     fn oldest_lane(&self) -> Option<Lane> {
-        let oldest = |(lane, rows): (&Lane, &VecDeque<(u64, T)>)| rows.front().map(|&(arrival, _)| (arrival, *lane));
+        let oldest =
+            |(lane, rows): (&Lane, &VecDeque<(u64, T)>)| rows.front().map(|&(arrival, _)| (arrival, *lane));
         self.lanes.iter().filter_map(oldest).min().map(|(_, lane)| lane)
     }
 }

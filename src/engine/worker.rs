@@ -22,7 +22,8 @@ pub(super) fn spawn(
     let (ready, readiness) = mpsc::channel();
     let mut workers = Vec::with_capacity(shared.settings.workers);
     for number in 0..shared.settings.workers {
-        let (shared, runtime, models, ready) = (Arc::clone(shared), runtime.clone(), models.to_vec(), ready.clone());
+        let (shared, runtime, models, ready) =
+            (Arc::clone(shared), runtime.clone(), models.to_vec(), ready.clone());
         let start = move || match prepare(&shared, &runtime, &models) {
             Ok(sessions) => {
                 // Nobody listens any more where another worker failed; then there is no work either.
@@ -53,7 +54,12 @@ fn prepare(shared: &Shared, runtime: &Runtime, models: &[ModelFolder]) -> Result
 }
 
 /// Runs a model as in service: the first run allocates, the second tells what a token costs.
-fn warm_up(shared: &Shared, session: &mut Session, model: usize, folder: &ModelFolder) -> Result<(), EngineError> {
+fn warm_up(
+    shared: &Shared,
+    session: &mut Session,
+    model: usize,
+    folder: &ModelFolder,
+) -> Result<(), EngineError> {
     let special = folder.manifest().tokens;
     let length = 4 * Engine::PADDING_STEP;
     let mut ids = vec![special.cls; length];
@@ -63,9 +69,10 @@ fn warm_up(shared: &Shared, session: &mut Session, model: usize, folder: &ModelF
     let lane = Lane { model, padded_tokens: length };
     for counted in [false, true] {
         let started = Instant::now();
-        session
-            .run(&rows, length)
-            .map_err(|error| EngineError::WarmUp { model: folder.manifest().name.clone(), problem: error.to_string() })?;
+        session.run(&rows, length).map_err(|error| EngineError::WarmUp {
+            model: folder.manifest().name.clone(),
+            problem: error.to_string(),
+        })?;
         if counted {
             shared.note_run(lane, rows.len(), started.elapsed());
         }

@@ -22,7 +22,8 @@ pub struct Manifest {
     pub tokens: SpecialTokens,
     /// Longest row that the network reads, special tokens included.
     pub max_tokens: usize,
-    /// Length of the window at which it does best, special tokens included; at most `max_tokens`.
+    /// Length of the window at which it does best, special tokens included; at most half of `max_tokens`, so that
+    /// entities have room behind it.
     pub window_tokens: usize,
     /// How the weights were made smaller.
     pub quantisation: QuantisationScheme,
@@ -106,14 +107,26 @@ struct Quantisation {
 impl Manifest {
     /// The manifest version that this program reads.
     const SCHEMA: u32 = 1;
+    /// The shortest row that has room for a window and an entity's name behind it.
+    const MIN_TOKENS: usize = 128;
     /// The shortest window that text can sensibly be packed into.
     const MIN_WINDOW_TOKENS: usize = 16;
 
     /// Reads and checks a manifest; the error says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let document: Document = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let Document { schema, name, version, languages, signature, labels, tokens, max_tokens, window_tokens, .. } =
-            document;
+        let Document {
+            schema,
+            name,
+            version,
+            languages,
+            signature,
+            labels,
+            tokens,
+            max_tokens,
+            window_tokens,
+            ..
+        } = document;
         if schema != Self::SCHEMA {
             return Err(format!("schema is {schema}, and this version reads {}", Self::SCHEMA));
         }
@@ -123,11 +136,16 @@ impl Manifest {
         }
         let languages = languages
             .iter()
-            .map(|code| Language::parse(code).ok_or_else(|| format!("language {code:?} is not one of en, nl")))
+            .map(|code| {
+                Language::parse(code).ok_or_else(|| format!("language {code:?} is not one of en, nl"))
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        if !(Self::MIN_WINDOW_TOKENS..=max_tokens).contains(&window_tokens) {
+        if max_tokens < Self::MIN_TOKENS {
+            return Err(format!("max_tokens is {max_tokens}, and must be at least {}", Self::MIN_TOKENS));
+        }
+        if !(Self::MIN_WINDOW_TOKENS..=max_tokens / 2).contains(&window_tokens) {
             return Err(format!(
-                "window_tokens is {window_tokens}, and must be between {} and max_tokens ({max_tokens})",
+                "window_tokens is {window_tokens}, and must be between {} and half of max_tokens ({max_tokens})",
                 Self::MIN_WINDOW_TOKENS
             ));
         }
@@ -136,11 +154,23 @@ impl Manifest {
                 return Err(format!("files does not list {file}"));
             }
         }
-        if let Some(outside) = document.files.keys().find(|file| file.contains(['/', '\\']) || file.as_str() == "..") {
+        if let Some(outside) =
+            document.files.keys().find(|file| file.contains(['/', '\\']) || file.as_str() == "..")
+        {
             return Err(format!("files lists {outside:?}, which is not in the folder"));
         }
         let (quantisation, files) = (document.quantisation.scheme, document.files);
-        Ok(Self { name, version, languages, signature, tokens, max_tokens, window_tokens, quantisation, files })
+        Ok(Self {
+            name,
+            version,
+            languages,
+            signature,
+            tokens,
+            max_tokens,
+            window_tokens,
+            quantisation,
+            files,
+        })
     }
 }
 
@@ -164,13 +194,17 @@ pub(super) mod tests {
     fn a_wrong_manifest_says_what_is_wrong() {
         let good = example().replace("\"SIZE\"", "1");
         let manifest = Manifest::parse(&good).expect("the example is good");
-        assert_eq!((manifest.signature, manifest.quantisation), (Signature::Span, QuantisationScheme::Static));
+        assert_eq!(
+            (manifest.signature, manifest.quantisation),
+            (Signature::Span, QuantisationScheme::Static)
+        );
 
         for (from, to, expected) in [
             ("\"schema\": 1", "\"schema\": 2", "schema is 2"),
             ("\"negative\", \"neutral\"", "\"neutral\", \"negative\"", "labels are"),
             ("[\"en\"]", "[\"fr\"]", "\"fr\" is not one of en, nl"),
-            ("\"window_tokens\": 128", "\"window_tokens\": 513", "window_tokens is 513"),
+            ("\"window_tokens\": 128", "\"window_tokens\": 257", "window_tokens is 257"),
+            ("\"max_tokens\": 512", "\"max_tokens\": 127", "max_tokens is 127"),
             ("\"window_tokens\": 128", "\"window_tokens\": 2", "window_tokens is 2"),
             ("\"tokenizer.json\"", "\"../x\"", "does not list tokenizer.json"),
             ("\"span\"", "\"spam\"", "unknown variant `spam`"),

@@ -35,8 +35,10 @@ impl ModelFolder {
     /// Where there is no folder or manifest, or the manifest is not one that this version understands.
     pub fn open(path: &Path) -> Result<Self, RegistryError> {
         let file = path.join(Self::MANIFEST);
-        let text = std::fs::read_to_string(&file).map_err(|source| RegistryError::Read { path: file.clone(), source })?;
-        let manifest = Manifest::parse(&text).map_err(|problem| RegistryError::Manifest { path: file, problem })?;
+        let text = std::fs::read_to_string(&file)
+            .map_err(|source| RegistryError::Read { path: file.clone(), source })?;
+        let manifest =
+            Manifest::parse(&text).map_err(|problem| RegistryError::Manifest { path: file, problem })?;
         Ok(Self { path: path.to_owned(), manifest })
     }
 

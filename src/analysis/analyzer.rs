@@ -1,0 +1,334 @@
+//! The use case itself: prepare, submit, aggregate.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::plan::Plan;
+use super::{AnalysisError, Document, DocumentAnalysis, DocumentError, Options};
+use crate::encode::{EncodeError, Encoder};
+use crate::engine::{
+    Engine, EngineError, EngineSettings, RowLogits, Runtime, RuntimeError, SubmitError, Ticket,
+};
+use crate::language::{Detection, Language, LanguageChoice, detect};
+use crate::registry::{Manifest, ModelFolder, RegistryError};
+
+/// What an [`Analyzer`] is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The ONNX Runtime library; `None` looks where the set-up step puts it.
+    pub onnxruntime: Option<PathBuf>,
+    /// The model folder for each language. Languages may share one.
+    pub models: Vec<(Language, PathBuf)>,
+    /// What `auto` scores a text as whose language it cannot tell.
+    pub fallback_language: Language,
+    /// Worker threads, each with a session of its own; `None`: one for each core that the process may use.
+    pub workers: Option<usize>,
+    /// Most padded tokens in one run of a model.
+    pub run_tokens: usize,
+    /// Most padded tokens that wait in the queue.
+    pub queue_tokens: usize,
+}
+
+impl Default for Settings {
+    /// No models yet; the engine as it does best: a run of some 256 tokens stays in a core's cache, and two
+    /// million waiting tokens are a few minutes of work and some 50 MB.
+    fn default() -> Self {
+        Self {
+            onnxruntime: None,
+            models: Vec::new(),
+            fallback_language: Language::English,
+            workers: None,
+            run_tokens: 256,
+            queue_tokens: 2_000_000,
+        }
+    }
+}
+
+/// One loaded model, as health and `models list` show it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ModelStatus {
+    /// Its name, from the manifest.
+    pub name: String,
+    /// Its version, from the manifest.
+    pub version: String,
+    /// Codes of the languages that are routed to it.
+    pub languages: Vec<&'static str>,
+    /// `span` or `pair`.
+    pub signature: &'static str,
+    /// Whether a warm-up run has succeeded.
+    pub ready: bool,
+}
+
+/// Why an [`Analyzer`] could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A model folder is not in order.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A tokenizer is not in order.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// ONNX Runtime is not in order.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A model does not run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Scores documents. One is enough for a process.
+#[derive(Debug)]
+pub struct Analyzer {
+    engine: Engine,
+    planner: Arc<Planner>,
+}
+
+/// Lays out the rows of documents: all of the work but the models'.
+#[derive(Debug)]
+struct Planner {
+    models: Vec<Model>,
+    routes: Vec<(Language, usize)>,
+    fallback_language: Language,
+}
+
+/// One document's model and plan, or why it has none.
+type Planned = Result<(usize, Plan), DocumentError>;
+
+/// What the pipeline must know of a model; its network is in the engine.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) manifest: Manifest,
+    pub(super) encoder: Encoder,
+}
+
+/// The rows of one request for one model, on their way through the engine.
+struct Pending {
+    ticket: Ticket,
+    /// Which documents they belong to, and how many rows each has, in order.
+    documents: Vec<(usize, usize)>,
+}
+
+impl Analyzer {
+    /// Loads ONNX Runtime and the models, starts the workers and warms each up.
+    ///
+    /// # Errors
+    ///
+    /// Where a file is missing, damaged or not what it should be; the message says which and what to do.
+    pub fn start(settings: &Settings) -> Result<Self, StartError> {
+        let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
+        let mut folders: Vec<ModelFolder> = Vec::new();
+        let mut routes = Vec::new();
+        for (language, path) in &settings.models {
+            let known = folders.iter().position(|folder| folder.path() == path);
+            let index = match known {
+                Some(index) => index,
+                None => {
+                    folders.push(ModelFolder::open(path)?);
+                    folders.len() - 1
+                }
+            };
+            routes.push((*language, index));
+        }
+        let workers = settings.workers.unwrap_or_else(available_cores).max(1);
+        let engine_settings =
+            EngineSettings { workers, run_tokens: settings.run_tokens, queue_tokens: settings.queue_tokens };
+        // Checksums and tokenizers take as long as the networks: all at once.
+        let (engine, models) = rayon::join(
+            || Engine::start(&runtime, &folders, engine_settings),
+            || folders.par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
+        );
+        let planner = Planner { models: models?, routes, fallback_language: settings.fallback_language };
+        Ok(Self { engine: engine?, planner: Arc::new(planner) })
+    }
+
+    /// Scores `documents`, each independently of the others; the answers keep their order. One that cannot be
+    /// scored has its error in its place.
+    ///
+    /// # Errors
+    ///
+    /// Where the request as a whole is not scored.
+    pub async fn analyze(
+        &self,
+        documents: Vec<Document>,
+        options: Options,
+    ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
+        let deadline = options.deadline;
+        let mut plans = if total_bytes(&documents) > Planner::PARALLEL_BYTES {
+            let (planner, options) = (Arc::clone(&self.planner), options.clone());
+            let planning = tokio::task::spawn_blocking(move || planner.plan(&documents, &options));
+            planning.await.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?
+        } else {
+            self.planner.plan(&documents, &options)?
+        };
+        let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
+        for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
+            let answer = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
+                    .await
+                    .map_err(|_elapsed| AnalysisError::DeadlinePassed)?,
+                None => ticket.await,
+            };
+            hand_out(answer.map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
+        }
+        Ok(aggregate(plans, finished))
+    }
+
+    /// [`Analyzer::analyze`] for callers without an async runtime; blocks the thread and knows no deadline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::analyze`].
+    #[expect(clippy::needless_pass_by_value, reason = "the same signature as `analyze`")]
+    pub fn analyze_blocking(
+        &self,
+        documents: Vec<Document>,
+        options: Options,
+    ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
+        let mut plans = self.planner.plan(&documents, &options)?;
+        let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
+        for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
+            hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
+        }
+        Ok(aggregate(plans, finished))
+    }
+
+    /// The loaded models.
+    pub fn models(&self) -> Vec<ModelStatus> {
+        let Planner { models, routes, .. } = &*self.planner;
+        let languages_of = |model| {
+            let routed = routes.iter().filter(move |&&(_, index)| index == model);
+            routed.map(|(language, _)| language.code()).collect()
+        };
+        models
+            .iter()
+            .enumerate()
+            .map(|(index, Model { manifest, .. })| ModelStatus {
+                name: manifest.name.clone(),
+                version: manifest.version.clone(),
+                languages: languages_of(index),
+                signature: manifest.signature.name(),
+                ready: true,
+            })
+            .collect()
+    }
+
+    /// Takes no more work, finishes what is queued until `deadline`, tells the rest, ends the workers. Blocks.
+    pub fn shutdown(&self, deadline: Instant) {
+        self.engine.shutdown(deadline);
+    }
+
+    /// Submits the rows of all plans, one job for each model.
+    fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Vec<Pending>, AnalysisError> {
+        let mut jobs: Vec<(Vec<_>, Vec<(usize, usize)>)> =
+            self.planner.models.iter().map(|_| Default::default()).collect();
+        for (document, plan) in plans.iter_mut().enumerate() {
+            if let Ok((model, plan)) = plan {
+                let rows = plan.take_rows();
+                jobs[*model].1.push((document, rows.len()));
+                jobs[*model].0.extend(rows);
+            }
+        }
+        let mut pending = Vec::new();
+        for (model, (rows, documents)) in jobs.into_iter().enumerate() {
+            if documents.is_empty() {
+                continue;
+            }
+            // A refusal drops the tickets that came before it, and with them their rows: all or nothing.
+            let ticket =
+                self.engine.submit(model, rows, &options.caller, options.deadline).map_err(refusal)?;
+            pending.push(Pending { ticket, documents });
+        }
+        Ok(pending)
+    }
+}
+
+impl Planner {
+    /// Documents together longer than this are planned off the async threads, and several at a time. Below it
+    /// (about 1,000 tokens, a millisecond or two of work) handing out the work costs more than it saves.
+    const PARALLEL_BYTES: usize = 4096;
+
+    /// Finds the language of each document and lays out its rows.
+    fn plan(&self, documents: &[Document], options: &Options) -> Result<Vec<Planned>, AnalysisError> {
+        let prepare = |document: &Document| {
+            let detection = detect(&document.text);
+            let language = self.language_of(&detection, options.language);
+            let model = self.route(language)?;
+            let plan = Plan::new(document, options.language, language, detection, &self.models[model]);
+            Ok(plan.map(|plan| (model, plan)))
+        };
+        if documents.len() > 1 && total_bytes(documents) > Self::PARALLEL_BYTES {
+            documents.par_iter().map(prepare).collect()
+        } else {
+            documents.iter().map(prepare).collect()
+        }
+    }
+
+    fn language_of(&self, detection: &Detection, choice: LanguageChoice) -> Language {
+        match choice {
+            LanguageChoice::Fixed(language) => language,
+            LanguageChoice::Auto => detection.language.unwrap_or(self.fallback_language),
+        }
+    }
+
+    fn route(&self, language: Language) -> Result<usize, AnalysisError> {
+        let route = self.routes.iter().find(|(routed, _)| *routed == language);
+        route.map(|&(_, model)| model).ok_or(AnalysisError::NoModel(language))
+    }
+}
+
+impl Model {
+    fn open(folder: &ModelFolder) -> Result<Self, StartError> {
+        folder.verify()?;
+        Ok(Self { manifest: folder.manifest().clone(), encoder: Encoder::open(folder)? })
+    }
+}
+
+fn total_bytes(documents: &[Document]) -> usize {
+    documents.iter().map(|document| document.text.len()).sum()
+}
+
+/// Cores that this process may use, by its affinity and its control group.
+fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn refusal(error: SubmitError) -> AnalysisError {
+    match error {
+        // A wait of less than a second is still said as one: the header counts whole seconds.
+        SubmitError::Overloaded { retry_after } => {
+            AnalysisError::Overloaded { retry_after: retry_after.max(Duration::from_secs(1)) }
+        }
+        SubmitError::ShuttingDown => AnalysisError::ShuttingDown,
+    }
+}
+
+/// Deals a job's logits out to its documents.
+fn hand_out(logits: Vec<RowLogits>, documents: &[(usize, usize)], finished: &mut [Option<Vec<RowLogits>>]) {
+    let mut logits = logits.into_iter();
+    for &(document, rows) in documents {
+        finished[document] = Some(logits.by_ref().take(rows).collect());
+    }
+}
+
+fn aggregate(
+    plans: Vec<Planned>,
+    finished: Vec<Option<Vec<RowLogits>>>,
+) -> Vec<Result<DocumentAnalysis, DocumentError>> {
+    plans
+        .into_iter()
+        .zip(finished)
+        .map(|(plan, logits)| {
+            let (_, plan) = plan?;
+            plan.aggregate(&logits.unwrap_or_default())
+        })
+        .collect()
+}
+
+/// The name under which work without a key stands in the queue.
+pub fn local_caller() -> super::Caller {
+    Arc::from("local")
+}

@@ -1,0 +1,381 @@
+//! What is read of one document, row by row, and how the readings are put together again.
+
+use std::ops::Range;
+
+use super::analyzer::Model;
+use super::{
+    Document, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, MentionSource,
+    SentenceAnalysis, Warning,
+};
+use crate::aggregate;
+use crate::encode::{Row, RowSpan, Tokens};
+use crate::engine::RowLogits;
+use crate::language::{Detection, Language, LanguageChoice};
+use crate::mention::{EntityMatcher, MatchForm, Mention};
+use crate::segment::sentences;
+use crate::sentiment::Distribution;
+use crate::text::Span;
+use crate::window::{Limits, Window, assign, windows};
+
+/// One document, ready to be read: its rows, and what each of their spans is a reading of.
+#[derive(Debug)]
+pub(super) struct Plan {
+    language: Language,
+    detection: Detection,
+    warnings: Vec<Warning>,
+    /// Presented spans of the sentences.
+    sentences: Vec<Span>,
+    entities: Vec<String>,
+    mentions: Vec<PlannedMention>,
+    rows: Vec<Row>,
+    /// What each row's spans are readings of, in their order.
+    readings: Vec<Vec<Reading>>,
+    /// Length of each sentence in tokens.
+    sentence_tokens: Vec<usize>,
+    tokens: usize,
+}
+
+#[derive(Debug)]
+struct PlannedMention {
+    mention: Mention,
+    sentence_index: usize,
+    tokens: Range<usize>,
+}
+
+/// What a span of a row is a reading of.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// A sentence, or `tokens` of its tokens where it stands in several windows.
+    Sentence { index: usize, tokens: usize },
+    /// A mention.
+    Mention(usize),
+    /// An entity that the text does not name.
+    Implicit(usize),
+}
+
+/// Tokens of a long sentence that two windows share, so that no clause is read without its neighbour.
+const OVERLAP_TOKENS: usize = 24;
+/// An entity's name is read up to this many tokens behind the separator.
+const ENTITY_TOKENS: usize = 32;
+
+impl Plan {
+    /// Segments, matches, tokenises and packs `document`.
+    pub(super) fn new(
+        document: &Document,
+        choice: LanguageChoice,
+        language: Language,
+        detection: Detection,
+        model: &Model,
+    ) -> Result<Self, DocumentError> {
+        let text = document.text.as_str();
+        if text.trim().is_empty() {
+            return Err(DocumentError::Blank);
+        }
+        let tiles = sentences(text, language);
+        let tokens = model.encoder.tokens(text, tiles.iter().map(|tile| tile.end));
+        let mentions = mentions_of(document, language, &tiles, &tokens)?;
+
+        let mut plan = Self {
+            language,
+            warnings: language_warnings(choice, language, &detection).into_iter().collect(),
+            detection,
+            sentences: tiles.iter().map(|tile| tile.trim(text)).collect(),
+            entities: document.entities.clone(),
+            mentions,
+            rows: Vec::new(),
+            readings: Vec::new(),
+            sentence_tokens: Vec::new(),
+            tokens: tokens.len(),
+        };
+        let tiling = tile_tokens(&tokens, &tiles);
+        plan.sentence_tokens = tiling.iter().map(ExactSizeIterator::len).collect();
+        plan.lay_out(text, &tokens, &tiling, model);
+        Ok(plan)
+    }
+
+    /// The rows to run; they are gone from the plan then.
+    pub(super) fn take_rows(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.rows)
+    }
+
+    /// Puts the readings of all rows together.
+    pub(super) fn aggregate(self, logits: &[RowLogits]) -> Result<DocumentAnalysis, DocumentError> {
+        let mut sentence_pieces: Vec<Vec<(Distribution, usize)>> = vec![Vec::new(); self.sentences.len()];
+        let mut mention_scores = vec![None; self.mentions.len()];
+        let mut implicit_scores: Vec<Vec<Distribution>> = vec![Vec::new(); self.entities.len()];
+        for (readings, logits) in self.readings.iter().zip(logits) {
+            let logits = logits.as_ref().ok_or(DocumentError::Model)?;
+            for (reading, &logits) in readings.iter().zip(logits) {
+                let score = Distribution::from_logits(logits);
+                match *reading {
+                    Reading::Sentence { index, tokens } => sentence_pieces[index].push((score, tokens)),
+                    Reading::Mention(index) => mention_scores[index] = Some(score),
+                    Reading::Implicit(entity) => implicit_scores[entity].push(score),
+                }
+            }
+        }
+
+        let sentence_scores: Vec<Distribution> = sentence_pieces
+            .iter()
+            .map(|pieces| if pieces.is_empty() { Distribution::NEUTRAL } else { aggregate::sentence(pieces) })
+            .collect();
+        let weighted: Vec<_> =
+            sentence_scores.iter().copied().zip(self.sentence_tokens.iter().copied()).collect();
+        let mut mentions: Vec<Vec<MentionAnalysis>> = self.entities.iter().map(|_| Vec::new()).collect();
+        for (planned, score) in self.mentions.iter().zip(mention_scores) {
+            let Mention { entity, span, form } = planned.mention;
+            let sentiment = score.ok_or(DocumentError::Model)?;
+            mentions[entity].push(MentionAnalysis {
+                span,
+                sentence_index: planned.sentence_index,
+                form,
+                sentiment,
+            });
+        }
+        let entities = self
+            .entities
+            .into_iter()
+            .zip(mentions)
+            .zip(implicit_scores)
+            .map(|((entity, mentions), implicit)| {
+                let scores: Vec<_> = mentions.iter().map(|mention| mention.sentiment).collect();
+                let sentiment = if scores.is_empty() {
+                    aggregate::implicit(&implicit)
+                } else {
+                    aggregate::entity(&scores)
+                };
+                EntityAnalysis { entity, sentiment, mentions }
+            })
+            .collect();
+        Ok(DocumentAnalysis {
+            language: self.language,
+            detection: self.detection,
+            sentiment: aggregate::document(&weighted),
+            sentences: self
+                .sentences
+                .into_iter()
+                .zip(sentence_scores)
+                .map(|(span, sentiment)| SentenceAnalysis { span, sentiment })
+                .collect(),
+            entities,
+            warnings: self.warnings,
+            tokens: self.tokens,
+        })
+    }
+
+    /// Packs the tokens into windows, and writes a row for each.
+    fn lay_out(&mut self, text: &str, tokens: &Tokens, tiling: &[Range<usize>], model: &Model) {
+        let manifest = &model.manifest;
+        // Half of what the model can read is kept for the entities behind the window.
+        let limits = Limits {
+            best_tokens: manifest.window_tokens - 2,
+            max_tokens: (manifest.max_tokens / 2).max(manifest.window_tokens) - 2,
+            overlap_tokens: OVERLAP_TOKENS,
+        };
+        let mention_tokens: Vec<_> = self.mentions.iter().map(|mention| mention.tokens.clone()).collect();
+        let ends_clause = |index: usize| {
+            tokens
+                .spans
+                .get(index)
+                .is_some_and(|span| matches!(span.slice(text), "," | ";" | ":" | ")" | "–" | "—"))
+        };
+        let mut packed = windows(tiling, &mention_tokens, ends_clause, limits);
+        if packed.is_empty() {
+            // Nothing but marks that the tokenizer drops: entities are still read, against an empty window.
+            packed.push(Window { tokens: 0..0 });
+        }
+        let implicit = self.implicit_entities(model);
+        let groups = group_by_length(&implicit, manifest.max_tokens - limits.max_tokens - 2);
+
+        let mentions_in = mentions_by_window(&mention_tokens, &packed);
+        let mut pieces = vec![0; tiling.len()];
+        let mut first_sentence = 0;
+        for (window, mentions) in packed.iter().zip(mentions_in) {
+            while tiling.get(first_sentence).is_some_and(|tile| tile.end <= window.tokens.start) {
+                first_sentence += 1;
+            }
+            let mut spans = Vec::new();
+            let mut readings = Vec::new();
+            for (index, tile) in tiling.iter().enumerate().skip(first_sentence) {
+                if tile.start >= window.tokens.end {
+                    break;
+                }
+                let part = intersection(tile, &window.tokens);
+                if !part.is_empty() {
+                    spans.push(row_span(&part, window));
+                    readings.push(Reading::Sentence { index, tokens: part.len() });
+                    pieces[index] += 1;
+                }
+            }
+            for index in mentions {
+                let part = intersection(&mention_tokens[index], &window.tokens);
+                if part != mention_tokens[index] {
+                    self.warn(Warning::LongEntity { entity_index: self.mentions[index].mention.entity });
+                }
+                spans.push(row_span(&part, window));
+                readings.push(Reading::Mention(index));
+            }
+            let ids = &tokens.ids[window.tokens.clone()];
+            for (number, group) in groups.iter().enumerate() {
+                let names: Vec<&[u32]> = group.iter().map(|&index| implicit[index].1.as_slice()).collect();
+                let (mut row, places) = model.encoder.row(ids, &names);
+                // The text itself is scored in the first of its rows only.
+                let mut row_readings = Vec::new();
+                if number == 0 {
+                    row.spans.append(&mut spans);
+                    row_readings.append(&mut readings);
+                }
+                for (&index, place) in group.iter().zip(places) {
+                    if let Some(place) = place {
+                        row.spans.push(place);
+                        row_readings.push(Reading::Implicit(implicit[index].0));
+                    }
+                }
+                if !row.spans.is_empty() {
+                    self.rows.push(row);
+                    self.readings.push(row_readings);
+                }
+            }
+        }
+        self.warn_of_splits(packed.len(), &pieces, manifest.window_tokens);
+    }
+
+    /// The entities without a mention, with the tokens of their names.
+    fn implicit_entities(&mut self, model: &Model) -> Vec<(usize, Vec<u32>)> {
+        let mut mentioned = vec![false; self.entities.len()];
+        for planned in &self.mentions {
+            mentioned[planned.mention.entity] = true;
+        }
+        let mut implicit = Vec::new();
+        for entity in (0..self.entities.len()).filter(|&entity| !mentioned[entity]) {
+            let (ids, cut) = model.encoder.entity_tokens(&self.entities[entity], ENTITY_TOKENS);
+            if cut {
+                self.warn(Warning::LongEntity { entity_index: entity });
+            }
+            self.tokens += ids.len();
+            implicit.push((entity, ids));
+        }
+        implicit
+    }
+
+    fn warn_of_splits(&mut self, windows: usize, pieces: &[usize], window_tokens: usize) {
+        if windows > 1 {
+            self.warnings.push(Warning::SplitIntoWindows { windows, window_tokens });
+        }
+        for (sentence_index, &pieces) in pieces.iter().enumerate() {
+            if pieces > 1 {
+                self.warnings.push(Warning::SplitSentence { sentence_index, pieces });
+            }
+        }
+    }
+
+    fn warn(&mut self, warning: Warning) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+}
+
+fn language_warnings(choice: LanguageChoice, language: Language, detection: &Detection) -> Option<Warning> {
+    if detection.language == Some(language) {
+        None
+    } else if detection.is_reliable() {
+        Some(Warning::OtherLanguage { detected: detection.code.clone(), scored_as: language })
+    } else {
+        (choice == LanguageChoice::Auto).then_some(Warning::UnknownLanguage { scored_as: language })
+    }
+}
+
+/// The mentions of a document, each with its sentence and its tokens; one that no token touches (an entity of
+/// marks that the tokenizer drops) takes the token that follows it.
+fn mentions_of(
+    document: &Document,
+    language: Language,
+    tiles: &[Span],
+    tokens: &Tokens,
+) -> Result<Vec<PlannedMention>, DocumentError> {
+    let found = match &document.mentions {
+        MentionSource::Find => EntityMatcher::new(&document.entities, language).find(&document.text),
+        MentionSource::Given(places) => given_mentions(document, places)?,
+    };
+    let planned = found.into_iter().filter_map(|mention| {
+        let covering = tokens.covering(mention.span);
+        if tokens.is_empty() {
+            return None;
+        }
+        let start = covering.start.min(tokens.len() - 1);
+        let range = start..covering.end.max(start + 1);
+        let after = tiles.partition_point(|tile| tile.start <= mention.span.start);
+        Some(PlannedMention { mention, sentence_index: after.saturating_sub(1), tokens: range })
+    });
+    Ok(planned.collect())
+}
+
+fn given_mentions(document: &Document, places: &[(usize, Span)]) -> Result<Vec<Mention>, DocumentError> {
+    let text = document.text.as_str();
+    let check = |(index, &(entity, span)): (usize, &(usize, Span))| {
+        let inside = text.is_char_boundary(span.start) && text.is_char_boundary(span.end) && !span.is_empty();
+        if inside && entity < document.entities.len() {
+            Ok(Mention { entity, span, form: MatchForm::Exact })
+        } else {
+            Err(DocumentError::MentionOutside { index })
+        }
+    };
+    let mut mentions = places.iter().enumerate().map(check).collect::<Result<Vec<_>, _>>()?;
+    mentions.sort_by_key(|mention| (mention.span, mention.entity));
+    Ok(mentions)
+}
+
+/// The tokens of each sentence; together they are all tokens. A token belongs to the sentence that it starts in.
+fn tile_tokens(tokens: &Tokens, tiles: &[Span]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let mut ranges = Vec::with_capacity(tiles.len());
+    for (index, tile) in tiles.iter().enumerate() {
+        let end = if index + 1 == tiles.len() {
+            tokens.len()
+        } else {
+            start + tokens.spans[start..].partition_point(|token| token.start < tile.end)
+        };
+        ranges.push(start..end);
+        start = end;
+    }
+    ranges
+}
+
+/// For each window the mentions that are read in it: each in exactly one, that where it has most context; one
+/// that is whole in none, in the first window that it touches.
+fn mentions_by_window(mentions: &[Range<usize>], windows: &[Window]) -> Vec<Vec<usize>> {
+    let mut read = vec![Vec::new(); windows.len()];
+    for (index, window) in assign(windows, mentions).into_iter().enumerate() {
+        let first_touched = || windows.partition_point(|window| window.tokens.end <= mentions[index].start);
+        read[window.unwrap_or_else(first_touched)].push(index);
+    }
+    read
+}
+
+/// Splits entities into groups that fit behind one window; always at least one group, which may be empty.
+fn group_by_length(entities: &[(usize, Vec<u32>)], max_tokens: usize) -> Vec<Vec<usize>> {
+    let mut groups = vec![Vec::new()];
+    let mut length = 0;
+    for (index, (_, ids)) in entities.iter().enumerate() {
+        if length + ids.len() + 1 > max_tokens && length > 0 {
+            groups.push(Vec::new());
+            length = 0;
+        }
+        length += ids.len() + 1;
+        if let Some(group) = groups.last_mut() {
+            group.push(index);
+        }
+    }
+    groups
+}
+
+fn intersection(left: &Range<usize>, right: &Range<usize>) -> Range<usize> {
+    let start = left.start.max(right.start);
+    start..left.end.min(right.end).max(start)
+}
+
+/// The place of `part` in the row of `window`: one further for the token that starts the row.
+fn row_span(part: &Range<usize>, window: &Window) -> RowSpan {
+    RowSpan::new(part.start - window.tokens.start + 1, part.end - window.tokens.start)
+}

@@ -1,0 +1,67 @@
+//! Settings of how large a request may be.
+
+use super::reader::Reader;
+use super::setting::{Fallback, Kind, Setting};
+
+/// How large a request may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// A request's body, as sent and after decompression.
+    pub body_limit_bytes: usize,
+    /// Documents in a request.
+    pub max_documents: usize,
+    /// UTF-8 bytes of a document's text.
+    pub max_document_bytes: usize,
+    /// Entities of a document.
+    pub max_entities: usize,
+    /// UTF-8 bytes of an entity's name.
+    pub max_entity_bytes: usize,
+}
+
+const GIB: u64 = 1 << 30;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "body_limit_bytes",
+        kind: Kind::Count { least: 1, most: 4 * GIB },
+        default: Fallback::Value("16777216"),
+        help: "Largest request body, as sent and after decompression. The default of 16 MiB holds 10,000 \
+               reviews of 1,600 bytes.",
+    },
+    Setting {
+        name: "max_documents",
+        kind: Kind::Count { least: 1, most: 10_000_000 },
+        default: Fallback::Value("10000"),
+        help: "Most documents in one request.",
+    },
+    Setting {
+        name: "max_document_bytes",
+        kind: Kind::Count { least: 1, most: GIB },
+        default: Fallback::Value("10485760"),
+        help: "Longest text of one document, in bytes of UTF-8. The default of 10 MiB is longer than any book.",
+    },
+    Setting {
+        name: "max_entities",
+        kind: Kind::Count { least: 1, most: 1_000_000 },
+        default: Fallback::Value("1000"),
+        help: "Most entities of one document.",
+    },
+    Setting {
+        name: "max_entity_bytes",
+        kind: Kind::Count { least: 1, most: 1 << 20 },
+        default: Fallback::Value("1024"),
+        help: "Longest name of an entity, in bytes of UTF-8; no name comes near the default.",
+    },
+];
+
+impl LimitsConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            body_limit_bytes: reader.count("body_limit_bytes"),
+            max_documents: reader.count("max_documents"),
+            max_document_bytes: reader.count("max_document_bytes"),
+            max_entities: reader.count("max_entities"),
+            max_entity_bytes: reader.count("max_entity_bytes"),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Settings of where the models and ONNX Runtime are.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::reader::Reader;
+use super::setting::{Fallback, Kind, Setting};
+use super::surroundings::Surroundings;
+use crate::language::Language;
+
+/// Where the models and ONNX Runtime are.
+#[derive(Clone, Debug)]
+pub struct ModelsConfig {
+    /// The ONNX Runtime library; `None` looks where the set-up step puts it.
+    pub onnxruntime: Option<PathBuf>,
+    /// The folder that holds models by name.
+    pub models_dir: PathBuf,
+    /// The English model's folder.
+    pub model_en: PathBuf,
+    /// The Dutch model's folder.
+    pub model_nl: PathBuf,
+    /// What `language=auto` scores a text as whose language it cannot tell.
+    pub fallback_language: Language,
+}
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "models_dir",
+        kind: Kind::Path,
+        default: Fallback::Unset(
+            "the first that exists of ./models, models beside the program, ../share/sentor/models beside the \
+             program, and models in the data folder",
+        ),
+        help: "Folder that holds models by name.",
+    },
+    Setting {
+        name: "model_en",
+        kind: Kind::Text,
+        default: Fallback::Value("sentor-en"),
+        help: "Model for English: a name in models_dir, or a path (with a separator in it) to a folder.",
+    },
+    Setting {
+        name: "model_nl",
+        kind: Kind::Text,
+        default: Fallback::Value("sentor-nl"),
+        help: "Model for Dutch: a name in models_dir, or a path (with a separator in it) to a folder.",
+    },
+    Setting {
+        name: "fallback_language",
+        kind: Kind::Choice(&["en", "nl"]),
+        default: Fallback::Value("en"),
+        help: "What language=auto scores a text as whose language cannot be told.",
+    },
+    Setting {
+        name: "onnxruntime",
+        kind: Kind::Path,
+        default: Fallback::Unset("the copy that the set-up step fetched"),
+        help: "The ONNX Runtime library to load.",
+    },
+];
+
+impl ModelsConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let models_dir = reader.path("models_dir").unwrap_or_else(|| find_models_dir(reader.surroundings()));
+        let mut folder = |name| {
+            let model = reader.text(name);
+            if is_path(&model) { reader.rooted(name, &model) } else { models_dir.join(model) }
+        };
+        Self {
+            model_en: folder("model_en"),
+            model_nl: folder("model_nl"),
+            models_dir,
+            fallback_language: Language::parse(&reader.text("fallback_language"))
+                .unwrap_or(Language::English),
+            onnxruntime: reader.path("onnxruntime"),
+        }
+    }
+}
+
+/// Whether `model` is more than one plain name.
+fn is_path(model: &str) -> bool {
+    let mut components = Path::new(model).components();
+    !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
+        || model.ends_with(std::path::MAIN_SEPARATOR)
+}
+
+fn find_models_dir(surroundings: &Surroundings) -> PathBuf {
+    let beside_program = surroundings.executable.as_deref().and_then(Path::parent);
+    let candidates = [
+        Some(surroundings.working_directory.join("models")),
+        beside_program.map(|folder| folder.join("models")),
+        beside_program.map(|folder| folder.join("../share/sentor/models")),
+        surroundings.data_home().map(|folder| folder.join("models")),
+    ];
+    let found = candidates.into_iter().flatten().find(|folder| folder.is_dir());
+    found.unwrap_or_else(|| surroundings.working_directory.join("models"))
+}

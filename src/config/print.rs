@@ -1,0 +1,95 @@
+//! Shows the configuration: the effective one as TOML, and the reference of all settings as Markdown.
+
+use std::fmt::Write as _;
+
+use super::setting::{Fallback, Kind, Setting};
+use super::sources::{Place, Raw};
+use super::{Config, Section};
+
+/// The effective configuration; see [`Config::to_toml`].
+pub(super) fn effective(config: &Config) -> String {
+    let mut out = String::new();
+    for section in Section::ALL {
+        let _ = writeln!(out, "# {}", section.title());
+        for setting in section.settings() {
+            let _ = match (effective_value(config, setting), config.values.0.get(setting.name)) {
+                (Some(value), Some(given)) if given.place == Place::Default => {
+                    writeln!(out, "{} = {value} # default", setting.name)
+                }
+                (Some(value), Some(given)) => writeln!(out, "{} = {value} # {}", setting.name, given.place),
+                (Some(value), None) => writeln!(out, "{} = {value} # default", setting.name),
+                (None, Some(given)) => writeln!(out, "# {} is hidden # {}", setting.name, given.place),
+                (None, None) => writeln!(out, "# {} is not set: {}", setting.name, unset(setting)),
+            };
+        }
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// The value as TOML; `None` for a secret and for what is not set.
+fn effective_value(config: &Config, setting: &Setting) -> Option<String> {
+    if setting.is_secret() {
+        return None;
+    }
+    // Folders are found or made absolute, and it is the outcome that helps.
+    let found = match setting.name {
+        "data_dir" => Some(&config.keys.data_dir),
+        "models_dir" => Some(&config.models.models_dir),
+        "model_en" => Some(&config.models.model_en),
+        "model_nl" => Some(&config.models.model_nl),
+        "onnxruntime" => config.models.onnxruntime.as_ref(),
+        "api_key_file" => config.keys.api_key_file.as_ref(),
+        _ => None,
+    };
+    if let Some(path) = found {
+        return Some(toml_text(&path.to_string_lossy()));
+    }
+    let given = config.values.0.get(setting.name)?;
+    Some(match (&given.raw, setting.kind) {
+        (Raw::Untyped(text), Kind::Count { .. }) => text.trim().replace('_', ""),
+        (Raw::Untyped(_), Kind::List) => toml_list(&config.server.cors_origins),
+        (Raw::List(items), _) => toml_list(items),
+        (Raw::Untyped(text) | Raw::Text(text), _) => toml_text(text),
+        (Raw::Integer(number), _) => number.to_string(),
+        (Raw::Other(words), _) => words.clone(),
+    })
+}
+
+fn unset(setting: &Setting) -> &'static str {
+    match setting.default {
+        Fallback::Unset(words) => words,
+        Fallback::Value(_) => "",
+    }
+}
+
+fn toml_text(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn toml_list(items: &[String]) -> String {
+    toml::Value::Array(items.iter().cloned().map(toml::Value::String).collect()).to_string()
+}
+
+/// The tables of `docs/configuration.md`.
+pub fn reference() -> String {
+    let mut out = String::new();
+    for section in Section::ALL {
+        let _ = writeln!(out, "### {}\n\n| setting | default | must be | what it does |", section.title());
+        let _ = writeln!(out, "| --- | --- | --- | --- |");
+        for setting in section.settings() {
+            let default = match setting.default {
+                Fallback::Value(text) => format!("`{text}`"),
+                Fallback::Unset(words) => format!("not set: {words}"),
+            };
+            let expected = setting.kind.expected();
+            let _ = writeln!(out, "| `{}` | {default} | {expected} | {} |", setting.name, setting.help);
+        }
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}

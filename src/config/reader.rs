@@ -1,0 +1,146 @@
+//! Turns gathered values into typed ones, and keeps account of those that cannot be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::Problem;
+use super::server::Listen;
+use super::setting::{Kind, Setting};
+use super::settings;
+use super::sources::{Given, Raw, Values};
+use super::surroundings::Surroundings;
+
+/// Reads settings by name. A value that cannot be is noted in `problems` and read as nothing, so that all
+/// problems are found at once; the caller must look there before it trusts what it read.
+pub(super) struct Reader<'a> {
+    values: &'a Values,
+    surroundings: &'a Surroundings,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(values: &'a Values, surroundings: &'a Surroundings, problems: Vec<Problem>) -> Self {
+        Self { values, surroundings, problems }
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    pub(super) fn surroundings(&self) -> &'a Surroundings {
+        self.surroundings
+    }
+
+    pub(super) fn address(&mut self, name: &str) -> Listen {
+        self.read(name, |_, given| text_of(&given.raw)?.parse().ok()).unwrap_or_default()
+    }
+
+    pub(super) fn text(&mut self, name: &str) -> String {
+        self.text_or_unset(name).unwrap_or_default()
+    }
+
+    pub(super) fn text_or_unset(&mut self, name: &str) -> Option<String> {
+        self.read(name, |kind, given| {
+            let text = text_of(&given.raw)?;
+            let fits = match kind {
+                Kind::Choice(words) => words.contains(&text),
+                Kind::LogFilter => is_log_filter(text),
+                _ => !text.trim().is_empty(),
+            };
+            fits.then(|| text.to_owned())
+        })
+    }
+
+    pub(super) fn path(&mut self, name: &str) -> Option<PathBuf> {
+        self.read(name, |_, given| {
+            let text = text_of(&given.raw)?;
+            (!text.is_empty()).then(|| given.root.join(text))
+        })
+    }
+
+    /// `path` as it is meant where the setting `name` stands.
+    pub(super) fn rooted(&self, name: &str, path: &str) -> PathBuf {
+        let root = self.values.get(name).map_or(&self.surroundings.working_directory, |given| &given.root);
+        root.join(path)
+    }
+
+    pub(super) fn count(&mut self, name: &str) -> usize {
+        self.count_or_unset(name).unwrap_or_default()
+    }
+
+    pub(super) fn count_or_unset(&mut self, name: &str) -> Option<usize> {
+        self.read(name, |kind, given| {
+            let number: u64 = match &given.raw {
+                Raw::Untyped(text) => text.trim().replace('_', "").parse().ok()?,
+                Raw::Integer(number) => u64::try_from(*number).ok()?,
+                _ => return None,
+            };
+            let Kind::Count { least, most } = kind else { return None };
+            if (least..=most).contains(&number) { usize::try_from(number).ok() } else { None }
+        })
+    }
+
+    pub(super) fn milliseconds(&mut self, name: &str) -> Duration {
+        Duration::from_millis(u64::try_from(self.count(name)).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn list(&mut self, name: &str) -> Vec<String> {
+        let list = self.read(name, |_, given| match &given.raw {
+            Raw::Untyped(text) => Some(
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
+            ),
+            Raw::List(items) => Some(items.clone()),
+            _ => None,
+        });
+        list.unwrap_or_default()
+    }
+
+    fn read<T>(&mut self, name: &str, parse: impl FnOnce(Kind, &Given) -> Option<T>) -> Option<T> {
+        let given = self.values.get(name)?;
+        let setting: &'static Setting = settings().find(|setting| setting.name == name)?;
+        let value = parse(setting.kind, given);
+        if value.is_none() {
+            self.problems.push(Problem::Invalid {
+                place: given.place.clone(),
+                setting: setting.name,
+                value: (!setting.is_secret()).then(|| given.raw.to_string()),
+                expected: setting.kind.expected(),
+            });
+        }
+        value
+    }
+}
+
+fn text_of(raw: &Raw) -> Option<&str> {
+    match raw {
+        Raw::Untyped(text) | Raw::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Stricter than the filter's own parser, which takes any word for a target that logs everything.
+fn is_log_filter(text: &str) -> bool {
+    let is_level = |word: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"].contains(&word.to_ascii_lowercase().as_str())
+    };
+    let is_directive = |directive: &str| match directive.trim().rsplit_once('=') {
+        Some((target, level)) => !target.is_empty() && is_level(level),
+        None => is_level(directive.trim()),
+    };
+    text.split(',').all(is_directive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_no_filter() {
+        for good in ["info", "WARN", "off", "info,sentor::http=debug", "sentor=trace"] {
+            assert!(is_log_filter(good), "{good}");
+        }
+        for bad in ["", "verbose", "info,", "sentor=loud", "=info"] {
+            assert!(!is_log_filter(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Settings of the listener and of how long things may take.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::setting::{Fallback, Kind, Setting};
+
+/// The listener, and how long things may take.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Origins whose pages may call; none turns CORS off, `*` stands for all.
+    pub cors_origins: Vec<String>,
+    /// From the head of a request to its answer.
+    pub request_timeout: Duration,
+    /// For the head of a request, and for idling between two requests of one connection.
+    pub header_timeout: Duration,
+    /// For the whole body of a request to arrive.
+    pub body_timeout: Duration,
+    /// For requests to finish after the server is told to stop.
+    pub shutdown_grace: Duration,
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        kind: Kind::Address,
+        default: Fallback::Value("127.0.0.1:8080"),
+        help: "Where to listen. Only this machine can reach the default; port 0 picks a free one and prints it.",
+    },
+    Setting {
+        name: "cors_origins",
+        kind: Kind::List,
+        default: Fallback::Unset("pages of other origins cannot call"),
+        help: "Origins whose web pages may call, such as https://example.org; * allows all.",
+    },
+    Setting {
+        name: "request_timeout_ms",
+        kind: Kind::Count { least: 1, most: DAY_MS },
+        default: Fallback::Value("120000"),
+        help: "Longest time from a request's head to its answer. The default outlasts the largest batch that \
+               the other limits let in on two slow cores.",
+    },
+    Setting {
+        name: "header_timeout_ms",
+        kind: Kind::Count { least: 1, most: DAY_MS },
+        default: Fallback::Value("10000"),
+        help: "Longest time for a request's head to arrive, and for a connection to idle between requests.",
+    },
+    Setting {
+        name: "body_timeout_ms",
+        kind: Kind::Count { least: 1, most: DAY_MS },
+        default: Fallback::Value("30000"),
+        help: "Longest time for a whole request body to arrive. The default lets the largest body pass at 5 \
+               Mbit/s and ends a client that sends a byte a second.",
+    },
+    Setting {
+        name: "shutdown_grace_ms",
+        kind: Kind::Count { least: 0, most: DAY_MS },
+        default: Fallback::Value("25000"),
+        help: "Longest time for running requests to finish once the server is told to stop; just under the 30 \
+               seconds after which orchestrators kill.",
+    },
+];
+
+impl ServerConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            listen: reader.address("listen"),
+            cors_origins: reader.list("cors_origins"),
+            request_timeout: reader.milliseconds("request_timeout_ms"),
+            header_timeout: reader.milliseconds("header_timeout_ms"),
+            body_timeout: reader.milliseconds("body_timeout_ms"),
+            shutdown_grace: reader.milliseconds("shutdown_grace_ms"),
+        }
+    }
+}
+
+/// A host, by name or number, and a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listen {
+    /// Without the brackets of an IPv6 number.
+    pub host: String,
+    /// 0 lets the system pick a free one.
+    pub port: u16,
+}
+
+impl FromStr for Listen {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (host, port) = text.rsplit_once(':').ok_or(())?;
+        let port = port.parse().map_err(|_| ())?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').ok_or(())?,
+            None if host.contains(':') => return Err(()),
+            None => host,
+        };
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return Err(());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(formatter, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(formatter, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_back() {
+        for text in ["127.0.0.1:8080", "[::1]:0", "localhost:65535"] {
+            let listen: Listen = text.parse().expect("a valid address");
+            assert_eq!(listen.to_string(), text);
+        }
+        for text in ["", "8080", ":8080", "::1:80", "host:", "host:70000", "[::1:80", "a b:80"] {
+            assert_eq!(text.parse::<Listen>(), Err(()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the process finds round it: variables and folders, as values, so that a test can say.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Environment variables and folders of a process.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Environment variables; one that is not Unicode has its bad parts replaced.
+    pub variables: BTreeMap<String, String>,
+    /// Where relative paths start.
+    pub working_directory: PathBuf,
+    /// The running program's file.
+    pub executable: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .collect();
+        Self {
+            variables,
+            working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+            executable: std::env::current_exe().ok(),
+        }
+    }
+
+    /// The value of a variable, where it is set to something.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Sentor's folder for a user's data.
+    pub(super) fn data_home(&self) -> Option<PathBuf> {
+        self.user_folder("XDG_DATA_HOME", ".local/share")
+    }
+
+    /// Sentor's folder for a user's configuration.
+    pub(super) fn config_home(&self) -> Option<PathBuf> {
+        self.user_folder("XDG_CONFIG_HOME", ".config")
+    }
+
+    /// A relative XDG folder is void, says the XDG specification.
+    fn user_folder(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        let named = self.variable(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let folder = named.or_else(|| self.variable("HOME").map(|home| Path::new(home).join(below_home)))?;
+        Some(folder.join("sentor"))
+    }
+}

@@ -1,0 +1,101 @@
+//! What all handlers share.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::analysis::{
+    AnalysisError, Analyzer, Document, DocumentAnalysis, DocumentError, ModelStatus, Options,
+};
+use crate::clock::Clock;
+use crate::config::{Config, LimitsConfig};
+use crate::keys::KeyRing;
+
+use super::error::{ApiError, ErrorCode};
+
+/// A future on the heap.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the server needs of an [`Analyzer`]; a test may bring its own.
+pub trait Analyze: Send + Sync {
+    /// Scores documents, as [`Analyzer::analyze`] does.
+    fn analyze(
+        &self,
+        documents: Vec<Document>,
+        options: Options,
+    ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>>;
+
+    /// The loaded models.
+    fn models(&self) -> Vec<ModelStatus>;
+}
+
+impl Analyze for Analyzer {
+    fn analyze(
+        &self,
+        documents: Vec<Document>,
+        options: Options,
+    ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>> {
+        Box::pin(Analyzer::analyze(self, documents, options))
+    }
+
+    fn models(&self) -> Vec<ModelStatus> {
+        Analyzer::models(self)
+    }
+}
+
+/// What the handlers go by.
+#[derive(Clone, Debug)]
+pub struct AppSettings {
+    /// How large a request may be.
+    pub limits: LimitsConfig,
+    /// From the head of a request to its answer.
+    pub request_timeout: Duration,
+    /// For the whole body of a request to arrive.
+    pub body_timeout: Duration,
+    /// Origins whose pages may call.
+    pub cors_origins: Vec<String>,
+}
+
+impl AppSettings {
+    /// The part of the configuration that concerns handlers.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            limits: config.limits,
+            request_timeout: config.server.request_timeout,
+            body_timeout: config.server.body_timeout,
+            cors_origins: config.server.cors_origins.clone(),
+        }
+    }
+}
+
+/// What all handlers share. The server runs, and says that it is not ready, before the models are loaded.
+pub struct App {
+    pub(super) settings: AppSettings,
+    pub(super) keys: Arc<KeyRing>,
+    pub(super) clock: Clock,
+    analyzer: OnceLock<Arc<dyn Analyze>>,
+}
+
+impl App {
+    /// An application without models.
+    pub fn new(settings: AppSettings, keys: Arc<KeyRing>, clock: Clock) -> Self {
+        Self { settings, keys, clock, analyzer: OnceLock::new() }
+    }
+
+    /// From now on, documents can be scored. Only the first call has an effect.
+    pub fn make_ready(&self, analyzer: Arc<dyn Analyze>) {
+        let _ = self.analyzer.set(analyzer);
+    }
+
+    /// The analyzer, once it is there.
+    pub(super) fn analyzer(&self) -> Option<&Arc<dyn Analyze>> {
+        self.analyzer.get()
+    }
+
+    /// The analyzer, or the error that says that it is not there yet.
+    pub(super) fn ready_analyzer(&self) -> Result<&Arc<dyn Analyze>, ApiError> {
+        self.analyzer().ok_or_else(|| {
+            ApiError::new(ErrorCode::NotReady, "the models are still being loaded").retry_after(1)
+        })
+    }
+}

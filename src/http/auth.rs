@@ -1,0 +1,89 @@
+//! Who is asking, and whether they may.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+use super::app::App;
+use super::error::{ApiError, ErrorCode};
+use super::observe::RequestContext;
+use crate::clock::iso_8601;
+use crate::keys::{ApiKey, KeyRecord, Refusal, Scope};
+
+/// The holder of a key with the scope `scope`, or the refusal.
+pub(super) fn require(
+    app: &App,
+    headers: &HeaderMap,
+    scope: Scope,
+    context: &RequestContext,
+) -> Result<Arc<KeyRecord>, ApiError> {
+    let record = identify(app, headers, context)?.ok_or_else(|| {
+        ApiError::new(ErrorCode::MissingKey, "no API key: send it in the header x-api-key")
+    })?;
+    if !record.scopes.contains(scope) {
+        let message = format!("this API key lacks the scope {}", scope.word());
+        return Err(ApiError::new(ErrorCode::InsufficientScope, message)
+            .detail("required", scope.word())
+            .detail("granted", record.scopes.words()));
+    }
+    Ok(record)
+}
+
+/// The holder of the key, if one was sent. A key that does not let in is an error even where none is needed.
+pub(super) fn identify(
+    app: &App,
+    headers: &HeaderMap,
+    context: &RequestContext,
+) -> Result<Option<Arc<KeyRecord>>, ApiError> {
+    let Some(presented) = presented(headers)? else { return Ok(None) };
+    let invalid = |message: String| ApiError::new(ErrorCode::InvalidKey, message);
+    let key: ApiKey =
+        presented.parse().map_err(|error| invalid(format!("this is not a valid API key: {error}")))?;
+    let record = app.keys.authenticate(&key, app.clock.now()).map_err(|refusal| match refusal {
+        Refusal::Unknown => invalid("this API key is not known here".to_owned()),
+        Refusal::Expired { at } => ApiError::new(ErrorCode::ExpiredKey, "API key has expired")
+            .detail("expires_at", iso_8601(at)),
+        Refusal::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
+            .detail("revoked_at", iso_8601(at)),
+    })?;
+    context.note(|notes| notes.key_id = Some(record.id.as_str().to_owned()));
+    Ok(Some(record))
+}
+
+/// What was sent as a key. `x-api-key` counts more than `Authorization`.
+fn presented(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    if let Some(value) = single(headers, "x-api-key")? {
+        return text(value).map(Some);
+    }
+    let Some(value) = single(headers, header::AUTHORIZATION.as_str())? else { return Ok(None) };
+    // Another scheme is for somebody else, such as a proxy on the way.
+    match text(value)?.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(key.trim())),
+        _ => Ok(None),
+    }
+}
+
+/// A header that may stand once. Sent twice, even with equal values, it is a mistake that would show up
+/// later as somebody else's key.
+fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    match values.count() {
+        0 => Ok(first),
+        more => {
+            let message = format!("the header {name} was sent {} times; send it once", more + 1);
+            Err(ApiError::new(ErrorCode::InvalidKey, message))
+        }
+    }
+}
+
+fn text(value: &HeaderValue) -> Result<&str, ApiError> {
+    let text = value.to_str().map_err(|_| {
+        ApiError::new(ErrorCode::InvalidKey, "the API key holds characters that no key has")
+    })?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(ApiError::new(ErrorCode::MissingKey, "the API key is empty"));
+    }
+    Ok(text)
+}

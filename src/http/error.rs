@@ -1,0 +1,318 @@
+//! Refusals: the one place where an error becomes a status and a body.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::analysis::{AnalysisError, DocumentError};
+use crate::clock::iso_8601;
+
+/// Every way to refuse a request; `docs/errors.md` has a section for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The body is not JSON, or a parameter cannot be.
+    BadRequest,
+    /// No key was sent.
+    MissingKey,
+    /// What was sent is no key that was issued.
+    InvalidKey,
+    /// The key's time is over.
+    ExpiredKey,
+    /// The key was taken back.
+    RevokedKey,
+    /// The key is for something else.
+    InsufficientScope,
+    /// There is nothing at this path.
+    NotFound,
+    /// There is something at this path, but not for this method.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    RequestTimeout,
+    /// The body is too large.
+    PayloadTooLarge,
+    /// The path and query are too long.
+    UriTooLong,
+    /// The body is of another type or compression than can be read.
+    UnsupportedMediaType,
+    /// The body is JSON, and says what cannot be.
+    ValidationError,
+    /// The headers are too many or too large.
+    HeadersTooLarge,
+    /// The server failed.
+    ServerError,
+    /// The server has more work than it can do in time.
+    Overloaded,
+    /// The server cannot score yet, or no longer.
+    NotReady,
+}
+
+impl ErrorCode {
+    /// All of them, in the order of their status.
+    pub const ALL: [ErrorCode; 17] = [
+        Self::BadRequest,
+        Self::MissingKey,
+        Self::InvalidKey,
+        Self::ExpiredKey,
+        Self::RevokedKey,
+        Self::InsufficientScope,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::PayloadTooLarge,
+        Self::UriTooLong,
+        Self::UnsupportedMediaType,
+        Self::ValidationError,
+        Self::HeadersTooLarge,
+        Self::ServerError,
+        Self::Overloaded,
+        Self::NotReady,
+    ];
+
+    /// The table: what each is called, and its status.
+    fn row(self) -> (&'static str, StatusCode) {
+        match self {
+            Self::BadRequest => ("bad_request", StatusCode::BAD_REQUEST),
+            Self::MissingKey => ("missing_key", StatusCode::UNAUTHORIZED),
+            Self::InvalidKey => ("invalid_key", StatusCode::UNAUTHORIZED),
+            Self::ExpiredKey => ("expired_key", StatusCode::UNAUTHORIZED),
+            Self::RevokedKey => ("revoked_key", StatusCode::UNAUTHORIZED),
+            Self::InsufficientScope => ("insufficient_scope", StatusCode::FORBIDDEN),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
+            Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UriTooLong => ("uri_too_long", StatusCode::URI_TOO_LONG),
+            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::ValidationError => ("validation_error", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::HeadersTooLarge => ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Self::ServerError => ("server_error", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
+            Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    /// What it is called on the wire.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Its status.
+    pub fn status(self) -> StatusCode {
+        self.row().1
+    }
+}
+
+/// A refusal. As a response it is only marked as such; [`ApiError::write`] gives it its body, for which it
+/// takes the request's identifier.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    code: ErrorCode,
+    message: String,
+    details: Map<String, Value>,
+    retry_after_seconds: Option<u64>,
+}
+
+impl ApiError {
+    /// A refusal with a sentence for people.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: Map::new(), retry_after_seconds: None }
+    }
+
+    /// The server's own failure, of which the log tells more.
+    pub fn server() -> Self {
+        Self::new(ErrorCode::ServerError, "the server failed; the log tells why under this request_id")
+    }
+
+    /// Adds a detail for programs.
+    #[must_use]
+    pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// What it is called on the wire.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// The part of the body that also stands in place of a result under `partial=true`.
+    pub(super) fn summary(&self) -> ErrorSummary<'_> {
+        ErrorSummary {
+            code: self.code.name(),
+            message: &self.message,
+            status: self.code.status().as_u16(),
+            details: &self.details,
+        }
+    }
+
+    /// The body, as JSON.
+    pub(super) fn body(&self, request_id: &str, now: Timestamp) -> Vec<u8> {
+        let body = ErrorBody {
+            detail: &self.message,
+            status_code: self.code.status().as_u16().to_string(),
+            retry_after: self.retry_after_seconds,
+            error: FullError {
+                summary: self.summary(),
+                request_id,
+                timestamp: iso_8601(now),
+                documentation_url: format!("/docs/errors#{}", self.code.name()),
+            },
+        };
+        // Texts and numbers always serialise.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The whole response.
+    pub(super) fn write(&self, request_id: &str, now: Timestamp) -> Response {
+        let status = self.code.status();
+        let body = self.body(request_id, now);
+        let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"sentor\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// What clients read at the top, and what the documentation shows below `error`: some need the one and
+/// some the other.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    detail: &'a str,
+    status_code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    error: FullError<'a>,
+}
+
+#[derive(Serialize)]
+struct FullError<'a> {
+    #[serde(flatten)]
+    summary: ErrorSummary<'a>,
+    request_id: &'a str,
+    timestamp: String,
+    documentation_url: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ErrorSummary<'a> {
+    code: &'static str,
+    message: &'a str,
+    status: u16,
+    details: &'a Map<String, Value>,
+}
+
+impl From<AnalysisError> for ApiError {
+    fn from(error: AnalysisError) -> Self {
+        match error {
+            AnalysisError::Overloaded { retry_after } => {
+                Self::new(ErrorCode::Overloaded, "the server has more work than it can do in time; try again")
+                    .retry_after(whole_seconds(retry_after))
+            }
+            AnalysisError::DeadlinePassed => Self::new(
+                ErrorCode::Overloaded,
+                "the work was not done within the request timeout; send fewer documents, or try again later",
+            )
+            .retry_after(1),
+            AnalysisError::NoModel(language) => {
+                let message = format!("no model for language {} is loaded", language.code());
+                Self::new(ErrorCode::NotReady, message).detail("language", language.code()).retry_after(30)
+            }
+            AnalysisError::ShuttingDown => {
+                Self::new(ErrorCode::NotReady, "the server is shutting down").retry_after(5)
+            }
+        }
+    }
+}
+
+/// One thing that is wrong with a request's content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct FieldProblem {
+    /// Such as `docs[3].doc`.
+    pub(super) path: String,
+    pub(super) problem: String,
+}
+
+/// Most problems that one answer lists.
+const LISTED_PROBLEMS: usize = 100;
+
+impl ApiError {
+    /// A refusal that lists what is wrong with the content.
+    pub(super) fn validation(problems: &[FieldProblem]) -> Self {
+        let message = match problems {
+            [only] => format!("{}: {}", only.path, only.problem),
+            [first, ..] => {
+                format!("{}: {} (and {} more)", first.path, first.problem, problems.len() - 1)
+            }
+            [] => "the request is not valid".to_owned(),
+        };
+        let listed: Vec<Value> = problems
+            .iter()
+            .take(LISTED_PROBLEMS)
+            .map(|problem| serde_json::json!({"path": problem.path, "problem": problem.problem}))
+            .collect();
+        let unlisted = problems.len() - listed.len();
+        let error = Self::new(ErrorCode::ValidationError, message).detail("fields", listed);
+        if unlisted == 0 { error } else { error.detail("more", unlisted) }
+    }
+
+    /// The refusal of the document at `index`.
+    pub(super) fn of_document(error: &DocumentError, index: usize) -> Self {
+        match error {
+            DocumentError::Blank | DocumentError::MentionOutside { .. } => {
+                Self::validation(&[FieldProblem { path: format!("docs[{index}].doc"), problem: error.to_string() }])
+            }
+            DocumentError::Model => Self::new(
+                ErrorCode::ServerError,
+                format!("docs[{index}]: {error}; the log tells why under this request_id"),
+            )
+            .detail("document", index),
+        }
+    }
+}
+
+/// Rounded up, for a client that waits as told must not come too early; at least 1.
+fn whole_seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        for (milliseconds, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(whole_seconds(Duration::from_millis(milliseconds)), seconds);
+        }
+    }
+
+    #[test]
+    fn codes_are_listed_by_status() {
+        let statuses: Vec<u16> = ErrorCode::ALL.iter().map(|code| code.status().as_u16()).collect();
+        assert!(statuses.is_sorted());
+    }
+}

@@ -1,0 +1,93 @@
+//! How the server is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::Serialize;
+
+use super::app::App;
+use super::auth;
+use super::error::{ApiError, ErrorCode};
+use super::observe::RequestContext;
+use crate::analysis::ModelStatus;
+use crate::clock::iso_8601;
+use crate::language::Language;
+
+/// What health checks read.
+#[derive(Debug, Serialize)]
+pub(super) struct Health {
+    /// `healthy`, or `degraded` while a language has no model.
+    status: &'static str,
+    version: &'static str,
+    timestamp: String,
+    /// No language model names topics yet.
+    llm_status: &'static str,
+    /// By language; `null` where it has none.
+    models: BTreeMap<&'static str, Option<ModelHealth>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelHealth {
+    name: String,
+    version: String,
+    signature: &'static str,
+    ready: bool,
+}
+
+/// `GET /api/health`: needs no key, and refuses a wrong one, for some clients test their key here.
+pub(super) async fn show_health(
+    State(app): State<Arc<App>>,
+    context: RequestContext,
+    headers: HeaderMap,
+) -> Result<Json<Health>, ApiError> {
+    auth::identify(&app, &headers, &context)?;
+    let loaded = models(&app);
+    let models: BTreeMap<_, _> = Language::ALL
+        .into_iter()
+        .map(|language| {
+            let model = loaded.iter().find(|model| model.languages.contains(&language.code()));
+            let health = model.map(|model| ModelHealth {
+                name: model.name.clone(),
+                version: model.version.clone(),
+                signature: model.signature,
+                ready: model.ready,
+            });
+            (language.code(), health)
+        })
+        .collect();
+    let is_healthy = models.values().all(|model| model.as_ref().is_some_and(|model| model.ready));
+    Ok(Json(Health {
+        status: if is_healthy { "healthy" } else { "degraded" },
+        version: env!("CARGO_PKG_VERSION"),
+        timestamp: iso_8601(app.clock.now()),
+        llm_status: "unavailable",
+        models,
+    }))
+}
+
+/// A word on how the server is.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    status: &'static str,
+}
+
+/// `GET /livez`: the process answers.
+pub(super) async fn show_liveness() -> Json<Status> {
+    Json(Status { status: "alive" })
+}
+
+/// `GET /readyz`: documents can be scored.
+pub(super) async fn show_readiness(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
+    app.ready_analyzer()?;
+    if !models(&app).iter().any(|model| model.ready) {
+        return Err(ApiError::new(ErrorCode::NotReady, "no model is ready").retry_after(1));
+    }
+    Ok(Json(Status { status: "ready" }))
+}
+
+fn models(app: &App) -> Vec<ModelStatus> {
+    app.analyzer().map(|analyzer| analyzer.models()).unwrap_or_default()
+}

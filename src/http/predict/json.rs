@@ -1,0 +1,170 @@
+//! Reads JSON that may not be what was asked for, to the end, and remembers what it was instead.
+//!
+//! Serde stops at the first value of a wrong type; a caller would rather hear of all of them at once. So a
+//! [`Shape`] says what a value should be, and reading gives a [`Field`]: the value, or what stood there.
+//! Nothing is kept of values that are not wanted, so a body of a million wrong values costs no memory.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// What stood where a value should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Field<T> {
+    /// Nothing.
+    #[default]
+    Missing,
+    /// `null`.
+    Null,
+    /// What should be there.
+    Value(T),
+    /// Something else, in words.
+    Wrong(&'static str),
+}
+
+/// The start of a list, and how long it is in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Items<T> {
+    pub(super) head: Vec<T>,
+    pub(super) total: usize,
+}
+
+/// What a value should be: one of the methods takes it, the others keep refusing.
+pub(super) trait Shape<'de>: Copy {
+    type Value;
+
+    fn text(self, _text: &str) -> Field<Self::Value> {
+        Field::Wrong("a string")
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut items: A) -> Result<Field<Self::Value>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Field::Wrong("a list"))
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Field<Self::Value>, A::Error> {
+        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Field::Wrong("an object"))
+    }
+}
+
+/// Reads a value that should have a shape.
+#[derive(Clone, Copy)]
+pub(super) struct Read<S>(pub(super) S);
+
+impl<'de, S: Shape<'de>> DeserializeSeed<'de> for Read<S> {
+    type Value = Field<S::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, S: Shape<'de>> Visitor<'de> for Read<S> {
+    type Value = Field<S::Value>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Field::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Field::Wrong("a boolean"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Field::Wrong("a number"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Field::Wrong("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Field::Wrong("a number"))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(self.0.text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        self.0.list(items)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+        self.0.object(members)
+    }
+}
+
+/// A string.
+#[derive(Clone, Copy)]
+pub(super) struct Text;
+
+impl Shape<'_> for Text {
+    type Value = String;
+
+    fn text(self, text: &str) -> Field<String> {
+        Field::Value(text.to_owned())
+    }
+}
+
+/// A list of values with a shape, of which at most `most` are kept.
+#[derive(Clone, Copy)]
+pub(super) struct List<S> {
+    pub(super) item: S,
+    pub(super) most: usize,
+}
+
+impl<'de, S: Shape<'de>> Shape<'de> for List<S> {
+    type Value = Items<Field<S::Value>>;
+
+    fn list<A: SeqAccess<'de>>(self, mut items: A) -> Result<Field<Self::Value>, A::Error> {
+        let mut head = Vec::new();
+        while head.len() < self.most {
+            let Some(item) = items.next_element_seed(Read(self.item))? else { break };
+            head.push(item);
+        }
+        let mut total = head.len();
+        if total == self.most {
+            while items.next_element::<IgnoredAny>()?.is_some() {
+                total += 1;
+            }
+        }
+        Ok(Field::Value(Items { head, total }))
+    }
+}
+
+/// The name of an object's member.
+///
+/// Only members with a known name are of interest, so the name is not copied.
+pub(super) struct Member<K>(pub(super) Option<K>);
+
+/// The members that an object may have.
+pub(super) trait Members: Sized {
+    fn named(name: &str) -> Option<Self>;
+}
+
+impl<'de, K: Members> Deserialize<'de> for Member<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor<K>(PhantomData<K>);
+
+        impl<K: Members> Visitor<'_> for NameVisitor<K> {
+            type Value = Member<K>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a name")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Member<K>, E> {
+                Ok(Member(K::named(name)))
+            }
+        }
+
+        deserializer.deserialize_str(NameVisitor(PhantomData))
+    }
+}

@@ -1,0 +1,244 @@
+//! The answer to a predict request. Fields come in the order of the published contract, then ours.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::request::{Content, PredictRequest};
+use crate::analysis::{DocumentAnalysis, DocumentError, EntityAnalysis, SentenceAnalysis, Warning};
+use crate::http::error::{ApiError, ErrorSummary};
+use crate::http::query::PredictQuery;
+use crate::sentiment::{Distribution, Polarity};
+use crate::text::OffsetMap;
+
+/// Writes the answer: one result for each document of `request`. `outcomes` are those of its valid documents.
+///
+/// # Errors
+///
+/// Without `partial`, the first document that could not be scored.
+pub(super) fn write(
+    request: &PredictRequest,
+    outcomes: &[Result<DocumentAnalysis, DocumentError>],
+    query: PredictQuery,
+) -> Result<Vec<u8>, ApiError> {
+    let mut outcomes = outcomes.iter();
+    // Errors are made before the results that borrow them.
+    let mut judged = Vec::with_capacity(request.documents.len());
+    for (index, document) in request.documents.iter().enumerate() {
+        let verdict = match &document.content {
+            Err(error) => Err(error.clone()),
+            Ok(content) => match outcomes.next() {
+                Some(Ok(analysis)) => Ok((content, analysis)),
+                Some(Err(error)) => Err(ApiError::of_document(error, index)),
+                None => Err(ApiError::server()),
+            },
+        };
+        match verdict {
+            Err(error) if !query.partial => return Err(error),
+            verdict => judged.push((document.doc_id.as_deref(), verdict)),
+        }
+    }
+    let results = judged
+        .iter()
+        .map(|(doc_id, verdict)| match verdict {
+            Ok((content, analysis)) => Outcome::Scored(document_result(*doc_id, content, analysis, query)),
+            Err(error) => Outcome::Failed { doc_id: *doc_id, error: error.summary() },
+        })
+        .collect();
+    serde_json::to_vec(&PredictResponse { results }).map_err(|error| {
+        tracing::error!(%error, "cannot write an answer");
+        ApiError::server()
+    })
+}
+
+#[derive(Serialize)]
+struct PredictResponse<'a> {
+    results: Vec<Outcome<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<'a> {
+    Scored(DocumentResult<'a>),
+    Failed { doc_id: Option<&'a str>, error: ErrorSummary<'a> },
+}
+
+#[derive(Serialize)]
+struct DocumentResult<'a> {
+    doc_id: Option<&'a str>,
+    #[serde(flatten)]
+    class: Class,
+    details: Vec<SentenceResult<'a>>,
+    entity_sentiments: Vec<EntityResult<'a>>,
+    language: &'static str,
+    detected_language: DetectedLanguage<'a>,
+    warnings: Vec<WarningResult>,
+}
+
+#[derive(Serialize)]
+struct SentenceResult<'a> {
+    sentence_index: usize,
+    sentence_text: &'a str,
+    #[serde(flatten)]
+    class: Class,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Serialize)]
+struct EntityResult<'a> {
+    entity: &'a str,
+    sentiment: &'static str,
+    /// The probability of `sentiment`.
+    score: f32,
+    probabilities: Probabilities,
+    polarity: f32,
+    #[serde(rename = "match")]
+    found: &'static str,
+    mentions: Vec<MentionResult<'a>>,
+}
+
+#[derive(Serialize)]
+struct MentionResult<'a> {
+    start: usize,
+    end: usize,
+    text: &'a str,
+    sentence_index: usize,
+    form: &'static str,
+    sentiment: &'static str,
+    probabilities: Probabilities,
+}
+
+#[derive(Serialize)]
+struct DetectedLanguage<'a> {
+    language: &'a str,
+    confidence: f32,
+}
+
+#[derive(Serialize)]
+struct WarningResult {
+    code: &'static str,
+    message: String,
+    details: Value,
+}
+
+#[derive(Serialize)]
+struct Class {
+    predicted_class: usize,
+    predicted_label: &'static str,
+    probabilities: Probabilities,
+}
+
+#[derive(Serialize)]
+struct Probabilities {
+    negative: f32,
+    neutral: f32,
+    positive: f32,
+}
+
+impl From<Distribution> for Probabilities {
+    fn from(distribution: Distribution) -> Self {
+        let [negative, neutral, positive] = distribution.probabilities();
+        Self { negative, neutral, positive }
+    }
+}
+
+impl From<Distribution> for Class {
+    fn from(distribution: Distribution) -> Self {
+        let polarity: Polarity = distribution.polarity();
+        Self {
+            predicted_class: polarity.class(),
+            predicted_label: polarity.label(),
+            probabilities: distribution.into(),
+        }
+    }
+}
+
+fn document_result<'a>(
+    doc_id: Option<&'a str>,
+    content: &'a Content,
+    analysis: &'a DocumentAnalysis,
+    query: PredictQuery,
+) -> DocumentResult<'a> {
+    let text = content.text.as_str();
+    let offsets = OffsetMap::new(text, query.offsets);
+    let sentences = analysis.sentences.iter().enumerate();
+    DocumentResult {
+        doc_id,
+        class: analysis.sentiment.into(),
+        details: sentences.map(|(index, sentence)| sentence_result(index, sentence, text, &offsets)).collect(),
+        entity_sentiments: analysis.entities.iter().map(|entity| entity_result(entity, text, &offsets)).collect(),
+        language: analysis.language.code(),
+        detected_language: DetectedLanguage {
+            language: &analysis.detection.code,
+            confidence: analysis.detection.confidence,
+        },
+        warnings: analysis.warnings.iter().map(warning_result).collect(),
+    }
+}
+
+fn sentence_result<'a>(
+    sentence_index: usize,
+    sentence: &SentenceAnalysis,
+    text: &'a str,
+    offsets: &OffsetMap<'_>,
+) -> SentenceResult<'a> {
+    SentenceResult {
+        sentence_index,
+        sentence_text: sentence.span.slice(text),
+        class: sentence.sentiment.into(),
+        start: offsets.from_bytes(sentence.span.start),
+        end: offsets.from_bytes(sentence.span.end),
+    }
+}
+
+fn entity_result<'a>(entity: &'a EntityAnalysis, text: &'a str, offsets: &OffsetMap<'_>) -> EntityResult<'a> {
+    let mentions = entity.mentions.iter().map(|mention| MentionResult {
+        start: offsets.from_bytes(mention.span.start),
+        end: offsets.from_bytes(mention.span.end),
+        text: mention.span.slice(text),
+        sentence_index: mention.sentence_index,
+        form: mention.form.label(),
+        sentiment: mention.sentiment.polarity().label(),
+        probabilities: mention.sentiment.into(),
+    });
+    EntityResult {
+        entity: &entity.entity,
+        sentiment: entity.sentiment.polarity().label(),
+        score: entity.sentiment.score(),
+        probabilities: entity.sentiment.into(),
+        polarity: entity.sentiment.balance(),
+        found: if entity.is_explicit() { "explicit" } else { "implicit" },
+        mentions: mentions.collect(),
+    }
+}
+
+fn warning_result(warning: &Warning) -> WarningResult {
+    let (code, message, details) = match warning {
+        Warning::OtherLanguage { detected, scored_as } => (
+            "other_language",
+            format!("the text reads as {detected}, but was scored as {}", scored_as.code()),
+            json!({"detected": detected, "scored_as": scored_as.code()}),
+        ),
+        Warning::UnknownLanguage { scored_as } => (
+            "unknown_language",
+            format!("the text's language could not be told, so it was scored as {}", scored_as.code()),
+            json!({"scored_as": scored_as.code()}),
+        ),
+        Warning::SplitIntoWindows { windows, window_tokens } => (
+            "split_into_windows",
+            format!("the text was scored in {windows} windows of at most {window_tokens} tokens"),
+            json!({"windows": windows, "window_tokens": window_tokens}),
+        ),
+        Warning::SplitSentence { sentence_index, pieces } => (
+            "split_sentence",
+            format!("sentence {sentence_index} was scored in {pieces} pieces, for it is longer than the window"),
+            json!({"sentence_index": sentence_index, "pieces": pieces}),
+        ),
+        Warning::LongEntity { entity_index } => (
+            "long_entity",
+            format!("entity {entity_index} is longer than the model reads; only its start counted"),
+            json!({"entity_index": entity_index}),
+        ),
+    };
+    WarningResult { code, message, details }
+}

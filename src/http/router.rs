@@ -1,0 +1,66 @@
+//! Every route and all middleware, on one page.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::middleware::{from_fn_with_state, map_request, map_response};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use tower::ServiceBuilder;
+use tower::util::option_layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::{CompressionLayer, Predicate as _, predicate};
+
+use super::app::App;
+use super::error::{ApiError, ErrorCode};
+use super::{body, headers, health, observe, predict};
+
+/// Smallest answer that is compressed; smaller ones fit into one packet anyway.
+const COMPRESS_FROM_BYTES: u64 = 1024;
+
+/// The whole service.
+pub(super) fn router(app: Arc<App>) -> Router {
+    // The outermost first.
+    let middleware = ServiceBuilder::new()
+        // Identifies and logs each request, whatever happens further in, and writes refusals' bodies.
+        .layer(from_fn_with_state(Arc::clone(&app), observe::observe))
+        // Answers say how browsers must treat them, refusals too.
+        .layer(map_response(headers::secure))
+        // A page of another origin asks first; that question carries no key.
+        .layer(option_layer(headers::cors(&app.settings.cors_origins)))
+        // What a client does not send to its end is read to its end, so that it sees its answer.
+        .layer(map_request(body::drain_on_drop))
+        // A large answer is packed as the client likes it.
+        .layer(CompressionLayer::new().compress_when(
+            predicate::DefaultPredicate::new().and(predicate::SizeAbove::new(COMPRESS_FROM_BYTES)),
+        ))
+        // A bug in a handler is an error of that request only; the panic hook logs it.
+        .layer(CatchPanicLayer::custom(|_| ApiError::server().into_response()));
+
+    Router::new()
+        .route("/api/predicts", post(predict::predict_documents))
+        .route("/api/ml/predict", post(predict::predict_documents)) // sentor-ml 1.0
+        .route("/api/predicts/health", get(health::show_health))
+        .route("/api/health", get(health::show_health))
+        .route("/livez", get(health::show_liveness))
+        .route("/readyz", get(health::show_readiness))
+        .fallback(refuse_path)
+        .method_not_allowed_fallback(refuse_method)
+        .layer(middleware)
+        .with_state(app)
+}
+
+async fn refuse_path(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(ErrorCode::NotFound, format!("there is nothing at {method} {}", shortened(uri.path())))
+}
+
+async fn refuse_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not take {method}; the header Allow names what it does", uri.path());
+    ApiError::new(ErrorCode::MethodNotAllowed, message)
+}
+
+/// A path is echoed to help with a slip, not to fill a log. It is ASCII, as the HTTP parser made sure.
+fn shortened(path: &str) -> &str {
+    path.get(..100).unwrap_or(path)
+}

@@ -1,0 +1,226 @@
+//! All keys in memory, for the hot path, kept as the store has them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::key::{ApiKey, KeyDigest};
+use super::record::{KeyId, KeyRecord, KeyState, Scopes};
+use super::store::{KeyStore, StoreError};
+
+/// How often the store is asked whether it changed: a revoked key is out in well under a second.
+const POLL: Duration = Duration::from_millis(250);
+
+/// After how many polls the times of last use are written.
+const POLLS_BETWEEN_NOTES: u32 = 40;
+
+/// Tells whose a key is, without a look into the store.
+///
+/// A thread of its own follows the store, until the ring is dropped.
+#[derive(Debug)]
+pub struct KeyRing {
+    shared: Arc<Shared>,
+    follower: Mutex<Option<Follower>>,
+}
+
+#[derive(Debug)]
+struct Follower {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn KeyStore>,
+    /// A key from outside the store.
+    outside: Option<KeyRecord>,
+    snapshot: RwLock<Arc<Snapshot>>,
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    revision: u64,
+    entries: HashMap<KeyDigest, Arc<Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Arc<KeyRecord>,
+    /// Microseconds since 1970 of a use that is not yet written to the store; 0 for none.
+    used_at: AtomicI64,
+}
+
+/// Why a key does not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody issued it.
+    Unknown,
+    /// Its time is over.
+    Expired {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// It was taken back.
+    Revoked {
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+impl KeyRing {
+    /// Takes the keys of `store`, and `outside` beside them, and follows the store from then on.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn follow(store: Arc<dyn KeyStore>, outside: Option<&ApiKey>) -> Result<Self, StoreError> {
+        let outside = outside.map(outside_record);
+        let snapshot = RwLock::new(Arc::new(Snapshot::take(store.as_ref(), outside.as_ref())?));
+        let shared = Arc::new(Shared { store, outside, snapshot });
+        let (stop, stopped) = mpsc::channel();
+        let follower = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("key-ring".to_owned()).spawn(move || follower.follow(&stopped));
+        let follower = match thread {
+            Ok(thread) => Some(Follower { stop, thread }),
+            Err(error) => {
+                tracing::error!(%error, "cannot follow the key store: new and revoked keys count after a restart");
+                None
+            }
+        };
+        Ok(Self { shared, follower: Mutex::new(follower) })
+    }
+
+    /// Whose `key` is, if it lets in at `now`.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not let in.
+    pub fn authenticate(&self, key: &ApiKey, now: Timestamp) -> Result<Arc<KeyRecord>, Refusal> {
+        let snapshot = self.shared.snapshot();
+        let entry = snapshot.entries.get(&key.digest()).ok_or(Refusal::Unknown)?;
+        match entry.record.state(now) {
+            KeyState::Active => {
+                entry.used_at.store(now.as_microsecond(), Ordering::Relaxed);
+                Ok(Arc::clone(&entry.record))
+            }
+            KeyState::Expired { at } => Err(Refusal::Expired { at }),
+            KeyState::Revoked { at } => Err(Refusal::Revoked { at }),
+        }
+    }
+
+    /// Whether no key at all would let in.
+    pub fn is_empty(&self) -> bool {
+        self.shared.snapshot().entries.is_empty()
+    }
+
+    /// Looks into the store now, for who cannot wait for the ring to do so by itself.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        self.shared.refresh(false)
+    }
+
+    /// Stops following and writes the last times of use.
+    pub fn close(&self) {
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Follower { stop, thread }) = follower {
+            drop(stop);
+            // The thread cannot panic other than by a bug, and then has said so itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for KeyRing {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Runs until `stopped` hangs up.
+    fn follow(&self, stopped: &mpsc::Receiver<()>) {
+        let mut polls = 0;
+        let mut healthy = true;
+        loop {
+            let stop = stopped.recv_timeout(POLL) != Err(RecvTimeoutError::Timeout);
+            polls += 1;
+            let outcome = self.refresh(stop || polls % POLLS_BETWEEN_NOTES == 0);
+            match outcome {
+                Ok(()) if !healthy => tracing::info!("the key store can be used again"),
+                // Said once, not four times a second; keys in memory go on working.
+                Err(ref error) if healthy => {
+                    let cause = std::error::Error::source(error).map(ToString::to_string);
+                    tracing::error!(%error, cause, "the key store fails: keys stay as they were last read");
+                }
+                _ => {}
+            }
+            healthy = outcome.is_ok();
+            if stop {
+                return;
+            }
+        }
+    }
+
+    fn refresh(&self, note_uses: bool) -> Result<(), StoreError> {
+        let snapshot = self.snapshot();
+        let changed = self.store.revision()? != snapshot.revision;
+        if changed {
+            let fresh = Arc::new(Snapshot::take(self.store.as_ref(), self.outside.as_ref())?);
+            *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+        if changed || note_uses {
+            self.store.note_uses(&snapshot.uses())?;
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    fn take(store: &dyn KeyStore, outside: Option<&KeyRecord>) -> Result<Self, StoreError> {
+        // The revision first: a change in between makes for one needless reload, not for a missed one.
+        let revision = store.revision()?;
+        let entry = |record: KeyRecord| {
+            (record.digest, Arc::new(Entry { record: Arc::new(record), used_at: AtomicI64::new(0) }))
+        };
+        // The store's records come last, so that they count more than the key from outside.
+        let entries = outside.cloned().into_iter().chain(store.records()?).map(entry).collect();
+        Ok(Self { revision, entries })
+    }
+
+    /// Takes the times of use that have not been written yet.
+    fn uses(&self) -> Vec<(KeyId, Timestamp)> {
+        let used = self.entries.values().filter_map(|entry| {
+            let microseconds = entry.used_at.swap(0, Ordering::Relaxed);
+            let at = Timestamp::from_microsecond(microseconds).ok().filter(|_| microseconds != 0)?;
+            Some((entry.record.id.clone(), at))
+        });
+        used.collect()
+    }
+}
+
+fn outside_record(key: &ApiKey) -> KeyRecord {
+    KeyRecord {
+        id: KeyId::new("configured"),
+        name: "from the configuration".to_owned(),
+        prefix: key.shown_prefix().to_owned(),
+        digest: key.digest(),
+        plan: KeyRecord::UNLIMITED.to_owned(),
+        scopes: Scopes::caller(),
+        created_at: Timestamp::UNIX_EPOCH,
+        expires_at: None,
+        last_used_at: None,
+        revoked_at: None,
+    }
+}

@@ -1,0 +1,43 @@
+//! Dutch compounds that are written as one word: `batterijduur` speaks of a `batterij`, `bankroet` of no
+//! `bank`.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+/// Whether `rest` after `entity` (both in lower case) makes a compound with the entity as its modifier:
+/// `batterij-duur`, `service-s-kosten`.
+pub(super) fn is_modifier(entity: &str, rest: &str) -> bool {
+    let word = format!("{entity}{rest}");
+    !WORDS.no_compounds.contains(word.as_str())
+        && LINKS.iter().filter_map(|link| rest.strip_prefix(link)).any(|head| is_noun(head))
+}
+
+/// Whether `rest` before `entity` makes a compound with the entity as its head: `telefoon-batterij`,
+/// `bedrijf-s-wagen`.
+pub(super) fn is_head(rest: &str, entity: &str) -> bool {
+    let word = format!("{rest}{entity}");
+    !WORDS.no_compounds.contains(word.as_str())
+        && LINKS.iter().filter_map(|link| rest.strip_suffix(link)).any(|modifier| is_noun(modifier))
+}
+
+/// What may stand between the two parts.
+const LINKS: [&str; 5] = ["", "s", "e", "en", "n"];
+
+struct Words {
+    nouns: HashSet<&'static str>,
+    no_compounds: HashSet<&'static str>,
+}
+
+static WORDS: LazyLock<Words> = LazyLock::new(|| {
+    let lines = |text: &'static str| {
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+    };
+    Words {
+        nouns: lines(include_str!("data/nl-nouns.txt")),
+        no_compounds: lines(include_str!("data/nl-no-compounds.txt")),
+    }
+});
+
+fn is_noun(word: &str) -> bool {
+    word.len() >= 3 && WORDS.nouns.contains(word)
+}

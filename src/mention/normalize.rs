@@ -1,0 +1,223 @@
+//! A text as mentions are looked for in it, and the way back to the original.
+//!
+//! Two spellings of one name become the same string: case is folded, canonically equal sequences are
+//! decomposed, quotes and dashes become ASCII, any white space becomes one space, characters that cannot be
+//! seen go, and so do hyphens inside words (`e-mail` and `email`).
+
+use std::iter::Peekable;
+use std::str::CharIndices;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
+
+/// A normalised text and where its bytes come from.
+#[derive(Debug, Default)]
+pub(super) struct Normalized {
+    text: String,
+    /// Where text and original differ, in order; between two edits they run in step.
+    edits: Vec<Edit>,
+}
+
+/// `original_length` bytes at `original` became `length` bytes at `start`, as a whole.
+#[derive(Clone, Copy, Debug)]
+struct Edit {
+    start: usize,
+    length: usize,
+    original: usize,
+    original_length: usize,
+}
+
+impl Edit {
+    fn end(self) -> usize {
+        self.start + self.length
+    }
+
+    fn original_end(self) -> usize {
+        self.original + self.original_length
+    }
+}
+
+impl Normalized {
+    /// Normalises `original` in one pass.
+    pub(super) fn new(original: &str) -> Self {
+        let mut normalized = Self { text: String::with_capacity(original.len()), edits: Vec::new() };
+        let mut cluster = String::new();
+        let mut characters = original.char_indices().peekable();
+        let mut before = None;
+        while let Some((at, character)) = characters.next() {
+            match character {
+                'a'..='z' | '0'..='9' => normalized.text.push(character),
+                'A'..='Z' => normalized.text.push(character.to_ascii_lowercase()),
+                _ if is_dash(character) && joins_word(before, characters.peek()) => {
+                    normalized.replace(at, character, "");
+                }
+                _ if is_dash(character) => normalized.replace(at, character, "-"),
+                _ if character.is_whitespace() => {
+                    let space = if normalized.text.ends_with(' ') { "" } else { " " };
+                    normalized.replace(at, character, space);
+                }
+                '\u{20}'..='\u{7e}' if character != '`' => normalized.text.push(character),
+                _ if is_ignorable(character) => normalized.replace(at, character, ""),
+                '`' | '‘' | '’' | '‚' | '‛' | '′' | 'ʼ' | 'ʹ' | '´' | '＇' => normalized.replace(at, character, "'"),
+                '“' | '”' | '„' | '‟' | '″' | '«' | '»' | '＂' => normalized.replace(at, character, "\""),
+                _ => {
+                    cluster.clear();
+                    cluster.push(character);
+                    let length = character.len_utf8() + take_marks(&mut characters, &mut cluster);
+                    normalized.replace_cluster(at, length, &cluster);
+                }
+            }
+            if !is_ignorable(character) {
+                before = Some(character);
+            }
+        }
+        normalized
+    }
+
+    /// The normalised text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The original byte at which the normalised byte `at` starts, after anything dropped there; `None`
+    /// inside what came from one character.
+    pub(super) fn original_start(&self, at: usize) -> Option<usize> {
+        let before = self.edits.partition_point(|edit| edit.start <= at);
+        let Some(&edit) = before.checked_sub(1).and_then(|last| self.edits.get(last)) else { return Some(at) };
+        if edit.start == at && edit.length > 0 {
+            return Some(edit.original);
+        }
+        (at >= edit.end()).then(|| edit.original_end() + (at - edit.end()))
+    }
+
+    /// The original byte at which the normalised byte range that ends at `at` ends, before anything dropped
+    /// there; `None` inside what came from one character.
+    pub(super) fn original_end(&self, at: usize) -> Option<usize> {
+        let before = self.edits.partition_point(|edit| edit.start < at);
+        let Some(&edit) = before.checked_sub(1).and_then(|last| self.edits.get(last)) else { return Some(at) };
+        (at >= edit.end()).then(|| edit.original_end() + (at - edit.end()))
+    }
+
+    fn replace(&mut self, at: usize, character: char, by: &str) {
+        self.edit(at, character.len_utf8(), by.len());
+        self.text.push_str(by);
+    }
+
+    /// Folds the case of a character and the marks on it and decomposes them. Lower case of upper case is
+    /// what full case folding gives (`ß`, `ﬁ`, final sigma) and it needs no tables of its own.
+    fn replace_cluster(&mut self, at: usize, length: usize, cluster: &str) {
+        let start = self.text.len();
+        let folded = cluster.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+        self.text.extend(folded.nfd());
+        let folded_length = self.text.len() - start;
+        // Where one character stays one character of the same length, the texts still run in step.
+        if folded_length != length || self.text[start..].chars().count() > 1 {
+            self.insert(Edit { start, length: folded_length, original: at, original_length: length });
+        }
+    }
+
+    fn edit(&mut self, original: usize, original_length: usize, length: usize) {
+        if original_length != length {
+            self.insert(Edit { start: self.text.len(), length, original, original_length });
+        }
+    }
+
+    /// Adds an edit; what is dropped in one stretch is one edit.
+    fn insert(&mut self, edit: Edit) {
+        match self.edits.last_mut() {
+            Some(last) if edit.length == 0 && last.length == 0 && last.start == edit.start => {
+                last.original_length = edit.original_end() - last.original;
+            }
+            _ => self.edits.push(edit),
+        }
+    }
+}
+
+/// Moves the combining marks that follow into `cluster`; returns their length in bytes.
+fn take_marks(characters: &mut Peekable<CharIndices<'_>>, cluster: &mut String) -> usize {
+    let mut length = 0;
+    while let Some((_, mark)) = characters.next_if(|&(_, next)| canonical_combining_class(next) != 0) {
+        cluster.push(mark);
+        length += mark.len_utf8();
+    }
+    length
+}
+
+/// Whether a dash between these two stands inside a word: both letters or digits, and one a letter, so that
+/// `2-3` and `1990-1995` keep theirs.
+fn joins_word(before: Option<char>, after: Option<&(usize, char)>) -> bool {
+    let (Some(before), Some(&(_, after))) = (before, after) else { return false };
+    before.is_alphanumeric() && after.is_alphanumeric() && (before.is_alphabetic() || after.is_alphabetic())
+}
+
+/// Hyphens, dashes and the minus sign.
+pub(super) fn is_dash(character: char) -> bool {
+    matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}')
+}
+
+/// Characters that are not seen: soft hyphens, zero-width spaces and joiners, direction marks, variation
+/// selectors.
+pub(super) fn is_ignorable(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn spellings_of_one_name_are_equal() {
+        for (one, other) in [
+            ("Café", "cafe\u{301}"),
+            ("Straße", "STRASSE"),
+            ("e-mail", "email"),
+            ("O’Brien", "o'brien"),
+            ("Apple\u{a0}Watch", "apple  watch"),
+            ("bat\u{ad}terij", "batterij"),
+            ("Jay\u{2011}Z", "jay-z"),
+            ("ệ", "e\u{302}\u{323}"),
+            ("Σίσυφος", "ΣΊΣΥΦΟΣ"),
+        ] {
+            assert_eq!(Normalized::new(one).as_str(), Normalized::new(other).as_str());
+        }
+        for (one, other) in [("één", "een"), ("1-2", "12"), ("Café", "cafe")] {
+            assert_ne!(Normalized::new(one).as_str(), Normalized::new(other).as_str());
+        }
+    }
+
+    #[test]
+    fn places_lead_back() {
+        let original = "De\u{200b}  ﬁets – cafe\u{301}s";
+        let normalized = Normalized::new(original);
+        assert_eq!(normalized.as_str(), "de fiets - cafe\u{301}s");
+        let span = |part: &str| {
+            let start = normalized.as_str().find(part).expect("the part is in the text");
+            let end = start + part.len();
+            Some(&original[normalized.original_start(start)?..normalized.original_end(end)?])
+        };
+        assert_eq!(span("de"), Some("De"));
+        assert_eq!(span("fiets"), Some("ﬁets"));
+        assert_eq!(span("iets"), None, "starts inside a ligature");
+        assert_eq!(span("cafe\u{301}s"), Some("cafe\u{301}s"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_place_that_leads_back_is_a_character_border(original in "[a-cA-C éÉßﬁ\u{ad}\u{301}\u{323}\u{200b}\u{a0}’–-]{0,40}") {
+            let normalized = Normalized::new(&original);
+            let mut last = 0;
+            for at in (0..=normalized.as_str().len()).filter(|&at| normalized.as_str().is_char_boundary(at)) {
+                for place in [normalized.original_end(at), normalized.original_start(at)].into_iter().flatten() {
+                    prop_assert!(original.is_char_boundary(place));
+                    prop_assert!(place >= last, "places keep their order");
+                    last = place;
+                }
+            }
+            prop_assert_eq!(normalized.original_start(normalized.as_str().len()), Some(original.len()));
+        }
+    }
+}

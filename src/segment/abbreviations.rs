@@ -1,0 +1,98 @@
+//! What a full stop after a word means, by word.
+
+use crate::language::Language;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+/// What follows an abbreviation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Abbreviation {
+    /// Never ends a sentence: a title before a name, `bijv.`, `e.g.`
+    Inside,
+    /// Does not end a sentence before a number: `p. 5`, `nr. 12`, `art. 3`.
+    BeforeNumber,
+    /// May end a sentence: `etc.`, `Inc.`, `p.m.` It does before a word that likes to begin one.
+    Either,
+}
+
+/// The words that the rules of one language know.
+#[derive(Debug)]
+pub(super) struct Words {
+    abbreviations: HashMap<&'static str, Abbreviation>,
+    /// Words that begin sentences and seldom follow an abbreviation in capitals otherwise, in lower case.
+    starters: HashSet<&'static str>,
+    /// Words that do not end a sentence or a heading, in lower case: articles, prepositions, conjunctions.
+    openers: HashSet<&'static str>,
+}
+
+impl Words {
+    pub(super) fn of(language: Language) -> &'static Self {
+        static ENGLISH: LazyLock<Words> = LazyLock::new(|| Words::read(include_str!("data/en.txt")));
+        static DUTCH: LazyLock<Words> = LazyLock::new(|| Words::read(include_str!("data/nl.txt")));
+        match language {
+            Language::English => &ENGLISH,
+            Language::Dutch => &DUTCH,
+        }
+    }
+
+    /// What a word in lower case, without its last stop, is as an abbreviation.
+    pub(super) fn abbreviation(&self, word: &str) -> Option<Abbreviation> {
+        self.abbreviations.get(word).copied()
+    }
+
+    /// Whether a word in lower case likes to begin a sentence.
+    pub(super) fn is_starter(&self, word: &str) -> bool {
+        self.starters.contains(word)
+    }
+
+    /// Whether a word in lower case wants another after it in its sentence.
+    pub(super) fn wants_another(&self, word: &str) -> bool {
+        self.openers.contains(word)
+    }
+
+    /// Reads a word file: sections in brackets, words apart by white space, `#` for comments.
+    fn read(file: &'static str) -> Self {
+        let mut words = Self { abbreviations: HashMap::new(), starters: HashSet::new(), openers: HashSet::new() };
+        let mut section = "";
+        for line in file.lines().map(|line| line.split('#').next().unwrap_or("").trim()) {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = name;
+                continue;
+            }
+            for word in line.split_whitespace() {
+                let kind = match section {
+                    "inside" => Abbreviation::Inside,
+                    "before a number" => Abbreviation::BeforeNumber,
+                    "either" => Abbreviation::Either,
+                    "starters" => {
+                        words.starters.insert(word);
+                        continue;
+                    }
+                    _ => {
+                        words.openers.insert(word);
+                        continue;
+                    }
+                };
+                words.abbreviations.insert(word.strip_suffix('.').unwrap_or(word), kind);
+            }
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn word_files_have_known_sections_and_plain_words() {
+        for file in [include_str!("data/en.txt"), include_str!("data/nl.txt")] {
+            for line in file.lines().map(|line| line.split('#').next().unwrap_or("").trim()) {
+                if line.starts_with('[') {
+                    assert!(["[inside]", "[before a number]", "[either]", "[starters]", "[unfinished]"].contains(&line), "{line}");
+                }
+                assert_eq!(line, line.to_lowercase(), "words are in lower case");
+            }
+        }
+    }
+}

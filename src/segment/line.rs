@@ -1,0 +1,60 @@
+//! Whether a line break ends a sentence.
+
+use super::abbreviations::Words;
+use super::{mark, stop};
+
+/// Lines of fewer characters than this were not broken for want of room.
+const SHORTEST_WRAPPED_LINE: usize = 40;
+
+/// Whether the sentence that starts at `start` ends at `end`, where a line break leads to `next`.
+///
+/// It does at a blank line, before a list item, and after a finished line. Inside a sentence a line is
+/// broken for want of room: then it ends in a word that wants another, or the next goes on in lower case
+/// after a sentence that began with a capital.
+pub(super) fn ends_sentence(text: &str, start: usize, end: usize, next: usize, words: &Words) -> bool {
+    if next == text.len() {
+        return false;
+    }
+    if count_breaks(&text[end..next]) > 1 || begins_item(text, next) {
+        return true;
+    }
+    let line = text[start..end].rsplit(['\n', '\r']).next().unwrap_or("");
+    let last = line.rsplit(char::is_whitespace).next().unwrap_or("");
+    if last.ends_with([':', '"', '”', '’', ')', '*', '_', '='] ) || last.ends_with(mark::is_emoji) {
+        return true;
+    }
+    let word = last.to_lowercase();
+    if last.ends_with(',') || last.ends_with(';') || last.ends_with('-') || words.wants_another(&word) {
+        return false;
+    }
+    if last.ends_with('.') && words.abbreviation(word.trim_end_matches('.')).is_some() {
+        return false;
+    }
+    let follows = stop::Following::read(text, next);
+    if !follows.starts_lower() {
+        return true;
+    }
+    let began_upper = stop::Following::read(text, start).starts_upper();
+    !(began_upper || line.chars().take(SHORTEST_WRAPPED_LINE).count() == SHORTEST_WRAPPED_LINE)
+}
+
+/// How many lines `white_space` ends; `\r\n` is one break.
+fn count_breaks(white_space: &str) -> usize {
+    white_space
+        .chars()
+        .zip(white_space.chars().skip(1).chain(['\0']))
+        .filter(|&(character, next)| match character {
+            '\r' => next != '\n',
+            '\n' | '\u{85}' | '\u{2028}' => true,
+            '\u{2029}' => true,
+            _ => false,
+        })
+        .count()
+}
+
+fn begins_item(text: &str, at: usize) -> bool {
+    let rest = &text[at..];
+    mark::is_bullet(text, at)
+        || mark::list_mark(text, at).is_some()
+        || rest.strip_prefix(['-', '*', '+', '–', '—', '>', '|']).is_some_and(|rest| rest.starts_with([' ', '\t', '-', '*']))
+}

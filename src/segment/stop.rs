@@ -1,0 +1,270 @@
+//! Whether a stop ends a sentence.
+
+use super::abbreviations::{Abbreviation, Words};
+use super::mark;
+
+/// A full stop, question mark, ellipsis or several of them, with what closes after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    start: usize,
+    /// First byte after the stops themselves.
+    stops_end: usize,
+    /// First byte after the quotes, brackets and emoji that belong to it.
+    pub(super) end: usize,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One full stop.
+    Full,
+    /// Several full stops, or the character for three.
+    Ellipsis,
+    /// With an exclamation or question mark.
+    Mark,
+    /// A stop of a script without capitals.
+    Plain,
+}
+
+/// Whether a character is a stop.
+pub(super) fn is_stop(character: char) -> bool {
+    matches!(character, '.' | '!' | '?' | '…' | '‼' | '⁇' | '⁈' | '⁉' | '。' | '．' | '！' | '？' | '｡' | '؟' | '۔' | '।')
+}
+
+impl Stop {
+    /// Reads the stop at `at`.
+    pub(super) fn read(text: &str, at: usize) -> Self {
+        let mut stops_end = at;
+        let (mut dots, mut marks, mut ellipses, mut plain) = (0, 0, 0, 0);
+        loop {
+            let rest = &text[stops_end..];
+            // Dots apart by spaces are an ellipsis too: `. . .`
+            let space = usize::from(dots > 0 && rest.starts_with(" .") && !rest[2..].starts_with(char::is_alphanumeric));
+            let Some(stop) = rest[space..].chars().next().filter(|&next| is_stop(next)) else { break };
+            match stop {
+                '.' => dots += 1,
+                '…' => ellipses += 1,
+                '!' | '?' | '‼' | '⁇' | '⁈' | '⁉' => marks += 1,
+                _ => plain += 1,
+            }
+            stops_end += space + stop.len_utf8();
+        }
+        let kind = if plain > 0 {
+            Kind::Plain
+        } else if marks > 0 {
+            Kind::Mark
+        } else if dots == 1 && ellipses == 0 {
+            Kind::Full
+        } else {
+            Kind::Ellipsis
+        };
+        Self { start: at, stops_end, end: skip_closers(text, stops_end), kind }
+    }
+
+    /// Where reading goes on if the stop ends nothing.
+    pub(super) fn resume(self, _text: &str) -> usize {
+        self.stops_end
+    }
+
+    /// Whether the sentence that starts at `sentence` ends with this stop.
+    pub(super) fn ends_sentence(self, text: &str, sentence: usize, words: &Words) -> bool {
+        let next = super::content_start(text, self.end);
+        if next == text.len() {
+            return false;
+        }
+        if self.kind == Kind::Plain {
+            return true;
+        }
+        let white_space = &text[self.end..next];
+        let before = word_before(text, sentence, self.start);
+        if white_space.is_empty() {
+            return self.ends_glued(text, before);
+        }
+        let breaks = white_space.bytes().filter(|&byte| byte == b'\n').count();
+        if breaks > 1 {
+            return true;
+        }
+        let follows = Following::read(text, next);
+        match self.kind {
+            Kind::Full => self.full_stop_ends(text, sentence, before, &follows, words),
+            Kind::Ellipsis => follows.starts_upper() || breaks > 0 || follows.case == Case::Sign,
+            Kind::Mark => self.mark_ends(before, &follows, words),
+            Kind::Plain => true,
+        }
+    }
+
+    fn full_stop_ends(self, text: &str, sentence: usize, before: &str, follows: &Following<'_>, words: &Words) -> bool {
+        let closed = self.end > self.stops_end;
+        if closed && follows.starts_lower() {
+            return false;
+        }
+        let lower = before.to_lowercase();
+        let is_first = text[sentence..self.start].trim_start_matches(is_opener).len() == before.len();
+        if is_first && (before.chars().all(|c| c.is_ascii_digit()) || before.len() == 1) && !before.is_empty() {
+            return false;
+        }
+        match words.abbreviation(&lower) {
+            Some(Abbreviation::Inside) => return false,
+            Some(Abbreviation::BeforeNumber) if follows.case == Case::Digit => return false,
+            Some(Abbreviation::Either) => return self.may_end(follows, words),
+            _ => {}
+        }
+        if is_initials(before) {
+            let alone = before.chars().count() == 1;
+            let pronoun = before == "I" && words.is_starter("i");
+            return (!alone || pronoun) && self.may_end(follows, words);
+        }
+        match follows.case {
+            Case::Upper | Case::Sign | Case::Other => true,
+            Case::Digit => true,
+            Case::Lower => !before.is_empty() && before.chars().all(char::is_alphabetic),
+        }
+    }
+
+    /// After an abbreviation that may be the last word.
+    fn may_end(self, follows: &Following<'_>, words: &Words) -> bool {
+        match follows.case {
+            Case::Upper => words.is_starter(&follows.word.to_lowercase()),
+            Case::Sign | Case::Other => true,
+            Case::Lower | Case::Digit => false,
+        }
+    }
+
+    fn mark_ends(self, before: &str, follows: &Following<'_>, words: &Words) -> bool {
+        let closed = self.end > self.stops_end;
+        if closed && follows.starts_lower() {
+            return false;
+        }
+        if NAMES_WITH_MARK.contains(&before) {
+            return self.may_end(follows, words);
+        }
+        follows.case != Case::Other
+    }
+
+    /// No white space follows: a missing space, or a stop inside a name, a number or an address.
+    fn ends_glued(self, text: &str, before: &str) -> bool {
+        let rest = &text[self.end..];
+        let token_start = text[..self.start].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let token_end = rest.find(char::is_whitespace).map_or(text.len(), |at| self.end + at);
+        let token = &text[token_start..token_end];
+        if token.contains(['@', '/', '=', '\\', '_']) || token.starts_with("www.") {
+            return false;
+        }
+        let mut following = rest.chars();
+        let (Some(first), second) = (following.next(), following.next()) else { return false };
+        let begins_word = first.is_uppercase() && second.is_none_or(|second| second.is_lowercase() || second.is_whitespace() || second == '\'' || second == '’');
+        let after_word = before.chars().count() > 1 && before.chars().all(char::is_alphabetic) && before.chars().skip(1).all(char::is_lowercase);
+        match self.kind {
+            Kind::Full | Kind::Ellipsis => begins_word && after_word,
+            Kind::Mark => first.is_alphabetic() && before.chars().all(char::is_alphabetic),
+            Kind::Plain => true,
+        }
+    }
+}
+
+/// What comes after a stop and white space.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Following<'t> {
+    /// The first word, without quotes and brackets before it; empty where none follows.
+    word: &'t str,
+    case: Case,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    Upper,
+    Lower,
+    Digit,
+    /// An @name, a hashtag, an address, a letter without case, an emoji.
+    Sign,
+    /// A dash, a comma, nothing.
+    Other,
+}
+
+impl<'t> Following<'t> {
+    pub(super) fn read(text: &'t str, at: usize) -> Self {
+        let mut rest = text[at..].trim_start_matches(is_opener);
+        // 's Ochtends, 't Is: the word after the clitic has the capital.
+        for clitic in ["s ", "t ", "n ", "k ", "m "] {
+            if text[at..].starts_with(['\'', '’', '‘']) && rest.starts_with(clitic) {
+                rest = &rest[clitic.len()..];
+            }
+        }
+        let end = rest.find(|next: char| !(next.is_alphanumeric() || matches!(next, '\'' | '’'))).unwrap_or(rest.len());
+        let word = &rest[..end];
+        let case = match rest.chars().next() {
+            Some('@' | '#') => Case::Sign,
+            _ if rest.starts_with("http") || rest.starts_with("www.") => Case::Sign,
+            Some(first) if first.is_uppercase() => Case::Upper,
+            Some(first) if first.is_lowercase() => Case::Lower,
+            Some(first) if first.is_numeric() => Case::Digit,
+            Some(first) if first.is_alphabetic() || mark::is_emoji(first) => Case::Sign,
+            _ => Case::Other,
+        };
+        Self { word, case }
+    }
+
+    pub(super) fn starts_upper(&self) -> bool {
+        self.case == Case::Upper
+    }
+
+    pub(super) fn starts_lower(&self) -> bool {
+        self.case == Case::Lower
+    }
+}
+
+/// Company and product names that end in a mark.
+const NAMES_WITH_MARK: [&str; 4] = ["Yahoo", "Jeopardy", "Joomla", "Yum"];
+
+/// The word before the stop at `stop`, with the full stops inside it: `d.w.z`, `U.S`, `1.234,50`.
+fn word_before(text: &str, sentence: usize, stop: usize) -> &str {
+    let before = &text[sentence.min(stop)..stop];
+    let start = before
+        .char_indices()
+        .rev()
+        .take(LONGEST_WORD)
+        .take_while(|&(_, c)| c.is_alphanumeric() || matches!(c, '.' | '-' | '\'' | '’' | '&' | '/' | ',' | '°' | '$'))
+        .last()
+        .map_or(before.len(), |(at, _)| at);
+    before[start..].trim_start_matches(['.', '-', '\'', '’', '/', ','])
+}
+
+const LONGEST_WORD: usize = 32;
+
+/// One letter, or letters with stops between: `J`, `J.R.R`.
+fn is_initials(word: &str) -> bool {
+    word.split('.').all(|part| {
+        let mut characters = part.chars();
+        characters.next().is_some_and(char::is_uppercase) && characters.next().is_none()
+    })
+}
+
+fn is_opener(character: char) -> bool {
+    matches!(character, '"' | '\'' | '“' | '‘' | '’' | '„' | '‚' | '«' | '‹' | '(' | '[' | '{' | '*' | '_' | '-' | '–' | '—' | '>' | ',' | '`' | '¿' | '¡')
+}
+
+/// Skips the quotes, brackets, note numbers and emoji that belong to the sentence before.
+fn skip_closers(text: &str, mut at: usize) -> usize {
+    loop {
+        let rest = &text[at..];
+        let Some(next) = rest.chars().next() else { return at };
+        let is_closer = matches!(next, ')' | ']' | '}' | '»' | '›' | '”' | '’' | '"' | '\'' | '*');
+        if is_closer {
+            at += next.len_utf8();
+        } else if rest.starts_with(" ''") && rest[3..].chars().next().is_none_or(char::is_whitespace) {
+            at += 3;
+        } else if let Some(note) = note_length(rest) {
+            at += note;
+        } else {
+            break;
+        }
+    }
+    mark::skip_feelings(text, at)
+}
+
+/// The length of a note number in brackets, `[12]`.
+fn note_length(rest: &str) -> Option<usize> {
+    let inside = rest.strip_prefix('[')?;
+    let digits = inside.bytes().take_while(u8::is_ascii_digit).count();
+    (digits > 0 && inside[digits..].starts_with(']')).then_some(digits + 2)
+}

@@ -1,0 +1,201 @@
+//! The shipped models, through the encoder and the engine of the product: what the training side says they answer,
+//! and that an answer does not depend on what else runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sentor::analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
+use sentor::encode::{Encoder, Row, RowSpan};
+use sentor::engine::{Engine, EngineSettings, Runtime};
+use sentor::language::{Language, LanguageChoice};
+use sentor::registry::ModelFolder;
+use sentor::text::{OffsetMap, OffsetUnit, Span};
+use serde::Deserialize;
+
+const MODELS: [(Language, &str); 2] = [(Language::English, "sentor-en"), (Language::Dutch, "sentor-nl")];
+
+/// Written by `python -m sentor_training export`; offsets count code points.
+#[derive(Deserialize)]
+struct Reference {
+    model_sha256: String,
+    tolerance: f32,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    sentences: Vec<(usize, usize)>,
+    mentions: Vec<(usize, usize)>,
+    implicit: Vec<String>,
+    input_ids: Vec<u32>,
+    spans: Vec<(u32, u32)>,
+    logits: Vec<[f32; 3]>,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn folder(name: &str) -> ModelFolder {
+    ModelFolder::open(&root().join("models").join(name)).expect("the model folder is in the repository")
+}
+
+fn reference(name: &str) -> Reference {
+    let path = root().join("tests/reference").join(format!("{name}.json"));
+    let text = std::fs::read_to_string(&path).expect("the reference is in the repository");
+    serde_json::from_str(&text).expect("the reference is as `export` writes it")
+}
+
+/// The row of a case, built by the product from its text.
+fn row_of(case: &Case, encoder: &Encoder) -> Row {
+    let tokens = encoder.tokens(&case.text, []);
+    let map = OffsetMap::new(&case.text, OffsetUnit::CodePoint);
+    let byte = |offset| map.to_bytes(offset).expect("the offset lies in the text");
+    let names: Vec<Vec<u32>> = case.implicit.iter().map(|name| encoder.entity_tokens(name, 64).0).collect();
+    let names: Vec<&[u32]> = names.iter().map(Vec::as_slice).collect();
+    let (mut row, places) = encoder.row(&tokens.ids, &names);
+    for &(start, end) in case.sentences.iter().chain(&case.mentions) {
+        let covered = tokens.covering(Span::new(byte(start), byte(end)));
+        row.spans.push(RowSpan::new(covered.start + 1, covered.end));
+    }
+    row.spans.extend(places.into_iter().flatten());
+    row
+}
+
+#[test]
+fn rust_and_python_agree() {
+    let runtime = Runtime::load(None).expect("ONNX Runtime has been fetched");
+    for (_, name) in MODELS {
+        let (folder, reference) = (folder(name), reference(name));
+        folder.verify().expect("the files are as the manifest says");
+        assert_eq!(
+            folder.manifest().files["model.onnx"].sha256,
+            reference.model_sha256,
+            "the reference of {name} was written for another model.onnx; run `export` again"
+        );
+        let encoder = Encoder::open(&folder).expect("the tokenizer is in the model folder");
+        let settings = EngineSettings { workers: 1, run_tokens: 256, queue_tokens: 1 << 20 };
+        let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
+        assert!(reference.cases.len() >= 30, "{name} has only {} cases", reference.cases.len());
+
+        let rows: Vec<Row> = reference.cases.iter().map(|case| row_of(case, &encoder)).collect();
+        for (case, row) in reference.cases.iter().zip(&rows) {
+            let spans: Vec<_> = row.spans.iter().map(|span| (span.first, span.last)).collect();
+            assert_eq!((&row.ids, &spans), (&case.input_ids, &case.spans), "{name}: {:?}", case.text);
+        }
+        let ticket = engine.submit(0, rows, &Arc::from("test"), None).expect("the queue is empty");
+        for (case, logits) in reference.cases.iter().zip(ticket.wait().expect("the engine is up")) {
+            let logits = logits.expect("the run succeeds");
+            assert_eq!(logits.len(), case.logits.len());
+            for (actual, expected) in logits.iter().flatten().zip(case.logits.iter().flatten()) {
+                let difference = (actual - expected).abs();
+                assert!(difference <= reference.tolerance, "{name}: {difference} apart on {:?}", case.text);
+            }
+        }
+    }
+}
+
+fn analyzer(workers: usize, run_tokens: usize) -> Analyzer {
+    let models =
+        MODELS.iter().map(|&(language, name)| (language, root().join("models").join(name))).collect();
+    let settings = Settings { models, workers: Some(workers), run_tokens, ..Settings::default() };
+    Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the models load")
+}
+
+fn documents(language: Language) -> Vec<Document> {
+    let (_, name) = MODELS[language as usize];
+    let cases = reference(name).cases.into_iter();
+    let entities = ["service", "Apple", "de prijs", "battery", "CAMERA"];
+    cases
+        .enumerate()
+        .filter(|(_, case)| !case.text.trim().is_empty())
+        .map(|(index, case)| Document {
+            text: case.text,
+            entities: entities
+                .iter()
+                .cycle()
+                .skip(index)
+                .take(index % 6)
+                .map(|&name| name.to_owned())
+                .collect(),
+            ..Document::default()
+        })
+        .collect()
+}
+
+/// Every probability of an answer, bit for bit.
+fn bits(analysis: &DocumentAnalysis) -> Vec<u32> {
+    let sentences = analysis.sentences.iter().map(|sentence| sentence.sentiment);
+    let entities = analysis.entities.iter().map(|entity| entity.sentiment);
+    let mentions =
+        analysis.entities.iter().flat_map(|entity| entity.mentions.iter().map(|mention| mention.sentiment));
+    std::iter::once(analysis.sentiment)
+        .chain(sentences)
+        .chain(entities)
+        .chain(mentions)
+        .flat_map(|distribution| distribution.probabilities().map(f32::to_bits))
+        .collect()
+}
+
+fn options(language: Language) -> Options {
+    Options { language: LanguageChoice::Fixed(language), caller: local_caller(), deadline: None }
+}
+
+#[test]
+fn a_text_scores_the_same_bits_whatever_shares_its_run() {
+    let small = analyzer(1, 1);
+    let large = Arc::new(analyzer(2, 2048));
+    for language in Language::ALL {
+        let documents = documents(language);
+        let alone: Vec<Vec<u32>> = documents
+            .iter()
+            .map(|document| {
+                let answers = small.analyze_blocking(vec![document.clone()], options(language));
+                bits(answers.expect("the queue is empty")[0].as_ref().expect("the document is scored"))
+            })
+            .collect();
+        // The same documents in one request, from several threads at once, in different orders.
+        std::thread::scope(|scope| {
+            for turn in 0..4 {
+                let (large, documents, alone) = (Arc::clone(&large), &documents, &alone);
+                scope.spawn(move || {
+                    let order: Vec<usize> =
+                        (0..documents.len()).map(|at| (at * 7 + turn * 5) % documents.len()).collect();
+                    let shuffled: Vec<Document> =
+                        order.iter().map(|&index| documents[index].clone()).collect();
+                    let answers =
+                        large.analyze_blocking(shuffled, options(language)).expect("the queue has room");
+                    for (answer, &index) in answers.iter().zip(&order) {
+                        let answer = answer.as_ref().expect("the document is scored");
+                        assert_eq!(bits(answer), alone[index], "{:?}", documents[index].text);
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn an_entity_more_changes_nobody_elses_score() {
+    let analyzer = analyzer(1, 256);
+    let text = "The camera is superb, but the staff in the shop were rude. Delivery took two weeks.";
+    let score = |entities: &[&str]| {
+        let entities = entities.iter().map(|&name| name.to_owned()).collect();
+        let document = Document { text: text.to_owned(), entities, ..Document::default() };
+        let answers = analyzer.analyze_blocking(vec![document], options(Language::English));
+        answers.expect("the queue is empty").remove(0).expect("the document is scored")
+    };
+    let (one, more) = (score(&["camera", "price"]), score(&["warranty", "price", "camera", "opening hours"]));
+    let close = |left: &DocumentAnalysis, right: &DocumentAnalysis, name: &str| {
+        let find = |analysis: &DocumentAnalysis| {
+            let entity =
+                analysis.entities.iter().find(|entity| entity.entity == name).expect("it was asked for");
+            entity.sentiment.probabilities()
+        };
+        // A row that is longer by an entity is padded further, which may cost the last bits but no more.
+        find(left).into_iter().zip(find(right)).all(|(left, right)| (left - right).abs() < 1e-4)
+    };
+    assert!(close(&one, &more, "camera") && close(&one, &more, "price"));
+    assert!(one.entities[0].is_explicit() && !one.entities[1].is_explicit());
+}
