@@ -9,9 +9,6 @@ use crate::analysis::{Analyzer, Settings};
 
 use super::GlobalArgs;
 
-/// Who these commands are to the fair queue.
-pub(super) const CALLER: &str = "cli";
-
 /// How long the workers get to end; nothing is queued by then.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
