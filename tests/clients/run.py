@@ -28,13 +28,15 @@ SMALL_BODY_BYTES = 100_000
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentor", type=Path, default=ROOT / "target/release/sentor", help="the program to test")
-    parser.add_argument("--environments", type=Path, help="folder for the virtual environments [default: clients/ beside the program]")
+    parser.add_argument(
+        "--environments", type=Path, help="folder for the virtual environments [default: clients/ beside the program]"
+    )
     parser.add_argument("--only", metavar="VERSION", help="test only this release")
     options = parser.parse_args()
     program = options.sentor.resolve()
     if not program.is_file():
         sys.exit(f"{options.sentor} is missing; `make build` makes it")
-    folder = options.environments or program.parent / "clients"
+    folder = (options.environments or program.parent / "clients").resolve()
     releases = {version(line): line for line in pinned(RELEASES) if options.only in (None, version(line))}
     if not releases:
         sys.exit(f"there is no release {options.only}")
