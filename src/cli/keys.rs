@@ -9,9 +9,7 @@ use serde::Serialize;
 
 use super::{Exit, GlobalArgs, print};
 use crate::clock::iso_8601;
-use crate::keys::{
-    ApiKey, Environment, KeyId, KeyRecord, KeyStore as _, NewKey, Scope, SqliteStore, rotate,
-};
+use crate::keys::{ApiKey, Environment, KeyId, KeyRecord, KeyStore as _, NewKey, Scope, SqliteStore, rotate};
 
 /// Arguments of `sentor keys`.
 #[derive(Debug, clap::Args)]
@@ -218,11 +216,10 @@ fn moment(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
 
 /// The moment a span after `now`.
 fn after(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
-    let span: Span = text
-        .parse()
-        .ok()
-        .filter(|span: &Span| !span.is_negative())
-        .with_context(|| format!("{text:?} is no span of time such as 12h or 90d, no date and no time"))?;
+    let span: Span =
+        text.parse().ok().filter(|span: &Span| !span.is_negative()).with_context(|| {
+            format!("{text:?} is no span of time such as 12h or 90d, no date and no time")
+        })?;
     Ok(now.to_zoned(TimeZone::UTC).checked_add(span)?.timestamp())
 }
 

@@ -74,7 +74,10 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         app.make_ready(Arc::clone(&analyzer) as _);
 
         let greeting = greeting(&config, address, store.as_ref(), &keys)?;
-        print(greeting.as_bytes())?;
+        if let Err(error) = print(greeting.as_bytes()) {
+            // Whoever started the server does not listen to it; its callers still may.
+            tracing::warn!(%error, "cannot print where the server listens");
+        }
         server.await.context("serving")?;
         stopping.abort();
         anyhow::Ok(Some(analyzer))
@@ -153,7 +156,11 @@ fn greeting(
     writeln!(text, "\ntry it:\n")?;
     let examples = [
         ("", "The camera is superb, but the battery is a joke.", r#""camera", "battery""#),
-        ("?language=nl", "Geweldig product, maar de bezorging duurde eindeloos.", r#""product", "bezorging""#),
+        (
+            "?language=nl",
+            "Geweldig product, maar de bezorging duurde eindeloos.",
+            r#""product", "bezorging""#,
+        ),
     ];
     for (query, document, entities) in examples {
         writeln!(

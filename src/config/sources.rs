@@ -123,7 +123,8 @@ fn file_path(overrides: &Overrides, surroundings: &Surroundings) -> Option<PathB
     if let Some(path) = named {
         return Some(root.join(path));
     }
-    let candidates = [Some(root.join(FILE_NAME)), surroundings.config_home().map(|home| home.join(FILE_NAME))];
+    let candidates =
+        [Some(root.join(FILE_NAME)), surroundings.config_home().map(|home| home.join(FILE_NAME))];
     candidates.into_iter().flatten().find(|path| path.is_file())
 }
 
@@ -140,8 +141,10 @@ fn read_file(path: &Path, values: &mut Values, problems: &mut Vec<Problem>) -> R
         let place = Place::File { path: path.to_owned(), line };
         match find(key.get_ref()) {
             Some(setting) => {
-                values
-                    .insert(setting.name, Given { raw: typed(value.get_ref()), place, root: root.to_owned() });
+                values.insert(
+                    setting.name,
+                    Given { raw: typed(value.get_ref()), place, root: root.to_owned() },
+                );
             }
             None => problems.push(unknown(place, key.get_ref())),
         }

@@ -17,9 +17,8 @@ pub(super) fn require(
     scope: Scope,
     context: &RequestContext,
 ) -> Result<Arc<KeyRecord>, ApiError> {
-    let record = identify(app, headers, context)?.ok_or_else(|| {
-        ApiError::new(ErrorCode::MissingKey, "no API key: send it in the header x-api-key")
-    })?;
+    let record = identify(app, headers, context)?
+        .ok_or_else(|| ApiError::new(ErrorCode::MissingKey, "no API key: send it in the header x-api-key"))?;
     if !record.scopes.contains(scope) {
         let message = format!("this API key lacks the scope {}", scope.word());
         return Err(ApiError::new(ErrorCode::InsufficientScope, message)
@@ -41,8 +40,9 @@ pub(super) fn identify(
         presented.parse().map_err(|error| invalid(format!("this is not a valid API key: {error}")))?;
     let record = app.keys.authenticate(&key, app.clock.now()).map_err(|refusal| match refusal {
         Refusal::Unknown => invalid("this API key is not known here".to_owned()),
-        Refusal::Expired { at } => ApiError::new(ErrorCode::ExpiredKey, "API key has expired")
-            .detail("expires_at", iso_8601(at)),
+        Refusal::Expired { at } => {
+            ApiError::new(ErrorCode::ExpiredKey, "API key has expired").detail("expires_at", iso_8601(at))
+        }
         Refusal::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
             .detail("revoked_at", iso_8601(at)),
     })?;
@@ -78,9 +78,9 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderVal
 }
 
 fn text(value: &HeaderValue) -> Result<&str, ApiError> {
-    let text = value.to_str().map_err(|_| {
-        ApiError::new(ErrorCode::InvalidKey, "the API key holds characters that no key has")
-    })?;
+    let text = value
+        .to_str()
+        .map_err(|_| ApiError::new(ErrorCode::InvalidKey, "the API key holds characters that no key has"))?;
     let text = text.trim();
     if text.is_empty() {
         return Err(ApiError::new(ErrorCode::MissingKey, "the API key is empty"));

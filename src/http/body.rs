@@ -21,7 +21,8 @@ const ENCODINGS: [&str; 4] = ["gzip", "br", "zstd", "identity"];
 
 /// Checks what the headers say of the body, before any of it is read.
 pub(super) fn check_headers(headers: &HeaderMap, limit_bytes: usize) -> Result<(), ApiError> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limit_bytes as u64) {
         return Err(too_large(limit_bytes));
     }

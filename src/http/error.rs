@@ -283,7 +283,10 @@ impl ApiError {
     pub(super) fn of_document(error: &DocumentError, index: usize) -> Self {
         match error {
             DocumentError::Blank | DocumentError::MentionOutside { .. } => {
-                Self::validation(&[FieldProblem { path: format!("docs[{index}].doc"), problem: error.to_string() }])
+                Self::validation(&[FieldProblem {
+                    path: format!("docs[{index}].doc"),
+                    problem: error.to_string(),
+                }])
             }
             DocumentError::Model => Self::new(
                 ErrorCode::ServerError,

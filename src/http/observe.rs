@@ -64,7 +64,8 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
 fn sane_id(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(REQUEST_ID).iter();
     let id = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
-    let is_sane = !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_sane =
+        !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
     is_sane.then_some(id)
 }
 

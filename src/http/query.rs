@@ -34,9 +34,12 @@ impl PredictQuery {
         };
         Ok(Self {
             language: single("language")?.map(parse_language).transpose()?,
-            partial: parse_value(single("partial")?.unwrap_or("false"), "partial", &["true", "false"], |text| {
-                text.parse().ok()
-            })?,
+            partial: parse_value(
+                single("partial")?.unwrap_or("false"),
+                "partial",
+                &["true", "false"],
+                |text| text.parse().ok(),
+            )?,
             offsets: parse_value(
                 single("offsets")?.unwrap_or("codepoint"),
                 "offsets",
@@ -61,6 +64,8 @@ fn parse_value<T>(
     parse(text).ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
         let message = format!("{name} is {shown:?}, but must be one of {}", allowed.join(", "));
-        ApiError::new(ErrorCode::BadRequest, message).detail("parameter", name).detail("allowed", allowed.to_vec())
+        ApiError::new(ErrorCode::BadRequest, message)
+            .detail("parameter", name)
+            .detail("allowed", allowed.to_vec())
     })
 }

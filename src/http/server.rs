@@ -38,12 +38,7 @@ pub struct Patience {
 }
 
 /// Serves `app` on `listener` until `stop` says otherwise; a `stop` whose sender is gone means now.
-pub async fn run(
-    listener: TcpListener,
-    app: Arc<App>,
-    patience: Patience,
-    mut stop: watch::Receiver<Stop>,
-) {
+pub async fn run(listener: TcpListener, app: Arc<App>, patience: Patience, mut stop: watch::Receiver<Stop>) {
     let router = router(Arc::clone(&app));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();

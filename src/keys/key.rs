@@ -77,8 +77,9 @@ pub enum ApiKeyError {
 impl ApiKey {
     /// A new key.
     pub fn generate(environment: Environment, random: &mut impl rand::CryptoRng) -> Self {
-        let characters: String =
-            (0..RANDOM_LENGTH).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect();
+        let characters: String = (0..RANDOM_LENGTH)
+            .map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]))
+            .collect();
         let body = format!("sentor_{}_{characters}", environment.word());
         let checksum = checksum(&body);
         Self(format!("{body}_{checksum}"))

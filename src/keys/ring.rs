@@ -84,7 +84,8 @@ impl KeyRing {
         let shared = Arc::new(Shared { store, outside, snapshot });
         let (stop, stopped) = mpsc::channel();
         let follower = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("key-ring".to_owned()).spawn(move || follower.follow(&stopped));
+        let thread =
+            thread::Builder::new().name("key-ring".to_owned()).spawn(move || follower.follow(&stopped));
         let follower = match thread {
             Ok(thread) => Some(Follower { stop, thread }),
             Err(error) => {

@@ -109,13 +109,12 @@ impl SqliteStore {
     /// Runs `work` in a transaction that is committed if it succeeds.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let mut connection = self.lock();
-        let result = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(
-            |transaction| {
+        let result =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
                 let value = work(&transaction)?;
                 transaction.commit()?;
                 Ok(value)
-            },
-        );
+            });
         result.map_err(|error| database_error(&self.path, error))
     }
 

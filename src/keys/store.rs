@@ -54,8 +54,11 @@ pub fn rotate(
     if state != KeyState::Active {
         return Err(StoreError::NotActive { id: id.clone(), state: state.word() });
     }
-    let environment =
-        if old.prefix.starts_with("sentor_test_") { super::Environment::Test } else { super::Environment::Live };
+    let environment = if old.prefix.starts_with("sentor_test_") {
+        super::Environment::Test
+    } else {
+        super::Environment::Live
+    };
     let successor = NewKey {
         name: old.name.clone(),
         environment,

@@ -39,14 +39,13 @@ pub(super) fn ends_sentence(text: &str, start: usize, end: usize, next: usize, w
 }
 
 /// How many lines `white_space` ends; `\r\n` is one break.
-fn count_breaks(white_space: &str) -> usize {
+pub(super) fn count_breaks(white_space: &str) -> usize {
     white_space
         .chars()
         .zip(white_space.chars().skip(1).chain(['\0']))
         .filter(|&(character, next)| match character {
             '\r' => next != '\n',
-            '\n' | '\u{85}' | '\u{2028}' => true,
-            '\u{2029}' => true,
+            '\n' | '\u{85}' | '\u{2028}' | '\u{2029}' => true,
             _ => false,
         })
         .count()

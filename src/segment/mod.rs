@@ -22,7 +22,7 @@ use abbreviations::Words;
 /// The spans tile the text: white space belongs to the sentence before it, and that at the very beginning to
 /// the first. An empty text has no sentences, one of white space alone has one.
 pub fn sentences(text: &str, language: Language) -> Vec<Span> {
-    let mut scanner = Scanner { text, words: Words::of(language), start: content_start(text, 0), list: None, ends: Vec::new() };
+    let mut scanner = Scanner { text, words: Words::of(language), start: content_start(text, 0), list: None, quotes: Quotes::default(), ends: Vec::new() };
     scanner.scan();
     let mut sentences = Vec::with_capacity(scanner.ends.len() + 1);
     let mut start = 0;
@@ -51,8 +51,29 @@ struct Scanner<'t> {
     start: usize,
     /// The list mark that is expected next, while the sentence being read is an item of a numbered list.
     list: Option<mark::ListMark>,
+    quotes: Quotes,
     /// Where sentences end, without the white space after them.
     ends: Vec<usize>,
+}
+
+/// Whether a straight double quote is open, counted from the beginning of the paragraph.
+#[derive(Default)]
+struct Quotes {
+    counted_to: usize,
+    is_open: bool,
+}
+
+impl Quotes {
+    fn is_open_at(&mut self, text: &str, at: usize) -> bool {
+        let new = &text.as_bytes()[self.counted_to.min(at)..at];
+        self.is_open ^= new.iter().filter(|&&byte| byte == b'"').count() % 2 == 1;
+        self.counted_to = self.counted_to.max(at);
+        self.is_open
+    }
+
+    fn begin_paragraph(&mut self, at: usize) {
+        *self = Self { counted_to: at, is_open: false };
+    }
 }
 
 impl Scanner<'_> {
@@ -65,6 +86,7 @@ impl Scanner<'_> {
                 b'.' | b'!' | b'?' => self.at_stop(at),
                 b'\n' | b'\r' | 0x0b | 0x0c => self.at_line_break(at),
                 b' ' | b'\t' => self.at_space(at),
+                b'-' | b'=' | b'_' | b'*' | b'~' | b'#' => self.at_rule(at, byte),
                 0..0x80 => at + 1,
                 _ => self.at_wide_character(at),
             };
@@ -81,13 +103,16 @@ impl Scanner<'_> {
     fn end(&mut self, end: usize) -> usize {
         self.ends.push(end);
         let next = content_start(self.text, end);
+        if line::count_breaks(&self.text[end..next]) > 1 {
+            self.quotes.begin_paragraph(next);
+        }
         self.begin(next);
         next
     }
 
     fn at_stop(&mut self, at: usize) -> usize {
-        let stop = stop::Stop::read(self.text, at);
-        if stop.ends_sentence(self.text, self.start, self.words) { self.end(stop.end) } else { stop.resume(self.text) }
+        let stop = stop::Stop::read(self.text, at, || self.quotes.is_open_at(self.text, at));
+        if stop.ends_sentence(self.text, self.start, self.words) { self.end(stop.end) } else { stop.resume() }
     }
 
     fn at_line_break(&mut self, at: usize) -> usize {
@@ -115,6 +140,18 @@ impl Scanner<'_> {
         }
     }
 
+    /// A rule of five or more of these, apart by white space, is a sentence to itself.
+    fn at_rule(&mut self, at: usize, byte: u8) -> usize {
+        let end = at + self.text.as_bytes()[at..].iter().take_while(|&&next| next == byte).count();
+        let before = self.text[self.start..at].trim_end();
+        let is_rule = end - at >= 5 && (at == self.start || before.len() < at - self.start);
+        if is_rule && !before.is_empty() {
+            self.end(self.start + before.len());
+        }
+        let ends = is_rule && self.text[end..].starts_with(char::is_whitespace);
+        if ends && content_start(self.text, end) < self.text.len() { self.end(end) } else { end }
+    }
+
     fn at_wide_character(&mut self, at: usize) -> usize {
         let Some(character) = self.text[at..].chars().next() else { return self.text.len() };
         let next = at + character.len_utf8();
@@ -134,7 +171,7 @@ impl Scanner<'_> {
         let end = mark::skip_feelings(self.text, end);
         let next = content_start(self.text, end);
         let follows = stop::Following::read(self.text, next);
-        let has_words = self.text[self.start..end].split_whitespace().filter(|word| word.contains(char::is_alphabetic)).nth(1).is_some();
+        let has_words = self.text[self.start..end].split_whitespace().take(2).filter(|word| word.contains(char::is_alphabetic)).count() == 2;
         if next > end && follows.starts_upper() && has_words { self.end(end) } else { end }
     }
 }

@@ -9,7 +9,9 @@ pub(super) struct Stop {
     start: usize,
     /// First byte after the stops themselves.
     stops_end: usize,
-    /// First byte after the quotes, brackets and emoji that belong to it.
+    /// First byte after the quotes and brackets that close there.
+    closers_end: usize,
+    /// First byte after the emoji that belong to it as well.
     pub(super) end: usize,
     kind: Kind,
 }
@@ -32,8 +34,8 @@ pub(super) fn is_stop(character: char) -> bool {
 }
 
 impl Stop {
-    /// Reads the stop at `at`.
-    pub(super) fn read(text: &str, at: usize) -> Self {
+    /// Reads the stop at `at`; `in_quotes` says whether a straight double quote is open there.
+    pub(super) fn read(text: &str, at: usize, in_quotes: impl FnOnce() -> bool) -> Self {
         let mut stops_end = at;
         let (mut dots, mut marks, mut ellipses, mut plain) = (0, 0, 0, 0);
         loop {
@@ -58,11 +60,13 @@ impl Stop {
         } else {
             Kind::Ellipsis
         };
-        Self { start: at, stops_end, end: skip_closers(text, stops_end), kind }
+        let closers_end = skip_closers(text, stops_end, in_quotes);
+        let end = mark::skip_feelings(text, closers_end);
+        Self { start: at, stops_end, closers_end, end, kind }
     }
 
     /// Where reading goes on if the stop ends nothing.
-    pub(super) fn resume(self, _text: &str) -> usize {
+    pub(super) fn resume(self) -> usize {
         self.stops_end
     }
 
@@ -88,13 +92,13 @@ impl Stop {
         match self.kind {
             Kind::Full => self.full_stop_ends(text, sentence, before, &follows, words),
             Kind::Ellipsis => follows.starts_upper() || breaks > 0 || follows.case == Case::Sign,
-            Kind::Mark => self.mark_ends(before, &follows, words),
+            Kind::Mark => self.mark_ends(text, before, &follows, words),
             Kind::Plain => true,
         }
     }
 
     fn full_stop_ends(self, text: &str, sentence: usize, before: &str, follows: &Following<'_>, words: &Words) -> bool {
-        let closed = self.end > self.stops_end;
+        let closed = self.closers_end > self.stops_end;
         if closed && follows.starts_lower() {
             return false;
         }
@@ -110,9 +114,9 @@ impl Stop {
             _ => {}
         }
         if is_initials(before) {
-            let alone = before.chars().count() == 1;
-            let pronoun = before == "I" && words.is_starter("i");
-            return (!alone || pronoun) && self.may_end(follows, words);
+            // `J. De Cuyper`: a particle of a name is no sign of a new sentence.
+            let is_particle = before.len() == 1 && PARTICLES.contains(&follows.word);
+            return !is_particle && self.may_end(follows, words);
         }
         match follows.case {
             Case::Upper | Case::Sign | Case::Other => true,
@@ -130,9 +134,12 @@ impl Stop {
         }
     }
 
-    fn mark_ends(self, before: &str, follows: &Following<'_>, words: &Words) -> bool {
-        let closed = self.end > self.stops_end;
+    fn mark_ends(self, text: &str, before: &str, follows: &Following<'_>, words: &Words) -> bool {
+        let closed = self.closers_end > self.stops_end;
         if closed && follows.starts_lower() {
+            return false;
+        }
+        if before.is_empty() && text[..self.start].ends_with(':') {
             return false;
         }
         if NAMES_WITH_MARK.contains(&before) {
@@ -143,11 +150,13 @@ impl Stop {
 
     /// No white space follows: a missing space, or a stop inside a name, a number or an address.
     fn ends_glued(self, text: &str, before: &str) -> bool {
-        let rest = &text[self.end..];
-        let token_start = text[..self.start].rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let token_end = rest.find(char::is_whitespace).map_or(text.len(), |at| self.end + at);
-        let token = &text[token_start..token_end];
-        if token.contains(['@', '/', '=', '\\', '_']) || token.starts_with("www.") {
+        let rest = &text[self.end..text.ceil_char_boundary((self.end + NEAR_BYTES).min(text.len()))];
+        let earlier = &text[text.floor_char_boundary(self.start.saturating_sub(NEAR_BYTES))..self.start];
+        let token = [
+            earlier.rsplit(char::is_whitespace).next().unwrap_or(""),
+            rest.split(char::is_whitespace).next().unwrap_or(""),
+        ];
+        if token.iter().any(|part| part.contains(['@', '/', '=', '\\', '_'])) || token[0].starts_with("www.") {
             return false;
         }
         let mut following = rest.chars();
@@ -155,7 +164,7 @@ impl Stop {
         let begins_word = first.is_uppercase() && second.is_none_or(|second| second.is_lowercase() || second.is_whitespace() || second == '\'' || second == '’');
         let after_word = before.chars().count() > 1 && before.chars().all(char::is_alphabetic) && before.chars().skip(1).all(char::is_lowercase);
         match self.kind {
-            Kind::Full | Kind::Ellipsis => begins_word && after_word,
+            Kind::Full | Kind::Ellipsis => begins_word && after_word && !DOMAINS.contains(&Following::read(text, self.end).word),
             Kind::Mark => first.is_alphabetic() && before.chars().all(char::is_alphabetic),
             Kind::Plain => true,
         }
@@ -183,12 +192,12 @@ enum Case {
 
 impl<'t> Following<'t> {
     pub(super) fn read(text: &'t str, at: usize) -> Self {
-        let mut rest = text[at..].trim_start_matches(is_opener);
+        let near = &text[at..text.ceil_char_boundary((at + NEAR_BYTES).min(text.len()))];
+        let mut rest = near.trim_start_matches(is_opener);
         // 's Ochtends, 't Is: the word after the clitic has the capital.
-        for clitic in ["s ", "t ", "n ", "k ", "m "] {
-            if text[at..].starts_with(['\'', '’', '‘']) && rest.starts_with(clitic) {
-                rest = &rest[clitic.len()..];
-            }
+        if near.starts_with(['\'', '’', '‘']) {
+            let clitic = rest.strip_prefix(['s', 't', 'n', 'k', 'm']).and_then(|rest| rest.strip_prefix(' '));
+            rest = clitic.unwrap_or(rest);
         }
         let end = rest.find(|next: char| !(next.is_alphanumeric() || matches!(next, '\'' | '’'))).unwrap_or(rest.len());
         let word = &rest[..end];
@@ -213,6 +222,12 @@ impl<'t> Following<'t> {
     }
 }
 
+/// Words in a surname that also begin sentences.
+const PARTICLES: [&str; 8] = ["De", "Den", "Der", "Het", "In", "Op", "Van", "Voor"];
+
+/// What follows the stop in an address, even after a capital: `Newsfeed.Com`.
+const DOMAINS: [&str; 10] = ["Be", "Co", "Com", "Eu", "Io", "Js", "Net", "Nl", "Org", "Uk"];
+
 /// Company and product names that end in a mark.
 const NAMES_WITH_MARK: [&str; 4] = ["Yahoo", "Jeopardy", "Joomla", "Yum"];
 
@@ -231,6 +246,9 @@ fn word_before(text: &str, sentence: usize, stop: usize) -> &str {
 
 const LONGEST_WORD: usize = 32;
 
+/// How far from a stop is looked at. Bounds the time spent on one.
+const NEAR_BYTES: usize = 160;
+
 /// One letter, or letters with stops between: `J`, `J.R.R`.
 fn is_initials(word: &str) -> bool {
     word.split('.').all(|part| {
@@ -243,8 +261,9 @@ fn is_opener(character: char) -> bool {
     matches!(character, '"' | '\'' | '“' | '‘' | '’' | '„' | '‚' | '«' | '‹' | '(' | '[' | '{' | '*' | '_' | '-' | '–' | '—' | '>' | ',' | '`' | '¿' | '¡')
 }
 
-/// Skips the quotes, brackets, note numbers and emoji that belong to the sentence before.
-fn skip_closers(text: &str, mut at: usize) -> usize {
+/// Skips the quotes, brackets and note numbers that belong to the sentence before.
+fn skip_closers(text: &str, mut at: usize, in_quotes: impl FnOnce() -> bool) -> usize {
+    let stops_end = at;
     loop {
         let rest = &text[at..];
         let Some(next) = rest.chars().next() else { return at };
@@ -259,7 +278,11 @@ fn skip_closers(text: &str, mut at: usize) -> usize {
             break;
         }
     }
-    mark::skip_feelings(text, at)
+    // A quote apart from the stop closes where one is open: `" Dat was mijn geluk. "`.
+    let is_apart = at == stops_end
+        && text[at..].starts_with(" \"")
+        && text[at + 2..].chars().next().is_none_or(char::is_whitespace);
+    if is_apart && in_quotes() { at + 2 } else { at }
 }
 
 /// The length of a note number in brackets, `[12]`.

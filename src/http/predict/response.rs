@@ -168,8 +168,14 @@ pub(crate) fn document_result<'a>(
     DocumentResult {
         doc_id,
         class: analysis.sentiment.into(),
-        details: sentences.map(|(index, sentence)| sentence_result(index, sentence, text, &offsets)).collect(),
-        entity_sentiments: analysis.entities.iter().map(|entity| entity_result(entity, text, &offsets)).collect(),
+        details: sentences
+            .map(|(index, sentence)| sentence_result(index, sentence, text, &offsets))
+            .collect(),
+        entity_sentiments: analysis
+            .entities
+            .iter()
+            .map(|entity| entity_result(entity, text, &offsets))
+            .collect(),
         language: analysis.language.code(),
         detected_language: DetectedLanguage {
             language: &analysis.detection.code,
@@ -234,7 +240,9 @@ fn warning_result(warning: &Warning) -> WarningResult {
         ),
         Warning::SplitSentence { sentence_index, pieces } => (
             "split_sentence",
-            format!("sentence {sentence_index} was scored in {pieces} pieces, for it is longer than the window"),
+            format!(
+                "sentence {sentence_index} was scored in {pieces} pieces, for it is longer than the window"
+            ),
             json!({"sentence_index": sentence_index, "pieces": pieces}),
         ),
         Warning::LongEntity { entity_index } => (

@@ -1,0 +1,231 @@
+//! Where settings come from, and what is said of those that cannot be.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sentor::config::{Config, ConfigError, LogFormat, Overrides, Surroundings, reference, settings};
+use tempfile::TempDir;
+
+struct Scene {
+    folder: TempDir,
+    surroundings: Surroundings,
+    overrides: Overrides,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let surroundings =
+            Surroundings { working_directory: folder.path().to_owned(), ..Surroundings::default() };
+        Self { folder, surroundings, overrides: Overrides::default() }
+    }
+
+    fn file(mut self, path: &str, text: &str) -> Self {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("a file");
+        self.surroundings.variables.insert("HOME".to_owned(), self.path("home"));
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.surroundings.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn flag(mut self, name: &str, value: &str) -> Self {
+        self.overrides.flags.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn path(&self, path: &str) -> String {
+        self.folder.path().join(path).to_string_lossy().into_owned()
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load_in(&self.overrides, &self.surroundings)
+    }
+
+    fn config(&self) -> Config {
+        self.load().expect("a valid configuration")
+    }
+
+    /// What is said to be wrong, without the folder of this run.
+    fn complaint(&self) -> String {
+        let error = self.load().expect_err("a wrong configuration");
+        error.to_string().replace(&self.path(""), "")
+    }
+}
+
+#[test]
+fn the_defaults_work_with_nothing_given() {
+    let config = Scene::new().config();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.limits.body_limit_bytes, 16 << 20);
+    assert_eq!(config.engine.workers, None);
+    assert_eq!(config.log.format, None);
+    let settings = config.analyzer_settings();
+    assert!(settings.models[1].1.ends_with("models/sentor-nl"));
+    assert_eq!((settings.run_tokens, settings.queue_tokens), (256, 2_000_000));
+}
+
+#[test]
+fn a_later_source_counts_more() {
+    let of = |config: &Config| config.engine.run_tokens;
+    let scene = Scene::new().file("sentor.toml", "run_tokens = 1_000\nlog_format = \"json\"");
+    assert_eq!(of(&scene.config()), 1000);
+    let scene = scene.variable("SENTOR_RUN_TOKENS", "2_000");
+    assert_eq!(of(&scene.config()), 2000);
+    let scene = scene.flag("run_tokens", "3000");
+    assert_eq!(of(&scene.config()), 3000);
+    assert_eq!(
+        scene.config().log.format,
+        Some(LogFormat::Json),
+        "the file still counts for what it alone says"
+    );
+    let empty = Scene::new().variable("SENTOR_RUN_TOKENS", "");
+    assert_eq!(of(&empty.config()), 256, "an empty variable says nothing");
+}
+
+#[test]
+fn the_file_is_found_in_order() {
+    let workers = |scene: &Scene| scene.config().engine.workers;
+    let scene = Scene::new().file("home/.config/sentor/sentor.toml", "workers = 1");
+    assert_eq!(workers(&scene), Some(1));
+    let scene = scene.file("sentor.toml", "workers = 2");
+    assert_eq!(workers(&scene), Some(2));
+    let scene = scene.file("by variable.toml", "workers = 3").variable("SENTOR_CONFIG", "by variable.toml");
+    assert_eq!(workers(&scene), Some(3));
+    let mut scene = scene.file("by flag.toml", "workers = 4");
+    scene.overrides.file = Some("by flag.toml".into());
+    assert_eq!(workers(&scene), Some(4));
+    scene.overrides.file = Some("none.toml".into());
+    assert!(scene.complaint().contains("none.toml"), "a file that was named must be there");
+}
+
+#[test]
+fn every_kind_of_value_is_read_from_every_source() {
+    let file = Scene::new().file(
+        "sentor.toml",
+        "listen = \"[::1]:0\"\ncors_origins = [\"https://a.example\", \"*\"]\nbody_timeout_ms = 0x10\n\
+         fallback_language = 'nl'\nlog_level = \"warn,sentor::http=debug\"",
+    );
+    let variables = Scene::new()
+        .variable("SENTOR_LISTEN", "[::1]:0")
+        .variable("SENTOR_CORS_ORIGINS", "https://a.example, *")
+        .variable("SENTOR_BODY_TIMEOUT_MS", "16")
+        .variable("SENTOR_FALLBACK_LANGUAGE", "nl")
+        .variable("SENTOR_LOG_LEVEL", "warn,sentor::http=debug");
+    for config in [file.config(), variables.config()] {
+        assert_eq!(config.server.listen.host, "::1");
+        assert_eq!(config.server.cors_origins, ["https://a.example", "*"]);
+        assert_eq!(config.server.body_timeout, Duration::from_millis(16));
+        assert_eq!(config.models.fallback_language.code(), "nl");
+        assert_eq!(config.log.level, "warn,sentor::http=debug");
+    }
+}
+
+#[test]
+fn a_path_starts_where_it_is_written() {
+    let scene = Scene::new()
+        .file("etc/sentor.toml", "data_dir = \"data\"\nmodel_nl = \"./mine\"\nmodel_en = \"plain\"")
+        .variable("SENTOR_CONFIG", "etc/sentor.toml")
+        .variable("SENTOR_MODELS_DIR", "shelf");
+    let config = scene.config();
+    assert_eq!(config.keys.data_dir, PathBuf::from(scene.path("etc/data")));
+    assert_eq!(config.models.model_nl, PathBuf::from(scene.path("etc/./mine")));
+    assert_eq!(config.models.model_en, PathBuf::from(scene.path("shelf/plain")), "a plain name is looked up");
+}
+
+#[test]
+fn folders_are_looked_for_where_the_reference_says() {
+    let scene = Scene::new().variable("HOME", "/home/ann");
+    assert_eq!(scene.config().keys.data_dir, Path::new("/home/ann/.local/share/sentor"));
+    let scene = scene.variable("XDG_DATA_HOME", "/data");
+    assert_eq!(scene.config().keys.data_dir, Path::new("/data/sentor"));
+
+    let mut scene = Scene::new().file("bin/sentor", "").file("share/sentor/models/x", "");
+    scene.surroundings.executable = Some(scene.path("bin/sentor").into());
+    assert_eq!(scene.config().models.models_dir, Path::new(&scene.path("bin/../share/sentor/models")));
+    let scene = scene.file("bin/models/x", "");
+    assert_eq!(scene.config().models.models_dir, Path::new(&scene.path("bin/models")));
+    let scene = scene.file("models/x", "");
+    assert_eq!(scene.config().models.models_dir, Path::new(&scene.path("models")));
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_with_its_place() {
+    let scene = Scene::new()
+        .file("sentor.toml", "# a comment\nlisten = 8080\nlisen = \"x\"\n\n[server]\nworkers = 1\n")
+        .variable("SENTOR_WORKERS", "many")
+        .variable("SENTOR_BODY_LIMITS_BYTES", "1")
+        .variable("SENTOR_BASE_URL", "https://somewhere.example")
+        .variable("SENTOR_zz", "1")
+        .flag("fallback_language", "fr")
+        .flag("run_tokens", "0")
+        .flag("log_level", "loud");
+    insta::assert_snapshot!(scene.complaint());
+}
+
+#[test]
+fn wrong_toml_is_shown_with_line_and_column() {
+    let scene = Scene::new().file("sentor.toml", "workers = 1\nlisten = \"un\nfinished\"");
+    let complaint = scene.complaint();
+    assert!(complaint.starts_with("sentor.toml:2:"), "{complaint}");
+    let twice = Scene::new().file("sentor.toml", "workers = 1\nworkers = 2").complaint();
+    assert!(twice.starts_with("sentor.toml:2:1: ") && twice.contains("duplicate"), "{twice}");
+}
+
+#[test]
+fn what_is_shown_reads_back_and_hides_secrets() {
+    let key = "sentor_live_0123456789abcdefghijABCDEFGHIJKL_000000";
+    let scene = Scene::new()
+        .file("sentor.toml", "workers = 2\ncors_origins = [\"https://a.example\"]")
+        .variable("SENTOR_API_KEY", key)
+        .variable("SENTOR_LISTEN", "localhost:1")
+        .flag("log_level", "debug");
+    let shown = scene.config().to_toml();
+    assert!(
+        !shown.contains(key) && shown.contains("# api_key is hidden # variable SENTOR_API_KEY"),
+        "{shown}"
+    );
+    let debug = format!("{:?}", scene.config());
+    assert!(!debug.contains(key), "{debug}");
+    for line in [
+        "listen = \"localhost:1\" # variable SENTOR_LISTEN",
+        "log_level = \"debug\" # flag --log-level",
+        "run_tokens = 256 # default",
+    ] {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+    assert!(shown.contains(&format!("workers = 2 # {}:1", scene.path("sentor.toml"))), "{shown}");
+    let again = Scene::new().file("sentor.toml", &shown).config();
+    assert_eq!(again.server.listen, scene.config().server.listen);
+    assert_eq!(again.server.cors_origins, scene.config().server.cors_origins);
+    assert_eq!(again.models.model_nl, scene.config().models.model_nl);
+    assert_eq!(again.engine, scene.config().engine);
+}
+
+#[test]
+fn a_key_from_outside_is_read_where_a_server_starts() {
+    let scene = Scene::new().variable("SENTOR_API_KEY", "a key of some other service");
+    let error = scene.config().outside_key().expect_err("it is no Sentor key").to_string();
+    assert!(error.starts_with("variable SENTOR_API_KEY: `api_key` must be"), "{error}");
+    assert!(!error.contains("other service"));
+    let missing = Scene::new().flag("api_key_file", "none").config().outside_key();
+    assert!(matches!(missing, Err(ConfigError::KeyFile { .. })));
+    let key = sentor::keys::ApiKey::generate(sentor::keys::Environment::Live, &mut rand::rng());
+    let scene = Scene::new().file("key", &format!("{}\n", key.expose())).flag("api_key_file", "key");
+    assert_eq!(scene.config().outside_key().expect("the file holds a key"), Some(key));
+}
+
+#[test]
+fn the_reference_is_the_code() {
+    let page = std::fs::read_to_string("docs/configuration.md").expect("the page is there");
+    assert!(page.contains(&reference()), "docs/configuration.md must hold:\n{}", reference());
+    let names: Vec<&str> = settings().map(|setting| setting.name).collect();
+    let mut unique = names.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), names.len(), "a name stands for one setting");
+}

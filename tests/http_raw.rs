@@ -1,0 +1,220 @@
+//! Clients that HTTP libraries would not let one be, and the end of the server.
+
+mod support;
+
+use std::io::Write as _;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use sentor::http::Stop;
+use sentor::keys::NewKey;
+use support::{Setup, TestServer, read_all, status_and_body};
+
+const BODY: &str = r#"{"docs":[{"doc_id":"1","doc":"Great."}]}"#;
+
+/// A predict request with these headers besides its own.
+fn predict(version: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST /api/predicts {version}\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+fn key(server: &TestServer) -> String {
+    server.issue(NewKey::named("raw")).expose().to_owned()
+}
+
+fn works(server: &TestServer) {
+    assert_eq!(server.client().predict("", &json!([{"doc_id": "1", "doc": "Great."}])).status, 200);
+}
+
+#[test]
+fn http_1_0_is_spoken() {
+    let server = TestServer::start();
+    let key = key(&server);
+    let answer = server.raw(&predict("HTTP/1.0", &format!("x-api-key: {key}\r\n"), BODY));
+    let (status, body) = status_and_body(&answer);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(body["results"][0]["predicted_label"], "positive");
+    assert!(!answer.to_lowercase().contains("transfer-encoding"), "HTTP/1.0 knows no chunks");
+    let answer = server.raw(b"GET /api/health HTTP/1.0\r\n\r\n");
+    assert_eq!(status_and_body(&answer).0, 200, "not even a host");
+}
+
+#[test]
+fn odd_key_headers_get_a_401_that_says_why() {
+    let server = TestServer::start();
+    let key = key(&server);
+    let long = "k".repeat(10_000);
+    let cases: [(String, &str, &str); 7] = [
+        (format!("x-api-key: {key}\r\nx-api-key: {key}\r\n"), "invalid_key", "2 times"),
+        ("x-api-key:\r\n".to_owned(), "missing_key", "empty"),
+        ("x-api-key:   \r\n".to_owned(), "missing_key", "empty"),
+        ("x-api-key: sleutél\r\n".to_owned(), "invalid_key", "characters"),
+        (format!("x-api-key: {long}\r\n"), "invalid_key", "longer"),
+        ("authorization: Bearer \r\n".to_owned(), "missing_key", "x-api-key"),
+        ("authorization: Bearer a\r\nauthorization: Bearer b\r\n".to_owned(), "invalid_key", "2 times"),
+    ];
+    for (headers, code, word) in cases {
+        let (status, body) = status_and_body(&server.raw(&predict("HTTP/1.1", &headers, BODY)));
+        assert_eq!((status, body["error"]["code"].as_str()), (401, Some(code)), "{headers}");
+        assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(word)), "{body}");
+    }
+    works(&server);
+}
+
+#[test]
+fn what_is_not_http_gets_a_body_too() {
+    let server = TestServer::start();
+    let many_headers = "a: b\r\n".repeat(150);
+    let cases: [(Vec<u8>, u16, &str); 5] = [
+        (b"hello\r\n\r\n".to_vec(), 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n".to_vec(), 400, "bad_request"),
+        (predict("HTTP/1.1", &many_headers, BODY), 431, "headers_too_large"),
+        (predict("HTTP/1.1", &format!("a: {}\r\n", "b".repeat(1 << 20)), BODY), 431, "headers_too_large"),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000)).into_bytes(), 414, "uri_too_long"),
+    ];
+    for (bytes, status, code) in cases {
+        let answer = server.raw(&bytes);
+        let (got, body) = status_and_body(&answer);
+        assert_eq!((got, body["error"]["code"].as_str()), (status, Some(code)), "{answer}");
+        assert_eq!(body["status_code"], status.to_string());
+        assert!(answer.contains("x-request-id: "));
+    }
+    works(&server);
+}
+
+#[test]
+fn a_body_that_dribbles_is_given_up() {
+    let mut setup = Setup::default();
+    setup.settings.body_timeout = Duration::from_millis(700);
+    let server = TestServer::start_with(setup);
+    let head = predict("HTTP/1.1", &format!("x-api-key: {}\r\n", key(&server)), BODY);
+    let mut stream = server.connect();
+    let started = Instant::now();
+    stream.write_all(&head[..head.len() - 20]).expect("the server listens");
+    let mut writer = stream.try_clone().expect("a socket can be cloned");
+    std::thread::spawn(move || {
+        // A byte at a time, until the server has had enough.
+        while writer.write_all(b" ").is_ok() && started.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
+    let answer = read_all(&mut stream);
+    let (status, body) = status_and_body(&answer);
+    assert_eq!((status, body["error"]["code"].as_str()), (408, Some("request_timeout")), "{answer}");
+    assert!(started.elapsed() >= Duration::from_millis(700));
+    works(&server);
+}
+
+#[test]
+fn a_head_that_dribbles_is_hung_up_on() {
+    let mut setup = Setup::default();
+    setup.patience.header_timeout = Duration::from_millis(500);
+    let server = TestServer::start_with(setup);
+    let started = Instant::now();
+    let answer = server.raw(b"POST /api/predicts HTTP/1.1\r\nHost:");
+    assert_eq!(status_and_body(&answer).0, 0, "{answer}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    works(&server);
+}
+
+#[test]
+fn a_client_that_hangs_up_costs_nothing() {
+    let server = TestServer::start();
+    let request = predict("HTTP/1.1", &format!("x-api-key: {}\r\n", key(&server)), BODY);
+    for length in [5, request.len() / 2, request.len() - 1, request.len()] {
+        let mut stream = server.connect();
+        stream.write_all(&request[..length]).expect("the server listens");
+        stream.shutdown(Shutdown::Both).expect("a socket can be closed");
+    }
+    works(&server);
+}
+
+#[test]
+fn a_large_body_is_refused_and_the_client_sees_it() {
+    let server = TestServer::start();
+    let key = key(&server);
+    let length = 100 << 20;
+    let head = |headers: &str| {
+        format!(
+            "POST /api/predicts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{headers}\
+             x-api-key: {key}\r\nConnection: close\r\n"
+        )
+    };
+    let announced = format!("{}Content-Length: {length}\r\n\r\n", head(""));
+    let mut stream = server.connect();
+    stream.write_all(announced.as_bytes()).expect("the server listens");
+    let piece = vec![b' '; 1 << 20];
+    for _ in 0..100 {
+        stream.write_all(&piece).expect("the server reads on, so that its answer gets through");
+    }
+    let (status, body) = status_and_body(&read_all(&mut stream));
+    assert_eq!((status, body["error"]["code"].as_str()), (413, Some("payload_too_large")));
+
+    // Without a length, it is found out on the way.
+    let mut stream = server.connect();
+    let chunked = format!("{}Transfer-Encoding: chunked\r\n\r\n", head(""));
+    stream.write_all(chunked.as_bytes()).expect("the server listens");
+    for _ in 0..20 {
+        write!(stream, "{:x}\r\n", piece.len()).expect("the server reads on");
+        stream.write_all(&piece).expect("the server reads on");
+        stream.write_all(b"\r\n").expect("the server reads on");
+    }
+    stream.write_all(b"0\r\n\r\n").expect("the server reads on");
+    assert_eq!(status_and_body(&read_all(&mut stream)).0, 413);
+
+    // Who asks first is told no, and no word more.
+    let expecting = format!("{}Content-Length: {length}\r\n\r\n", head("Expect: 100-continue\r\n"));
+    let mut stream = server.connect();
+    stream.write_all(expecting.as_bytes()).expect("the server listens");
+    let answer = read_all(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(!answer.contains("100 Continue"));
+    works(&server);
+}
+
+#[test]
+fn a_soft_stop_lets_requests_finish_and_takes_no_more() {
+    let server = TestServer::start();
+    let client = server.client();
+    let running =
+        std::thread::spawn(move || client.predict("", &json!([{"doc_id": "1", "doc": "[slow]"}])).status);
+    std::thread::sleep(Duration::from_millis(400));
+    server.tell(Stop::Softly);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(std::net::TcpStream::connect(server.address).is_err(), "nobody new comes in");
+    assert_eq!(running.join().expect("the client does not panic"), 200);
+    server.join();
+}
+
+#[test]
+fn a_stop_is_hard_after_its_grace_or_the_second_word() {
+    for (grace, second_word) in
+        [(Duration::from_millis(100), None), (Duration::from_secs(60), Some(Stop::Now))]
+    {
+        let mut setup = Setup::default();
+        setup.patience.shutdown_grace = grace;
+        let server = TestServer::start_with(setup);
+        let request = predict(
+            "HTTP/1.1",
+            &format!("x-api-key: {}\r\n", key(&server)),
+            r#"{"docs":[{"doc_id":"1","doc":"[slow]"}]}"#,
+        );
+        let mut stream = server.connect();
+        stream.write_all(&request).expect("the server listens");
+        std::thread::sleep(Duration::from_millis(200));
+        let started = Instant::now();
+        server.tell(Stop::Softly);
+        if let Some(stop) = second_word {
+            server.tell(stop);
+        }
+        server.join();
+        assert!(started.elapsed() < Duration::from_millis(1200), "{:?}", started.elapsed());
+        assert_eq!(status_and_body(&read_all(&mut stream)).0, 0, "the request was cut off");
+    }
+}

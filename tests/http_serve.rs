@@ -1,0 +1,228 @@
+//! The program itself: `sentor serve` and the commands round it. Needs the models and ONNX Runtime.
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use support::client::Client;
+
+/// The program with an environment of the test's own.
+fn sentor(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sentor"));
+    for (name, _) in std::env::vars_os() {
+        // What says where ONNX Runtime is must reach the program.
+        if name.to_string_lossy().starts_with("SENTOR_") && name != "SENTOR_ONNXRUNTIME" {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("SENTOR_DATA_DIR", data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn run(data_dir: &Path, args: &[&str]) -> Output {
+    sentor(data_dir).args(args).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A server that has said that it listens.
+struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Server {
+    fn start(data_dir: &Path) -> Self {
+        let mut child = sentor(data_dir)
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "trace"])
+            .spawn()
+            .expect("the program starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("stdout can be read");
+        let Some(url) = line.trim().strip_prefix("listening on ").map(str::to_owned) else {
+            let mut stderr = String::new();
+            let _ = child.kill();
+            if let Some(mut pipe) = child.stderr.take() {
+                let _ = pipe.read_to_string(&mut stderr);
+            }
+            panic!("the server did not get ready: {line:?} {stderr}");
+        };
+        Self { child, stdout, url }
+    }
+
+    fn client(&self, key: &str) -> Client {
+        Client::new(&self.url, Some(key))
+    }
+
+    /// Sends a signal, and returns the exit code and all that was printed and logged.
+    fn stop(mut self, signal: &str) -> (Option<i32>, String, String) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).expect("stdout is text");
+        let output = self.child.wait_with_output().expect("the server ends");
+        (output.status.code(), stdout, text(&output.stderr))
+    }
+}
+
+fn key_in(text: &str) -> Option<String> {
+    let found = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    found.filter(|word| word.starts_with("sentor_")).map(str::to_owned).find(|word| word.len() > 40)
+}
+
+/// Calls until the answer has this status, for a second.
+fn becomes(client: &Client, status: u16) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(1) {
+        if client.get("/api/health").status == status {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+#[test]
+fn the_first_start_makes_a_key_and_later_ones_do_not() {
+    let data = TempDir::new().expect("a folder");
+    let server = Server::start(data.path());
+    let documents =
+        json!({"docs": [{"doc_id": "1", "doc": "Verklapmenietdit is great.", "entities": ["dit"]}]});
+    let url = server.url.clone();
+    let (code, stdout, stderr) = {
+        assert_eq!(Client::new(&url, None).get("/readyz").status, 200, "ready once it says so");
+        server.stop("-TERM")
+    };
+    assert_eq!(code, Some(0), "{stderr}");
+    let key = key_in(&stdout).expect("the first start prints a key");
+    assert!(key.starts_with("sentor_test_"));
+    assert!(stdout.contains(&format!("curl '{url}/api/predicts' -H \"x-api-key: {key}\"")), "{stdout}");
+    assert!(!stderr.contains(&key), "no key is logged");
+
+    let server = Server::start(data.path());
+    let answer = server.client(&key).post("/api/predicts", documents.to_string());
+    assert_eq!(answer.status, 200, "{}", text(&answer.bytes));
+    let refused = server.client(&format!("{key}x")).post("/api/predicts", documents.to_string());
+    assert_eq!(refused.status, 401);
+    let (code, stdout, stderr) = server.stop("-INT");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(key_in(&stdout), None, "a key is shown once");
+    assert!(stdout.contains("$SENTOR_API_KEY") && stdout.contains("sentor keys create"), "{stdout}");
+    for secret in [key.as_str(), "Verklapmenietdit"] {
+        assert!(!stderr.contains(secret), "the log, at its chattiest, holds no key and no text");
+    }
+    let lines: Vec<Value> = stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(lines.len(), stderr.lines().count(), "every line is JSON");
+    let line = lines.iter().find(|line| line["status"] == 200).expect("a line for the request");
+    assert_eq!((&line["route"], &line["documents"]), (&json!("/api/predicts"), &json!(1)));
+    assert!(line["request_id"].is_string() && line["duration_ms"].is_number() && line["key_id"].is_string());
+}
+
+#[test]
+fn keys_of_the_command_line_count_on_a_running_server() {
+    let data = TempDir::new().expect("a folder");
+    let server = Server::start(data.path());
+    let created = run(data.path(), &["keys", "create", "shop", "--expires", "30d"]);
+    let key = text(&created.stdout);
+    assert_eq!(key.lines().count(), 1, "the key stands alone");
+    let client = server.client(key.trim());
+    assert!(becomes(&client, 200), "a new key lets in within a second");
+
+    let list = || -> Value {
+        let output = run(data.path(), &["keys", "list", "--json"]);
+        serde_json::from_slice(&output.stdout).expect("a list prints JSON")
+    };
+    let keys = list();
+    let id = keys[1]["id"].as_str().expect("every key has an id");
+    assert_eq!((&keys[1]["name"], &keys[1]["scopes"]), (&json!("shop"), &json!(["predict", "cluster"])));
+    assert!(!keys.to_string().contains(key.trim()));
+
+    let rotated = run(data.path(), &["keys", "rotate", id, "--overlap", "1h", "--json"]);
+    let rotated: Value = serde_json::from_slice(&rotated.stdout).expect("JSON was asked for");
+    let successor = server.client(rotated["key"].as_str().expect("the new key"));
+    assert!(becomes(&successor, 200) && becomes(&client, 200), "both let in during the overlap");
+
+    assert!(run(data.path(), &["keys", "revoke", id]).status.success());
+    assert!(becomes(&client, 401), "a revoked key is out within a second");
+    assert_eq!(client.get("/api/health").code(), "revoked_key");
+    assert!(becomes(&successor, 200));
+    let unknown = run(data.path(), &["keys", "revoke", "knix"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    let table = text(&run(data.path(), &["keys", "list"]).stdout);
+    assert!(table.contains("revoked") && table.contains("active"), "{table}");
+    server.stop("-TERM");
+    assert!(!list()[2]["last_used_at"].is_null(), "uses are written by the end");
+}
+
+#[test]
+fn a_configured_key_lets_in_and_makes_no_other() {
+    let (elsewhere, data) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let key = text(&run(elsewhere.path(), &["keys", "create", "container"]).stdout);
+    let file = elsewhere.path().join("key");
+    std::fs::write(&file, &key).expect("a file");
+    let mut child = sentor(data.path())
+        .args(["serve", "--listen", "localhost:0", "--api-key-file"])
+        .arg(&file)
+        .spawn()
+        .expect("the program starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("stdout can be read");
+    let url = line.trim().strip_prefix("listening on ").expect("it listens").to_owned();
+    let server = Server { child, stdout, url };
+    assert_eq!(server.client(key.trim()).get("/api/health").status, 200);
+    let (_, stdout, _) = server.stop("-TERM");
+    assert_eq!(key_in(&stdout), None);
+}
+
+#[test]
+fn what_cannot_be_is_one_clear_sentence_and_its_exit_code() {
+    let data = TempDir::new().expect("a folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let broken = data.path().join("broken");
+    std::fs::create_dir(&broken).expect("a folder");
+    std::fs::write(broken.join("sentor.db"), "no database, and long enough to tell").expect("a file");
+    let broken = broken.to_string_lossy();
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["serve", "--listen", &taken], 1, "cannot listen on"),
+        (&["serve", "--listen", "nowhere"], 3, "flag --listen"),
+        (&["serve", "--listen", "127.0.0.1:0", "--models-dir", "/nowhere"], 4, ""),
+        (&["serve", "--lisen", "x"], 2, "--listen"),
+        (&["config", "--config", "/nowhere.toml"], 3, "/nowhere.toml"),
+        (&["keys", "list", "--data-dir", &broken], 1, "not a readable key store"),
+        (&["keys", "create", "x", "--data-dir", "/dev/null/x"], 1, "/dev/null/x/sentor.db"),
+        (&["keys", "create", "x", "--scope", "root"], 2, "predict, cluster, admin"),
+    ];
+    for (args, code, words) in cases {
+        let output = run(data.path(), args);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.contains(words), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "stdout is for data");
+    }
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    let data = TempDir::new().expect("a folder");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(data.path(), &["completions", shell]);
+        assert!(output.status.success() && text(&output.stdout).contains("sentor"), "{shell}");
+    }
+    assert!(text(&run(data.path(), &["--help"]).stdout).contains("Exit codes:"));
+}

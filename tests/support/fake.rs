@@ -1,0 +1,125 @@
+//! An analyzer by word lists: quick, and always of one opinion.
+
+use std::time::Duration;
+
+use sentor::analysis::{
+    AnalysisError, Document, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, ModelStatus,
+    Options, SentenceAnalysis, Warning,
+};
+use sentor::http::{Analyze, BoxFuture};
+use sentor::language::{Detection, Language, LanguageChoice};
+use sentor::mention::MatchForm;
+use sentor::sentiment::Distribution;
+use sentor::text::Span;
+
+/// Scores by word lists. A text with one of these marks makes trouble: `[overloaded]`, `[no model]`,
+/// `[too late]`, `[shutting down]` fail the request, `[model]` fails the document, `[panic]` panics, and
+/// `[slow]` takes a second and a half.
+pub struct FakeAnalyzer;
+
+impl Analyze for FakeAnalyzer {
+    fn analyze(
+        &self,
+        documents: Vec<Document>,
+        options: Options,
+    ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>> {
+        Box::pin(async move {
+            let any = |mark: &str| documents.iter().any(|document| document.text.contains(mark));
+            if any("[overloaded]") {
+                return Err(AnalysisError::Overloaded { retry_after: Duration::from_millis(2500) });
+            }
+            if any("[no model]") {
+                return Err(AnalysisError::NoModel(Language::Dutch));
+            }
+            if any("[too late]") {
+                return Err(AnalysisError::DeadlinePassed);
+            }
+            if any("[shutting down]") {
+                return Err(AnalysisError::ShuttingDown);
+            }
+            assert!(!any("[panic]"), "the document says {}", documents[0].text);
+            if any("[slow]") {
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+            }
+            Ok(documents.iter().map(|document| score(document, &options)).collect())
+        })
+    }
+
+    fn models(&self) -> Vec<ModelStatus> {
+        let model = |name: &str, languages| ModelStatus {
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            languages,
+            signature: "span",
+            ready: true,
+        };
+        vec![model("fake-en", vec!["en"]), model("fake-nl", vec!["nl"])]
+    }
+}
+
+fn score(document: &Document, options: &Options) -> Result<DocumentAnalysis, DocumentError> {
+    let text = &document.text;
+    if text.contains("[model]") {
+        return Err(DocumentError::Model);
+    }
+    let reads_dutch = ["Geweldig", " de ", " het "].iter().any(|word| text.contains(word));
+    let detected = if reads_dutch { Language::Dutch } else { Language::English };
+    let language = match options.language {
+        LanguageChoice::Fixed(language) => language,
+        LanguageChoice::Auto => detected,
+    };
+    let mut warnings = Vec::new();
+    if language != detected {
+        warnings.push(Warning::OtherLanguage { detected: detected.code().to_owned(), scored_as: language });
+    }
+    let sentences: Vec<SentenceAnalysis> = sentences(text)
+        .into_iter()
+        .map(|span| SentenceAnalysis { span, sentiment: opinion(span.slice(text)) })
+        .collect();
+    let entities = document.entities.iter().map(|entity| {
+        let mentions: Vec<MentionAnalysis> = text
+            .match_indices(entity.as_str())
+            .map(|(start, found)| {
+                let span = Span::new(start, start + found.len());
+                let sentence_index =
+                    sentences.iter().position(|sentence| sentence.span.contains(span)).unwrap_or(0);
+                let sentiment = sentences[sentence_index].sentiment;
+                MentionAnalysis { span, sentence_index, form: MatchForm::Exact, sentiment }
+            })
+            .collect();
+        let sentiment = mentions.first().map_or_else(|| opinion(text), |mention| mention.sentiment);
+        EntityAnalysis { entity: entity.clone(), sentiment, mentions }
+    });
+    Ok(DocumentAnalysis {
+        language,
+        detection: Detection { language: Some(detected), code: detected.code().to_owned(), confidence: 0.9 },
+        sentiment: opinion(text),
+        entities: entities.collect(),
+        sentences,
+        warnings,
+        tokens: text.split_whitespace().count(),
+    })
+}
+
+fn sentences(text: &str) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut start = 0;
+    for (at, character) in text.char_indices() {
+        if ".!?".contains(character) {
+            spans.push(Span::new(start, at + character.len_utf8()).trim(text));
+            start = at + character.len_utf8();
+        }
+    }
+    let rest = Span::new(start, text.len()).trim(text);
+    if spans.is_empty() || !rest.is_empty() {
+        spans.push(rest);
+    }
+    spans
+}
+
+fn opinion(text: &str) -> Distribution {
+    let count = |words: &[&str]| -> f64 { words.iter().map(|word| text.matches(word).count() as f64).sum() };
+    let positive = count(&["great", "Great", "love", "superb", "Geweldig", "geweldig"]);
+    let negative = count(&["poor", "bad", "disappoint", "slecht"]);
+    Distribution::from_weights([0.1 + negative, 0.2, 0.1 + positive])
+}
