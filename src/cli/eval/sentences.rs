@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use indicatif::ProgressBar;
 use serde::Deserialize;
 
-use crate::cli::lines::{self, Lines};
+use crate::cli::lines::{self, Lines, json_problem};
 use crate::language::{Language, LanguageChoice, detect};
 use crate::segment::{EndCounts, score_ends, sentences};
 use crate::text::Span;
@@ -50,7 +50,9 @@ fn measure_file(
         if json.trim().is_empty() {
             continue;
         }
-        let parsed: TextLine = serde_json::from_str(json).with_context(context)?;
+        let parsed: TextLine = serde_json::from_str(json)
+            .map_err(|error| anyhow!(json_problem(&error)))
+            .with_context(context)?;
         let language = match language_of(parsed.lang.as_deref(), language).with_context(context)? {
             LanguageChoice::Fixed(language) => language,
             LanguageChoice::Auto => detect(&parsed.text).language.unwrap_or(Language::English),
