@@ -38,8 +38,8 @@ EXAMPLE = [
     {"doc": "Samsung's new phone is amazing!", "doc_id": "2", "entities": ["Samsung", "phone"]},
 ]
 
-# Takes a second or so.
-LONG_DOCUMENT = {"doc_id": "a", "doc": "A great product with a bad manual. " * 2000, "entities": ["product"]}
+# Takes some tenths of a second, which is long enough to be interrupted.
+LONG_DOCUMENT = {"doc_id": "a", "doc": "A great product with a bad manual. " * 300, "entities": ["product"]}
 
 
 def client(key=KEYS["good"], base_url=BASE, **more):
@@ -192,7 +192,8 @@ class Errors(ClientTest):
                 self.assert_error(SentorAPIError, "413", predict, client(base_url=TIGHT_BASE), [document])
 
     def test_a_full_queue(self):
-        patient = threading.Thread(target=predict, args=(client(base_url=TIGHT_BASE), [LONG_DOCUMENT]))
+        arguments = (client(base_url=TIGHT_BASE, timeout=120), [LONG_DOCUMENT])
+        patient = threading.Thread(target=predict, args=arguments)
         patient.start()
         codes = set()
         while patient.is_alive() and "503" not in codes:
