@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::analysis::{AnalysisError, Analyzer, Document, DocumentAnalysis, DocumentError, Options};
+use crate::analysis::{
+    AnalysisError, Analyzer, Document, DocumentAnalysis, DocumentError, Options, local_caller,
+};
 use crate::language::LanguageChoice;
-
-use super::session::CALLER;
 
 /// Most documents in a batch: enough for the engine to find rows of similar length.
 pub(super) const BATCH_DOCUMENTS: usize = 64;
@@ -93,7 +93,7 @@ fn score_patiently(
 ) -> Result<Answers, AnalysisError> {
     let mut waited = Duration::ZERO;
     loop {
-        let options = Options { language, caller: CALLER.into(), deadline: None };
+        let options = Options { language, caller: local_caller(), deadline: None };
         match scorer.score(documents.to_vec(), options) {
             Err(AnalysisError::Overloaded { retry_after }) if waited < PATIENCE => {
                 let pause = retry_after.clamp(Duration::from_millis(10), Duration::from_secs(1));

@@ -110,6 +110,14 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
+/// What is wrong with a line of JSON. The error's own line number is always 1, and would stand beside the
+/// file's, so only its column is kept.
+pub(super) fn json_problem(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let reason = message.split(" at line 1 column").next().unwrap_or_default();
+    if error.column() == 0 { reason.to_owned() } else { format!("{reason} (column {})", error.column()) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;

@@ -126,13 +126,13 @@ struct Verdict {
 
 /// Checks every folder, also after one has failed.
 fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
-    let verdicts: Vec<Verdict> = folders(args, settings)
-        .into_iter()
-        .map(|path| {
-            let problem = check(&path, settings).err().map(|error| format!("{error:#}"));
-            Verdict { path, ok: problem.is_none(), problem }
-        })
-        .collect();
+    let folders = folders(args, settings);
+    let mut verdicts: Vec<Verdict> = folders.into_iter().map(Verdict::of_files).collect();
+    // ONNX Runtime starts once in a process, so all models whose files are in order are loaded together.
+    let sound: Vec<&mut Verdict> = verdicts.iter_mut().filter(|verdict| verdict.ok).collect();
+    if let Err(error) = load(&sound, settings) {
+        blame(sound, &error.to_string());
+    }
     let stdout = &mut io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut *stdout, &serde_json::json!({ "models": verdicts }))?;
@@ -146,13 +146,67 @@ fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
     Ok(if verdicts.iter().all(|verdict| verdict.ok) { Exit::Ok } else { Exit::Models })
 }
 
-fn check(path: &Path, settings: &Settings) -> anyhow::Result<()> {
-    let folder = ModelFolder::open(path)?;
-    folder.verify()?;
-    let languages = &folder.manifest().languages;
-    let models = languages.iter().map(|&language| (language, path.to_owned())).collect();
+impl Verdict {
+    /// Whether the manifest is one, and the files are what it says.
+    fn of_files(path: PathBuf) -> Self {
+        let checked = ModelFolder::open(&path).and_then(|folder| folder.verify());
+        let problem = checked.err().map(|error| error.to_string());
+        Self { path, ok: problem.is_none(), problem }
+    }
+
+    fn fail(&mut self, problem: &str) {
+        self.ok = false;
+        self.problem = Some(problem.to_owned());
+    }
+}
+
+/// Loads the models and lets each run once, as a server's start does.
+fn load(verdicts: &[&mut Verdict], settings: &Settings) -> anyhow::Result<()> {
+    let mut models = Vec::new();
+    for verdict in verdicts {
+        let folder = ModelFolder::open(&verdict.path)?;
+        models.extend(folder.manifest().languages.iter().map(|&language| (language, verdict.path.clone())));
+    }
+    if models.is_empty() {
+        return Ok(());
+    }
     let session = session::start(&Settings { models, workers: Some(1), ..settings.clone() })?;
-    let status = session.0.models();
-    ensure!(!status.is_empty() && status.iter().all(|model| model.ready), "the first run failed");
+    ensure!(session.0.models().iter().all(|model| model.ready), "the first run failed");
     Ok(())
+}
+
+/// Puts a problem down to the models whose paths it names, or to all where it names none.
+fn blame(verdicts: Vec<&mut Verdict>, problem: &str) {
+    let names = |verdict: &Verdict| problem.contains(&*verdict.path.to_string_lossy());
+    let is_told = verdicts.iter().any(|verdict| names(verdict));
+    for verdict in verdicts {
+        if !is_told || names(verdict) {
+            verdict.fail(problem);
+        } else {
+            verdict.fail("not loaded, since another model cannot be");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_put_down_to_the_model_that_it_names() {
+        let verdict = |path: &str| Verdict { path: path.into(), ok: true, problem: None };
+        let [mut a, mut b] = [verdict("models/a"), verdict("models/b")];
+        blame(vec![&mut a, &mut b], "cannot use the network models/b/model.onnx");
+        assert!(a.problem.is_some_and(|problem| problem.starts_with("not loaded")));
+        assert!(b.problem.is_some_and(|problem| problem.starts_with("cannot use")));
+        let mut a = verdict("models/a");
+        blame(vec![&mut a], "ONNX Runtime is missing");
+        assert!(!a.ok);
+    }
+
+    #[test]
+    fn a_folder_without_a_manifest_fails() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        assert!(!Verdict::of_files(folder.path().to_owned()).ok);
+    }
 }

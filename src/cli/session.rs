@@ -3,14 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-
 use crate::analysis::{Analyzer, Settings};
 
 use super::GlobalArgs;
-
-/// Who these commands are to the fair queue.
-pub(super) const CALLER: &str = "cli";
 
 /// How long the workers get to end; nothing is queued by then.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -22,7 +17,8 @@ pub(super) fn settings(global: &GlobalArgs) -> anyhow::Result<Settings> {
 
 /// Loads the models; the workers end with the returned value.
 pub(super) fn start(settings: &Settings) -> anyhow::Result<Session> {
-    let analyzer = Analyzer::start(settings).context("failed to start the models")?;
+    // The messages name what is wrong and say what to do; a context would only stand in their way.
+    let analyzer = Analyzer::start(settings)?;
     Ok(Session(Arc::new(analyzer)))
 }
 

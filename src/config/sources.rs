@@ -11,8 +11,9 @@ use super::setting::{Fallback, Setting, VARIABLE_PREFIX};
 use super::surroundings::Surroundings;
 use super::{Overrides, settings};
 
-/// Variables that start like a setting's and are none: the file's place, and what clients go by.
-const OTHER_VARIABLES: &[&str] = &["SENTOR_CONFIG", "SENTOR_BASE_URL"];
+/// Variables that start like a setting's and are none: the file's place, what clients go by, and
+/// where the set-up step puts ONNX Runtime.
+const OTHER_VARIABLES: &[&str] = &["SENTOR_CONFIG", "SENTOR_BASE_URL", "SENTOR_CACHE_DIR"];
 
 /// The file's name in the working directory and in the user's configuration folder.
 const FILE_NAME: &str = "sentor.toml";

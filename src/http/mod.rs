@@ -18,4 +18,5 @@ mod server;
 
 pub use app::{Analyze, App, AppSettings, BoxFuture};
 pub use error::{ApiError, ErrorCode};
+pub(crate) use predict::document_result;
 pub use server::{Patience, Stop, run};

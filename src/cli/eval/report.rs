@@ -5,10 +5,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::segment::EndCounts;
 use crate::sentiment::Polarity;
 
 use super::scores::{Confusion, Results, Sets};
-use super::sentences::Ends;
 
 /// Prints what was measured on targets. `with_places`: also how many were found in their place.
 pub(super) fn print_targets(sets: &Sets, with_places: bool, json: bool) -> io::Result<()> {
@@ -117,11 +117,11 @@ struct EndsJson {
 }
 
 /// Prints what was measured on the ends of sentences.
-pub(super) fn print_sentences(sets: &BTreeMap<String, Ends>, json: bool) -> io::Result<()> {
+pub(super) fn print_sentences(sets: &BTreeMap<String, EndCounts>, json: bool) -> io::Result<()> {
     let writer = &mut io::stdout().lock();
     if json {
         let figures =
-            |ends: &Ends| EndsJson { precision: ends.precision(), recall: ends.recall(), f1: ends.f1() };
+            |ends: &EndCounts| EndsJson { precision: ends.precision(), recall: ends.recall(), f1: ends.f1() };
         let sets = sets.iter().map(|(name, ends)| (name.as_str(), figures(ends))).collect();
         return write_json(writer, &SentencesJson { sets });
     }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use crate::analysis::{Document, MentionSource};
-use crate::cli::lines::Lines;
+use crate::cli::lines::{Lines, json_problem};
 use crate::language::LanguageChoice;
 use crate::sentiment::Polarity;
 use crate::text::{OffsetMap, OffsetUnit, Span};
@@ -83,7 +83,9 @@ pub(super) fn read(
         if json.trim().is_empty() {
             continue;
         }
-        let parsed: TargetLine = serde_json::from_str(json).with_context(context)?;
+        let parsed: TargetLine = serde_json::from_str(json)
+            .map_err(|error| anyhow!(json_problem(&error)))
+            .with_context(context)?;
         let language = language_of(parsed.lang.as_deref(), language).with_context(context)?;
         let target = target(&parsed).with_context(context)?;
         let code = if let LanguageChoice::Fixed(language) = language { language.code() } else { "auto" };

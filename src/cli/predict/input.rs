@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::analysis::{Document, MentionSource};
-use crate::cli::lines::{Line, Lines, Reader};
+use crate::cli::lines::{Line, Lines, Reader, json_problem};
 
 /// How documents are written in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -198,12 +198,7 @@ fn read_json(line: u64, text: String) -> Result<Record, String> {
     if !text.trim_start().starts_with('{') {
         return Err("the line is not a JSON object".to_owned());
     }
-    let record: JsonRecord = serde_json::from_str(&text).map_err(|error| {
-        // Its own line number is always 1, and would stand beside the file's.
-        let message = error.to_string();
-        let reason = message.split(" at line 1 column").next().unwrap_or_default();
-        if error.column() == 0 { reason.to_owned() } else { format!("{reason} (column {})", error.column()) }
-    })?;
+    let record: JsonRecord = serde_json::from_str(&text).map_err(|error| json_problem(&error))?;
     let entities = record.entities.unwrap_or_default();
     if entities.iter().any(|entity| entity.trim().is_empty()) {
         return Err("an entity is empty".to_owned());

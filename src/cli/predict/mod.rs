@@ -9,18 +9,16 @@ use anyhow::{Context as _, bail};
 use clap::builder::NonEmptyStringValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::analysis::{DocumentError, Options};
+use crate::analysis::{DocumentError, Options, local_caller};
 use crate::language::LanguageChoice;
 
 use super::flow::{self, Score, Scored};
 use super::lines;
-use super::session::{self, CALLER};
-use super::{Exit, GlobalArgs};
+use super::{Exit, GlobalArgs, session};
 
 mod batches;
 mod input;
 mod output;
-mod wire;
 
 use input::{BadLine, Columns, Entry, InputFormat, Record};
 use output::{Output, OutputFormat};
@@ -150,7 +148,7 @@ fn predict_text(
     mut output: Output<impl io::Write>,
 ) -> anyhow::Result<Exit> {
     let record = Record { line: 1, doc_id: "1".to_owned(), text, entities: args.entities.clone() };
-    let options = Options { language: args.language, caller: CALLER.into(), deadline: None };
+    let options = Options { language: args.language, caller: local_caller(), deadline: None };
     let answer = scorer.score(vec![record.document()], options)?.pop();
     let analysis = answer.context("the models gave no answer")?.map_err(|error| anyhow::anyhow!(error))?;
     output.write(&record, &analysis).and_then(|()| output.flush()).context(WRITE)?;

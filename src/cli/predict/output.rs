@@ -6,10 +6,11 @@ use std::io::{self, BufWriter, Write};
 use anstyle::{AnsiColor, Style};
 
 use crate::analysis::{DocumentAnalysis, EntityAnalysis};
+use crate::http;
 use crate::sentiment::{Distribution, Polarity};
+use crate::text::OffsetUnit;
 
 use super::input::Record;
-use super::wire;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -59,7 +60,8 @@ impl<W: Write> Output<W> {
     pub(super) fn write(&mut self, record: &Record, analysis: &DocumentAnalysis) -> io::Result<()> {
         match self {
             Self::Jsonl(writer) => {
-                let result = wire::result(&record.doc_id, &record.text, analysis);
+                let unit = OffsetUnit::CodePoint;
+                let result = http::document_result(Some(&record.doc_id), &record.text, analysis, unit);
                 serde_json::to_writer(&mut *writer, &result)?;
                 writer.write_all(b"\n")
             }

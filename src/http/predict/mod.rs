@@ -21,6 +21,7 @@ use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Op
 use crate::keys::Scope;
 use crate::language::{Language, LanguageChoice};
 use request::PredictRequest;
+pub(crate) use response::document_result;
 
 /// From this size on, a body is read and an answer written on a thread that may take its time.
 const OFF_THREAD_BYTES: usize = 256 * 1024;

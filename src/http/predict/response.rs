@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::request::{Content, PredictRequest};
+use super::request::PredictRequest;
 use crate::analysis::{DocumentAnalysis, DocumentError, EntityAnalysis, SentenceAnalysis, Warning};
 use crate::http::error::{ApiError, ErrorSummary};
 use crate::http::query::PredictQuery;
 use crate::sentiment::{Distribution, Polarity};
-use crate::text::OffsetMap;
+use crate::text::{OffsetMap, OffsetUnit};
 
 /// Writes the answer: one result for each document of `request`. `outcomes` are those of its valid documents.
 ///
@@ -40,7 +40,9 @@ pub(super) fn write(
     let results = judged
         .iter()
         .map(|(doc_id, verdict)| match verdict {
-            Ok((content, analysis)) => Outcome::Scored(document_result(*doc_id, content, analysis, query)),
+            Ok((content, analysis)) => {
+                Outcome::Scored(document_result(*doc_id, &content.text, analysis, query.offsets))
+            }
             Err(error) => Outcome::Failed { doc_id: *doc_id, error: error.summary() },
         })
         .collect();
@@ -62,8 +64,9 @@ enum Outcome<'a> {
     Failed { doc_id: Option<&'a str>, error: ErrorSummary<'a> },
 }
 
+/// The result of one document.
 #[derive(Serialize)]
-struct DocumentResult<'a> {
+pub(crate) struct DocumentResult<'a> {
     doc_id: Option<&'a str>,
     #[serde(flatten)]
     class: Class,
@@ -153,14 +156,14 @@ impl From<Distribution> for Class {
     }
 }
 
-fn document_result<'a>(
+/// The result of one document; also what `sentor predict` prints for it.
+pub(crate) fn document_result<'a>(
     doc_id: Option<&'a str>,
-    content: &'a Content,
+    text: &'a str,
     analysis: &'a DocumentAnalysis,
-    query: PredictQuery,
+    unit: OffsetUnit,
 ) -> DocumentResult<'a> {
-    let text = content.text.as_str();
-    let offsets = OffsetMap::new(text, query.offsets);
+    let offsets = OffsetMap::new(text, unit);
     let sentences = analysis.sentences.iter().enumerate();
     DocumentResult {
         doc_id,

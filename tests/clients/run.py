@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Run every released sentor-ml client against the real server.
+
+Starts two servers (one with ordinary limits, one that accepts only small requests), makes a key of each kind,
+installs each release of the client, pinned by hash, into a virtual environment of its own (kept for the next
+run), and runs test_sentor_ml.py in each.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from server import Server, create_key
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+COMMON = HERE / "requirements.txt"
+RELEASES = HERE / "releases.txt"
+SMALL_BODY_BYTES = 100_000
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentor", type=Path, default=ROOT / "target/release/sentor", help="the program to test")
+    parser.add_argument(
+        "--environments", type=Path, help="folder for the virtual environments [default: clients/ beside the program]"
+    )
+    parser.add_argument("--only", metavar="VERSION", help="test only this release")
+    options = parser.parse_args()
+    program = options.sentor.resolve()
+    if not program.is_file():
+        sys.exit(f"{options.sentor} is missing; `make build` makes it")
+    folder = (options.environments or program.parent / "clients").resolve()
+    releases = {version(line): line for line in pinned(RELEASES) if options.only in (None, version(line))}
+    if not releases:
+        sys.exit(f"there is no release {options.only}")
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        pythons = list(pool.map(lambda line: install(line, folder), releases.values()))
+    with tempfile.TemporaryDirectory(prefix="sentor-clients-") as data:
+        failed = run_tests(program, Path(data), dict(zip(releases, pythons)))
+    if failed:
+        sys.exit(f"sentor-ml {', '.join(failed)}: failed")
+    print(f"sentor-ml {', '.join(releases)}: ok")
+
+
+def pinned(path):
+    """The lines of a requirements file without its comments."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def version(line):
+    return line.split()[0].partition("==")[2]
+
+
+def install(line, folder):
+    """A Python that has this release; made on the first run, or where the pins have changed."""
+    environment = folder / version(line)
+    python = environment / "bin" / "python"
+    requirements = "\n".join([*pinned(COMMON), line]) + "\n"
+    state = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()
+    stamp = environment / "installed"
+    if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == state:
+        return python
+    print(f"installing sentor-ml {version(line)}", flush=True)
+    # Without a pip of its own, which would take most of the time: this Python's pip does the work.
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", environment], check=True)
+    listed = environment / "requirements.txt"
+    listed.write_text(requirements, encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
+    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", listed]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    stamp.write_text(state, encoding="utf-8")
+    return python
+
+
+def run_tests(program, data, pythons):
+    """Run the tests with each Python; returns the releases that fail."""
+    keys = {
+        "good": create_key(program, data)["key"],
+        # Over long before the servers have loaded their models.
+        "expired": create_key(program, data, "--expires", "1s")["key"],
+        "unscoped": create_key(program, data, "--scope", "cluster")["key"],
+    }
+    revoked = create_key(program, data)
+    keys["revoked"] = revoked["key"]
+    subprocess.run([program, "keys", "revoke", revoked["id"], "--data-dir", data], check=True, stderr=subprocess.DEVNULL)
+
+    failed = []
+    with Server(program, data) as server, Server(program, data, "--body-limit-bytes", str(SMALL_BODY_BYTES)) as small:
+        settings = {"url": server.url, "small_url": small.url, "small_body_bytes": SMALL_BODY_BYTES, "keys": keys}
+        for release, python in pythons.items():
+            print(f"sentor-ml {release}", flush=True)
+            environment = {**os.environ, "SENTOR_CLIENT_TEST": json.dumps({"version": release, **settings})}
+            # The release's own `tests` package would hide this folder if it were not the working directory.
+            command = [python, "-B", "-m", "unittest", "--quiet", "test_sentor_ml"]
+            if subprocess.run(command, cwd=HERE, env=environment).returncode != 0:
+                failed.append(release)
+        for started in (server, small):
+            if not started.is_running():
+                failed.append("the server ended early")
+    return failed
+
+
+if __name__ == "__main__":
+    main()
