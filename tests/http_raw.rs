@@ -195,7 +195,7 @@ fn a_soft_stop_lets_requests_finish_and_takes_no_more() {
 #[test]
 fn a_stop_is_hard_after_its_grace_or_the_second_word() {
     for (grace, second_word) in
-        [(Duration::from_millis(100), None), (Duration::from_secs(60), Some(Stop::Now))]
+        [(Duration::from_millis(100), None), (Duration::from_mins(1), Some(Stop::Now))]
     {
         let mut setup = Setup::default();
         setup.patience.shutdown_grace = grace;

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         let analyzer = tokio::select! {
             analyzer = loading => Arc::new(analyzer.context("loading the models")??),
             // Stopped before it was ready.
-            _ = wait_for_stop(tell.subscribe()) => return Ok(None),
+            () = wait_for_stop(tell.subscribe()) => return Ok(None),
         };
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);

@@ -43,9 +43,8 @@ impl PredictRequest {
             None => body_language(body.language, &mut problems)?,
         };
         let documents = check_documents(body.docs, limits, &mut problems);
-        if !problems.is_empty() {
-            return Err(ApiError::validation(&problems));
-        }
+        // Under `partial`, a document's problems are its own; the request's are everybody's.
+        let is_void = !problems.is_empty();
         let mut request = Self { language, documents: Vec::with_capacity(documents.len()) };
         for (index, document) in documents.into_iter().enumerate() {
             let (document, own_problems) = check_document(index, document, limits);
@@ -58,7 +57,10 @@ impl PredictRequest {
             };
             request.documents.push(RequestDocument { content, ..document });
         }
-        if problems.is_empty() || query.partial { Ok(request) } else { Err(ApiError::validation(&problems)) }
+        if is_void || !(problems.is_empty() || query.partial) {
+            return Err(ApiError::validation(&problems));
+        }
+        Ok(request)
     }
 
     /// Characters of all texts that can be scored.
@@ -92,7 +94,15 @@ fn read_json(bytes: &[u8], limits: &LimitsConfig) -> Result<RawBody, ApiError> {
         .and_then(|body| deserializer.end().map(|()| body))
         .map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            bad(format!("the body is not JSON: {error}")).detail("line", line).detail("column", column)
+            let message = match error.to_string() {
+                _ if text.trim().is_empty() => "the body is empty".to_owned(),
+                // Serde's words for it would send one looking in the wrong direction.
+                words if words.starts_with("unexpected end of hex escape") || words.contains("surrogate") => {
+                    format!("the body is not JSON: half a surrogate pair at line {line} column {column}")
+                }
+                words => format!("the body is not JSON: {words}"),
+            };
+            bad(message).detail("line", line).detail("column", column)
         })?;
     match body {
         Field::Value(body) => Ok(body),
