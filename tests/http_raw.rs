@@ -4,11 +4,14 @@ mod support;
 
 use std::io::Write as _;
 use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use sentor::http::Stop;
+use sentor::analysis::{AnalysisError, Document, DocumentAnalysis, DocumentError, ModelStatus, Options};
+use sentor::http::{Analyze, BoxFuture, Stop};
 use sentor::keys::NewKey;
 use support::{Setup, TestServer, read_all, status_and_body};
 
@@ -133,6 +136,51 @@ fn a_client_that_hangs_up_costs_nothing() {
         stream.shutdown(Shutdown::Both).expect("a socket can be closed");
     }
     works(&server);
+}
+
+/// Never comes to an end, and tells when it is given up on.
+struct Endless(Arc<AtomicBool>);
+
+struct TellsWhenDropped(Arc<AtomicBool>);
+
+impl Drop for TellsWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Analyze for Endless {
+    fn analyze(&self, _: Vec<Document>, _: Options) -> BoxFuture<'_, Outcomes> {
+        let guard = TellsWhenDropped(Arc::clone(&self.0));
+        Box::pin(async move {
+            let _guard = guard;
+            std::future::pending().await
+        })
+    }
+
+    fn models(&self) -> Vec<ModelStatus> {
+        Vec::new()
+    }
+}
+
+type Outcomes = Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>;
+
+#[test]
+fn work_for_a_client_that_went_away_is_dropped() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    let analyzer = Arc::new(Endless(Arc::clone(&dropped)));
+    let server = TestServer::start_with(Setup { analyzer: Some(analyzer), ..Setup::default() });
+    let mut stream = server.connect();
+    let request = predict("HTTP/1.1", &format!("x-api-key: {}\r\n", key(&server)), BODY);
+    stream.write_all(&request).expect("the server listens");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!dropped.load(Ordering::SeqCst));
+    drop(stream);
+    let started = Instant::now();
+    while !dropped.load(Ordering::SeqCst) {
+        assert!(started.elapsed() < Duration::from_secs(2), "nobody waits for this work");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -151,7 +151,8 @@ fn greeting(
     };
     if !is_first_start {
         let data_dir = config.keys.data_dir.display();
-        writeln!(text, "\nanother key: sentor keys create NAME --data-dir '{data_dir}'")?;
+        let what = if keys.is_empty() { "there is no key yet; make one" } else { "another key" };
+        writeln!(text, "\n{what}: sentor keys create NAME --data-dir '{data_dir}'")?;
     }
     writeln!(text, "\ntry it:\n")?;
     let examples = [
