@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run every released sentor-ml client against the real server.
 
-Starts two servers (one with ordinary limits, one that accepts only small requests), makes a key of each kind,
+Starts two servers (one with ordinary limits, one with tight ones), makes a key of each kind,
 installs each release of the client, pinned by hash, into a virtual environment of its own (kept for the next
 run), and runs test_sentor_ml.py in each.
 """
@@ -22,7 +22,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COMMON = HERE / "requirements.txt"
 RELEASES = HERE / "releases.txt"
-SMALL_BODY_BYTES = 100_000
+# A body limit that a test can exceed a few hundred times, and a queue in which one long document leaves no room.
+TIGHT_BODY_BYTES = 100_000
+TIGHT_LIMITS = ["--body-limit-bytes", str(TIGHT_BODY_BYTES), "--queue-tokens", "16"]
 
 
 def main():
@@ -94,8 +96,8 @@ def run_tests(program, data, pythons):
     subprocess.run([program, "keys", "revoke", revoked["id"], "--data-dir", data], check=True, stderr=subprocess.DEVNULL)
 
     failed = []
-    with Server(program, data) as server, Server(program, data, "--body-limit-bytes", str(SMALL_BODY_BYTES)) as small:
-        settings = {"url": server.url, "small_url": small.url, "small_body_bytes": SMALL_BODY_BYTES, "keys": keys}
+    with Server(program, data) as server, Server(program, data, *TIGHT_LIMITS) as tight:
+        settings = {"url": server.url, "tight_url": tight.url, "tight_body_bytes": TIGHT_BODY_BYTES, "keys": keys}
         for release, python in pythons.items():
             print(f"sentor-ml {release}", flush=True)
             environment = {**os.environ, "SENTOR_CLIENT_TEST": json.dumps({"version": release, **settings})}
@@ -103,7 +105,7 @@ def run_tests(program, data, pythons):
             command = [python, "-B", "-m", "unittest", "--quiet", "test_sentor_ml"]
             if subprocess.run(command, cwd=HERE, env=environment).returncode != 0:
                 failed.append(release)
-        for started in (server, small):
+        for started in (server, tight):
             if not started.is_running():
                 failed.append("the server ended early")
     return failed

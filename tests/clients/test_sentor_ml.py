@@ -7,6 +7,7 @@ what that release's own source makes of it.
 import json
 import os
 import socket
+import threading
 import unittest
 
 import requests
@@ -18,6 +19,7 @@ VERSION = tuple(int(part) for part in SETTINGS["version"].split("."))
 KEYS = SETTINGS["keys"]
 # All releases join paths to a base that ends in /api.
 BASE = SETTINGS["url"] + "/api"
+TIGHT_BASE = SETTINGS["tight_url"] + "/api"
 
 LABELS = ["negative", "neutral", "positive"]
 
@@ -35,6 +37,9 @@ EXAMPLE = [
     {"doc": "Apple's new iPhone is amazing!", "doc_id": "1", "entities": ["Apple", "iPhone"]},
     {"doc": "Samsung's new phone is amazing!", "doc_id": "2", "entities": ["Samsung", "phone"]},
 ]
+
+# Takes a second or so.
+LONG_DOCUMENT = {"doc_id": "a", "doc": "A great product with a bad manual. " * 2000, "entities": ["product"]}
 
 
 def client(key=KEYS["good"], base_url=BASE, **more):
@@ -180,12 +185,24 @@ class Errors(ClientTest):
         self.assert_error(SentorAPIError, "405", client(base_url=f"{BASE}/predicts?rest=").check_health)
 
     def test_a_body_over_the_limit(self):
-        small = client(base_url=SETTINGS["small_url"] + "/api")
         # Twice and five hundred times the limit: also while the client is still sending.
-        for size in [2 * SETTINGS["small_body_bytes"], 500 * SETTINGS["small_body_bytes"]]:
+        for size in [2 * SETTINGS["tight_body_bytes"], 500 * SETTINGS["tight_body_bytes"]]:
             with self.subTest(size=size):
                 document = {"doc_id": "a", "doc": "x" * size, "entities": []}
-                self.assert_error(SentorAPIError, "413", predict, small, [document])
+                self.assert_error(SentorAPIError, "413", predict, client(base_url=TIGHT_BASE), [document])
+
+    def test_a_full_queue(self):
+        patient = threading.Thread(target=predict, args=(client(base_url=TIGHT_BASE), [LONG_DOCUMENT]))
+        patient.start()
+        codes = set()
+        while patient.is_alive() and "503" not in codes:
+            try:
+                predict(client(base_url=TIGHT_BASE), self.DOCUMENTS)
+            except SentorAPIError as error:
+                self.assertIs(type(error), SentorAPIError)
+                codes.add(error.code)
+        patient.join()
+        self.assertEqual(codes, {"503"})
 
     def test_no_server(self):
         with socket.socket() as taken:
@@ -198,9 +215,8 @@ class Errors(ClientTest):
                 nowhere.check_health()
 
     def test_a_client_that_does_not_wait(self):
-        document = {"doc_id": "a", "doc": "A great product with a bad manual. " * 2000, "entities": ["product"]}
         with self.assertRaises(requests.exceptions.Timeout):
-            predict(client(timeout=0.02), [document])
+            predict(client(timeout=0.02), [LONG_DOCUMENT])
 
 
 @unittest.skipUnless(hasattr(sentor.SentorClient, "cluster"), "this release has no clusters")
