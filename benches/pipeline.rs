@@ -37,10 +37,9 @@ fn documents(criterion: &mut Criterion) {
                 BenchmarkId::new(language.code(), format!("{count} documents, {entities} entities")),
                 |bencher| {
                     bencher.iter(|| {
-                        analyzer
-                            .analyze_blocking(documents.clone(), options.clone())
-                            .expect("the queue has room")
-                    })
+                        let answers = analyzer.analyze_blocking(documents.clone(), options.clone());
+                        answers.expect("the queue has room")
+                    });
                 },
             );
         }

@@ -62,7 +62,9 @@ fn only_one_file_knows_onnx_runtime() {
     let mut files = Vec::new();
     rust_files(Path::new("src"), &mut files);
     let names_it = |source: &str| {
-        source.match_indices("ort::").any(|(at, _)| !source[..at].ends_with(|before: char| before.is_alphanumeric()))
+        source
+            .match_indices("ort::")
+            .any(|(at, _)| !source[..at].ends_with(|before: char| before.is_alphanumeric()))
     };
     let knows = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|source| names_it(&source));
     let knowing: Vec<_> = files.into_iter().filter(knows).collect();

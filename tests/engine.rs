@@ -39,23 +39,36 @@ fn every_row_is_answered_in_its_place() {
     let mut mixed: Vec<Row> = (0..40).flat_map(|index| rows(1, 8 + index)).collect();
     mixed[3].spans.clear();
     let spans: Vec<usize> = mixed.iter().map(|row| row.spans.len()).collect();
-    let answers = engine.submit(0, mixed, &caller("a"), None).expect("there is room").wait().expect("it is up");
+    let answers =
+        engine.submit(0, mixed, &caller("a"), None).expect("there is room").wait().expect("it is up");
     let answered: Vec<usize> = answers.iter().map(|row| row.as_ref().map_or(99, Vec::len)).collect();
     assert_eq!(answered, spans);
-    assert!(engine.submit(0, Vec::new(), &caller("a"), None).expect("nothing fits").wait().expect("is").is_empty());
+    assert!(
+        engine
+            .submit(0, Vec::new(), &caller("a"), None)
+            .expect("nothing fits")
+            .wait()
+            .expect("is")
+            .is_empty()
+    );
 }
 
 #[test]
 fn a_full_queue_refuses_the_whole_request_and_says_when() {
     let engine = engine();
-    let first = engine.submit(0, rows(200, 64), &caller("bulk"), None).expect("an idle engine takes any one request");
+    let first =
+        engine.submit(0, rows(200, 64), &caller("bulk"), None).expect("an idle engine takes any one request");
     match engine.submit(0, rows(1, 64), &caller("single"), None) {
         Err(SubmitError::Overloaded { retry_after }) => assert!(retry_after > Duration::ZERO),
         other => panic!("expected a refusal, got {other:?}"),
     }
     drop(first);
     // The rows that have not run are gone from the queue with their ticket.
-    engine.submit(0, rows(4, 64), &caller("single"), None).expect("there is room again").wait().expect("it is up");
+    engine
+        .submit(0, rows(4, 64), &caller("single"), None)
+        .expect("there is room again")
+        .wait()
+        .expect("it is up");
 }
 
 #[test]
@@ -83,14 +96,16 @@ fn shutdown_finishes_what_waits_and_takes_nothing_new() {
 #[test]
 fn shutdown_past_its_deadline_tells_those_who_wait() {
     let engine = engine();
-    let waiting = engine.submit(0, rows(500, 64), &caller("a"), None).expect("an idle engine takes any one request");
+    let waiting =
+        engine.submit(0, rows(500, 64), &caller("a"), None).expect("an idle engine takes any one request");
     engine.shutdown(Instant::now());
     waiting.wait().expect_err("the work was given up");
 }
 
 #[test]
 fn a_missing_or_wrong_library_is_one_clear_sentence() {
-    let missing = Runtime::load(Some(Path::new("/nowhere/libonnxruntime.so"))).expect_err("there is no such file");
+    let missing =
+        Runtime::load(Some(Path::new("/nowhere/libonnxruntime.so"))).expect_err("there is no such file");
     assert!(matches!(missing, RuntimeError::Missing { .. }));
     assert!(missing.to_string().contains("make onnxruntime") && missing.to_string().contains("/nowhere/"));
 

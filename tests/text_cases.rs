@@ -48,7 +48,8 @@ fn check(name: &str, file: &'static str, judge: impl Fn(Language, &str) -> (Stri
 fn cases(file: &'static str) -> impl Iterator<Item = (usize, Language, &'static str)> {
     let mut language = Language::English;
     file.lines().enumerate().filter_map(move |(index, line)| {
-        let heading = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(Language::parse);
+        let heading =
+            line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(Language::parse);
         language = heading.unwrap_or(language);
         let is_case = heading.is_none() && !line.is_empty() && !line.starts_with('#');
         is_case.then_some((index + 1, language, line))
@@ -65,7 +66,8 @@ fn sentence_case(language: Language, case: &str) -> (String, String) {
     let text = marked.replace('⏎', "\n").replace("\n | ", "\n").replace(" | ", " ").replace('|', "");
     let expected: Vec<&str> = marked.split('|').map(|sentence| sentence.trim_matches([' ', '⏎'])).collect();
     let found = segment::sentences(&text, language);
-    let found: Vec<String> = found.iter().map(|sentence| sentence.slice(&text).trim().replace('\n', "⏎")).collect();
+    let found: Vec<String> =
+        found.iter().map(|sentence| sentence.slice(&text).trim().replace('\n', "⏎")).collect();
     (expected.join(" | "), found.join(" | "))
 }
 
