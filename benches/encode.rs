@@ -6,10 +6,12 @@ use sentor::registry::ModelFolder;
 
 #[path = "support/mod.rs"]
 mod support;
+#[path = "support/texts.rs"]
+mod texts;
 
 fn tokens(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("encode");
-    for (model, sentence) in [("sentor-en", support::ENGLISH), ("sentor-nl", support::DUTCH)] {
+    for (model, sentence) in [("sentor-en", texts::ENGLISH), ("sentor-nl", texts::DUTCH)] {
         let folder = ModelFolder::open(&support::models_dir().join(model))
             .expect("the model folder is in the repository");
         let encoder = Encoder::open(&folder).expect("the tokenizer is in the model folder");

@@ -6,6 +6,8 @@ use sentor::language::{Language, LanguageChoice};
 
 #[path = "support/mod.rs"]
 mod support;
+#[path = "support/texts.rs"]
+mod texts;
 
 fn documents(criterion: &mut Criterion) {
     let models = support::models_dir();
@@ -18,7 +20,7 @@ fn documents(criterion: &mut Criterion) {
     };
     let analyzer = Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the models load");
     let mut group = criterion.benchmark_group("pipeline");
-    for (language, sentence) in [(Language::English, support::ENGLISH), (Language::Dutch, support::DUTCH)] {
+    for (language, sentence) in [(Language::English, texts::ENGLISH), (Language::Dutch, texts::DUTCH)] {
         let options =
             Options { language: LanguageChoice::Fixed(language), caller: local_caller(), deadline: None };
         for (count, entities) in [(1, 0), (1, 1), (1, 3), (1, 10), (32, 3), (1000, 3)] {
@@ -35,10 +37,9 @@ fn documents(criterion: &mut Criterion) {
                 BenchmarkId::new(language.code(), format!("{count} documents, {entities} entities")),
                 |bencher| {
                     bencher.iter(|| {
-                        analyzer
-                            .analyze_blocking(documents.clone(), options.clone())
-                            .expect("the queue has room")
-                    })
+                        let answers = analyzer.analyze_blocking(documents.clone(), options.clone());
+                        answers.expect("the queue has room")
+                    });
                 },
             );
         }

@@ -105,7 +105,7 @@ impl OffsetUnit {
 /// Converts between byte offsets and one [`OffsetUnit`] in one text.
 ///
 /// Built in one pass over the text, or none where it is ASCII (all units agree there). A look-up costs a
-/// binary search and a walk over at most [`OffsetMap::STRIDE`] bytes.
+/// binary search and a walk over at most 64 bytes.
 #[derive(Clone, Debug)]
 pub struct OffsetMap<'t> {
     text: &'t str,

@@ -108,7 +108,15 @@ impl CutsThroughMentions {
             change[mention.end] -= 1;
         }
         let mut open = 0;
-        Self(change.into_iter().map(|step| { open += step; open > 0 }).collect())
+        Self(
+            change
+                .into_iter()
+                .map(|step| {
+                    open += step;
+                    open > 0
+                })
+                .collect(),
+        )
     }
 
     fn has(&self, cut: usize) -> bool {
@@ -142,7 +150,8 @@ fn cut(
     while unit.end - start > limits.best_tokens {
         let latest = start + limits.best_tokens;
         let places = || (start + limits.best_tokens / 2 + 1..=latest).rev().filter(|&place| !cuts.has(place));
-        let end = places().find(|&place| is_clause_end(place - 1)).or_else(|| places().next()).unwrap_or(latest);
+        let end =
+            places().find(|&place| is_clause_end(place - 1)).or_else(|| places().next()).unwrap_or(latest);
         windows.push(Window { tokens: start..end });
         start = end - limits.overlap_tokens;
     }
@@ -170,7 +179,8 @@ fn cover(mentions: &[Range<usize>], tokens: usize, limits: Limits, windows: &mut
     split.sort_unstable_by_key(|mention| (mention.start, mention.end));
     let mut added: Vec<Window> = Vec::new();
     for mention in split {
-        let holds = |window: &Window| window.tokens.start <= mention.start && mention.end <= window.tokens.end;
+        let holds =
+            |window: &Window| window.tokens.start <= mention.start && mention.end <= window.tokens.end;
         if !added.last().is_some_and(holds) {
             let context = limits.best_tokens.saturating_sub(mention.len()) / 2;
             let start = mention.start.saturating_sub(context);
@@ -221,7 +231,10 @@ mod tests {
     #[test]
     fn a_mention_goes_where_it_has_most_context() {
         let found = [Window { tokens: 0..10 }, Window { tokens: 6..16 }, Window { tokens: 14..20 }];
-        assert_eq!(assign(&found, &[8..9, 1..2, 9..11, 13..15, 0..20]), [Some(1), Some(0), Some(1), Some(1), None]);
+        assert_eq!(
+            assign(&found, &[8..9, 1..2, 9..11, 13..15, 0..20]),
+            [Some(1), Some(0), Some(1), Some(1), None]
+        );
     }
 
     fn any_case() -> impl Strategy<Value = (Vec<Range<usize>>, Vec<Range<usize>>, Limits, u64)> {

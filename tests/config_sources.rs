@@ -169,7 +169,7 @@ fn all_that_is_wrong_is_said_at_once_with_its_place() {
 
 #[test]
 fn wrong_toml_is_shown_with_line_and_column() {
-    let scene = Scene::new().file("sentor.toml", "workers = 1\nlisten = \"un\nfinished\"");
+    let scene = Scene::new().file("sentor.toml", "workers = 1\nlisten = = 2");
     let complaint = scene.complaint();
     assert!(complaint.starts_with("sentor.toml:2:"), "{complaint}");
     let twice = Scene::new().file("sentor.toml", "workers = 1\nworkers = 2").complaint();

@@ -115,7 +115,7 @@ fn ten_thousand_documents_are_one_request() {
     let body = answer.json();
     let results = body["results"].as_array().expect("a list");
     assert_eq!(results.len(), 10_000);
-    assert!(results.iter().enumerate().all(|(n, result)| result["doc_id"] == n.to_string()));
+    assert!(results.iter().enumerate().all(|(n, result)| result["doc_id"].as_str() == Some(&*n.to_string())));
     let too_many: Vec<Value> = vec![docs[0].clone(); 10_001];
     assert_eq!(server.client().predict("", &json!(too_many)).code(), "validation_error");
 }

@@ -4,11 +4,14 @@ mod support;
 
 use std::io::Write as _;
 use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use sentor::http::Stop;
+use sentor::analysis::{AnalysisError, Document, DocumentAnalysis, DocumentError, ModelStatus, Options};
+use sentor::http::{Analyze, BoxFuture, Stop};
 use sentor::keys::NewKey;
 use support::{Setup, TestServer, read_all, status_and_body};
 
@@ -135,6 +138,51 @@ fn a_client_that_hangs_up_costs_nothing() {
     works(&server);
 }
 
+/// Never comes to an end, and tells when it is given up on.
+struct Endless(Arc<AtomicBool>);
+
+struct TellsWhenDropped(Arc<AtomicBool>);
+
+impl Drop for TellsWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Analyze for Endless {
+    fn analyze(&self, _: Vec<Document>, _: Options) -> BoxFuture<'_, Outcomes> {
+        let guard = TellsWhenDropped(Arc::clone(&self.0));
+        Box::pin(async move {
+            let _guard = guard;
+            std::future::pending().await
+        })
+    }
+
+    fn models(&self) -> Vec<ModelStatus> {
+        Vec::new()
+    }
+}
+
+type Outcomes = Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>;
+
+#[test]
+fn work_for_a_client_that_went_away_is_dropped() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    let analyzer = Arc::new(Endless(Arc::clone(&dropped)));
+    let server = TestServer::start_with(Setup { analyzer: Some(analyzer), ..Setup::default() });
+    let mut stream = server.connect();
+    let request = predict("HTTP/1.1", &format!("x-api-key: {}\r\n", key(&server)), BODY);
+    stream.write_all(&request).expect("the server listens");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!dropped.load(Ordering::SeqCst));
+    drop(stream);
+    let started = Instant::now();
+    while !dropped.load(Ordering::SeqCst) {
+        assert!(started.elapsed() < Duration::from_secs(2), "nobody waits for this work");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn a_large_body_is_refused_and_the_client_sees_it() {
     let server = TestServer::start();
@@ -195,7 +243,7 @@ fn a_soft_stop_lets_requests_finish_and_takes_no_more() {
 #[test]
 fn a_stop_is_hard_after_its_grace_or_the_second_word() {
     for (grace, second_word) in
-        [(Duration::from_millis(100), None), (Duration::from_secs(60), Some(Stop::Now))]
+        [(Duration::from_millis(100), None), (Duration::from_mins(1), Some(Stop::Now))]
     {
         let mut setup = Setup::default();
         setup.patience.shutdown_grace = grace;

@@ -1,55 +1,92 @@
 //! The cases in `tests/data/`, which are written to be read and extended by someone who knows the languages
 //! and no Rust.
 
-use sentor::language::Language;
+use sentor::language::{self, Language};
+use sentor::mention::{EntityMatcher, MatchForm};
 use sentor::segment;
+use std::fmt::Write as _;
+
+#[test]
+fn golden_rules() {
+    check("sentences-golden.txt", include_str!("data/sentences-golden.txt"), sentence_case);
+}
+
+#[test]
+fn sentences() {
+    check("sentences.txt", include_str!("data/sentences.txt"), sentence_case);
+}
+
+#[test]
+fn mentions() {
+    check("mentions.txt", include_str!("data/mentions.txt"), mention_case);
+}
+
+#[test]
+fn languages() {
+    check("languages.txt", include_str!("data/languages.txt"), |_, case| {
+        let (code, text) = case.split_once(" | ").expect("a case is a code and a text");
+        let detected = language::detect(text);
+        let sure = if detected.is_reliable() { "sure" } else { "guess" };
+        (format!("{code} | {text}"), format!("{} {sure} | {text}", detected.code))
+    });
+}
+
+/// Checks each case of a file and shows all that fail: `judge` gives what is expected and what is found.
+fn check(name: &str, file: &'static str, judge: impl Fn(Language, &str) -> (String, String)) {
+    let mut failures = String::new();
+    for (line, language, case) in cases(file) {
+        let (expected, found) = judge(language, case);
+        if found != expected {
+            writeln!(failures, "{name}:{line}: {found}").expect("writing to a string does not fail");
+        }
+    }
+    assert!(failures.is_empty(), "found instead:\n{failures}");
+}
 
 /// The lines of a case file that are cases, with their language and line number. A heading `[nl]` changes
 /// the language.
 fn cases(file: &'static str) -> impl Iterator<Item = (usize, Language, &'static str)> {
     let mut language = Language::English;
     file.lines().enumerate().filter_map(move |(index, line)| {
-        let line = line.trim_end();
-        if let Some(code) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            if let Some(named) = Language::parse(code) {
-                language = named;
-                return None;
-            }
-        }
-        (!line.is_empty() && !line.starts_with('#')).then_some((index + 1, language, line))
+        let heading =
+            line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(Language::parse);
+        language = heading.unwrap_or(language);
+        let is_case = heading.is_none() && !line.is_empty() && !line.starts_with('#');
+        is_case.then_some((index + 1, language, line))
     })
 }
 
-fn sentences_of(text: &str, language: Language) -> Vec<&str> {
-    segment::sentences(text, language).iter().map(|sentence| sentence.slice(text).trim()).collect()
+/// `|` marks where one sentence ends and the next begins, `⏎` a line break; `not met: reason =>` may stand
+/// before a published case.
+fn sentence_case(language: Language, case: &str) -> (String, String) {
+    let marked = match case.strip_prefix("not met: ") {
+        Some(rest) => rest.split_once(" => ").expect("a reason ends in =>").1,
+        None => case,
+    };
+    let text = marked.replace('⏎', "\n").replace("\n | ", "\n").replace(" | ", " ").replace('|', "");
+    let expected: Vec<&str> = marked.split('|').map(|sentence| sentence.trim_matches([' ', '⏎'])).collect();
+    let found = segment::sentences(&text, language);
+    let found: Vec<String> =
+        found.iter().map(|sentence| sentence.slice(&text).trim().replace('\n', "⏎")).collect();
+    (expected.join(" | "), found.join(" | "))
 }
 
-/// The text of a marked case and its sentences.
-fn unmark(marked: &str) -> (String, Vec<String>) {
-    let marked = marked.replace('⏎', "\n");
-    let text = marked.replace("\n | ", "\n").replace(" | ", " ").replace('|', "");
-    (text, marked.split('|').map(|sentence| sentence.trim().to_owned()).collect())
-}
-
-#[test]
-fn golden_rules() {
-    check_sentences("sentences-golden.txt", include_str!("data/sentences-golden.txt"));
-}
-
-/// Checks all cases of a file, so that one run shows all that fail.
-fn check_sentences(name: &str, file: &'static str) {
-    let mut failures = String::new();
-    for (line, language, case) in cases(file) {
-        let (reason, case) = match case.strip_prefix("not met: ") {
-            Some(rest) => rest.split_once(" => ").map(|(reason, case)| (Some(reason), case)).expect("a reason ends in =>"),
-            None => (None, case),
+/// The entity, ` | `, and a text in which its mentions are marked: `[exact]`, `{inflected}`, `<compound>`.
+fn mention_case(language: Language, case: &str) -> (String, String) {
+    let (entity, marked) = case.split_once(" | ").expect("a case is an entity and a text");
+    let marked = marked.replace("⍽", "\u{a0}").replace('¬', "\u{ad}").replace("◌", "\u{301}");
+    let text = marked.replace(['[', ']', '{', '}', '<', '>'], "");
+    let mut found = String::new();
+    let mut end = 0;
+    for mention in EntityMatcher::new(&[entity], language).find(&text) {
+        let [open, close] = match mention.form {
+            MatchForm::Exact => ["[", "]"],
+            MatchForm::Inflected => ["{", "}"],
+            MatchForm::Compound => ["<", ">"],
         };
-        let (text, expected) = unmark(case);
-        let found = sentences_of(&text, language);
-        if found != expected {
-            failures += &format!("{name}:{line}: {}\n", found.join(" | ").replace('\n', "⏎"));
-        }
-        let _ = reason;
+        found.extend([&text[end..mention.span.start], open, mention.span.slice(&text), close]);
+        end = mention.span.end;
     }
-    assert!(failures.is_empty(), "{failures}");
+    found.push_str(&text[end..]);
+    (format!("{entity} | {marked}"), format!("{entity} | {found}"))
 }

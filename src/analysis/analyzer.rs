@@ -124,12 +124,11 @@ impl Analyzer {
         let mut routes = Vec::new();
         for (language, path) in &settings.models {
             let known = folders.iter().position(|folder| folder.path() == path);
-            let index = match known {
-                Some(index) => index,
-                None => {
-                    folders.push(ModelFolder::open(path)?);
-                    folders.len() - 1
-                }
+            let index = if let Some(index) = known {
+                index
+            } else {
+                folders.push(ModelFolder::open(path)?);
+                folders.len() - 1
             };
             routes.push((*language, index));
         }

@@ -19,7 +19,7 @@ pub(super) const BATCH_DOCUMENTS: usize = 64;
 pub(super) const BATCH_BYTES: usize = 64 << 10;
 
 /// How long a full queue is waited for. Nobody else fills it, so a longer refusal is for good.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Documents to score together, and what their answers are needed for.
 pub(super) struct Batch<T> {

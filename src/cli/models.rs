@@ -95,7 +95,7 @@ fn list(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
         writeln!(
             stdout,
             "{}",
-            columns([&model.name, &model.version, &languages, &model.signature, &size, &path])
+            columns([&model.name, &model.version, &languages, model.signature, &size, &path])
         )?;
     }
     Ok(Exit::Ok)

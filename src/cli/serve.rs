@@ -68,7 +68,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         let analyzer = tokio::select! {
             analyzer = loading => Arc::new(analyzer.context("loading the models")??),
             // Stopped before it was ready.
-            _ = wait_for_stop(tell.subscribe()) => return Ok(None),
+            () = wait_for_stop(tell.subscribe()) => return Ok(None),
         };
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
@@ -151,7 +151,8 @@ fn greeting(
     };
     if !is_first_start {
         let data_dir = config.keys.data_dir.display();
-        writeln!(text, "\nanother key: sentor keys create NAME --data-dir '{data_dir}'")?;
+        let what = if keys.is_empty() { "there is no key yet; make one" } else { "another key" };
+        writeln!(text, "\n{what}: sentor keys create NAME --data-dir '{data_dir}'")?;
     }
     writeln!(text, "\ntry it:\n")?;
     let examples = [

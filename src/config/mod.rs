@@ -115,7 +115,7 @@ impl Section {
 
 /// Every setting there is.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
-    Section::ALL.into_iter().flat_map(|section| section.settings())
+    Section::ALL.into_iter().flat_map(Section::settings)
 }
 
 impl Config {

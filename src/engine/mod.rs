@@ -199,9 +199,9 @@ impl Engine {
         }
         drop(state);
         if job.rows.len() == 1 {
-            self.shared.changed.notify_one()
+            self.shared.changed.notify_one();
         } else {
-            self.shared.changed.notify_all()
+            self.shared.changed.notify_all();
         }
         Ok(ticket)
     }
@@ -258,7 +258,7 @@ impl Shared {
             && needed > left
             && queued > 0
         {
-            return Err(SubmitError::Overloaded { retry_after: needed - left });
+            return Err(SubmitError::Overloaded { retry_after: needed.saturating_sub(left) });
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ pub fn default_library() -> Option<PathBuf> {
 /// One loaded network with its own buffers; runs on the thread that calls it.
 #[derive(Debug)]
 pub(super) struct Session {
-    session: ort::session::Session,
+    network: ort::session::Session,
     pad: i64,
     input_ids: Vec<i64>,
     attention_mask: Vec<i64>,
@@ -101,7 +101,7 @@ impl Session {
             }
         }
         Ok(Self {
-            session,
+            network: session,
             pad: i64::from(folder.manifest().tokens.pad),
             input_ids: Vec::new(),
             attention_mask: Vec::new(),
@@ -128,7 +128,7 @@ impl Session {
             return Ok(Vec::new());
         }
         let ids = [rows.len(), padded_tokens];
-        let outputs = self.session.run(ort::inputs![
+        let outputs = self.network.run(ort::inputs![
             INPUTS[0] => TensorRef::from_array_view((ids, &self.input_ids[..]))?,
             INPUTS[1] => TensorRef::from_array_view((ids, &self.attention_mask[..]))?,
             INPUTS[2] => TensorRef::from_array_view(([spans], &self.span_row[..]))?,

@@ -103,13 +103,13 @@ fn work(shared: &Shared, mut sessions: Vec<Session>) {
             }
         };
         shared.note_run(lane, rows.len(), started.elapsed());
-        distribute(&rows, logits);
+        distribute(&rows, logits.as_deref());
     }
 }
 
 /// Gives each row its part of a run's logits, one call for each stretch of rows of the same job.
-fn distribute(rows: &[QueuedRow], logits: Option<Vec<[f32; 3]>>) {
-    let mut rest = logits.as_deref();
+fn distribute(rows: &[QueuedRow], logits: Option<&[[f32; 3]]>) {
+    let mut rest = logits;
     for same_job in rows.chunk_by(|left, right| Arc::ptr_eq(&left.job, &right.job)) {
         let job = &same_job[0].job;
         job.complete(same_job.iter().map(|queued| {

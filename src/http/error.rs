@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::problems::Problems;
 use crate::analysis::{AnalysisError, DocumentError};
 use crate::clock::iso_8601;
 
@@ -106,7 +107,7 @@ impl ErrorCode {
     }
 }
 
-/// A refusal. As a response it is only marked as such; [`ApiError::write`] gives it its body, for which it
+/// A refusal. As a response it is only marked as such; `ApiError::write` gives it its body, for which it
 /// takes the request's identifier.
 #[derive(Clone, Debug)]
 pub struct ApiError {
@@ -248,45 +249,26 @@ impl From<AnalysisError> for ApiError {
     }
 }
 
-/// One thing that is wrong with a request's content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct FieldProblem {
-    /// Such as `docs[3].doc`.
-    pub(super) path: String,
-    pub(super) problem: String,
-}
-
-/// Most problems that one answer lists.
-const LISTED_PROBLEMS: usize = 100;
-
 impl ApiError {
     /// A refusal that lists what is wrong with the content.
-    pub(super) fn validation(problems: &[FieldProblem]) -> Self {
-        let message = match problems {
-            [only] => format!("{}: {}", only.path, only.problem),
-            [first, ..] => {
-                format!("{}: {} (and {} more)", first.path, first.problem, problems.len() - 1)
-            }
-            [] => "the request is not valid".to_owned(),
-        };
+    pub(super) fn validation(problems: &Problems) -> Self {
         let listed: Vec<Value> = problems
+            .listed()
             .iter()
-            .take(LISTED_PROBLEMS)
             .map(|problem| serde_json::json!({"path": problem.path, "problem": problem.problem}))
             .collect();
-        let unlisted = problems.len() - listed.len();
-        let error = Self::new(ErrorCode::ValidationError, message).detail("fields", listed);
-        if unlisted == 0 { error } else { error.detail("more", unlisted) }
+        let error = Self::new(ErrorCode::ValidationError, problems.summary()).detail("fields", listed);
+        match problems.unlisted() {
+            0 => error,
+            more => error.detail("more", more),
+        }
     }
 
     /// The refusal of the document at `index`.
     pub(super) fn of_document(error: &DocumentError, index: usize) -> Self {
         match error {
             DocumentError::Blank | DocumentError::MentionOutside { .. } => {
-                Self::validation(&[FieldProblem {
-                    path: format!("docs[{index}].doc"),
-                    problem: error.to_string(),
-                }])
+                Self::validation(&Problems::only(&format!("docs[{index}].doc"), error.to_string()))
             }
             DocumentError::Model => Self::new(
                 ErrorCode::ServerError,

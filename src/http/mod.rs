@@ -12,6 +12,7 @@ mod health;
 mod malformed;
 mod observe;
 mod predict;
+mod problems;
 mod query;
 mod router;
 mod server;

@@ -89,12 +89,12 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let stream = ExplainRefusals::new(TokioIo::new(stream), app);
-    http.serve_connection(stream, TowerToHyperService::new(router))
+    let explained = ExplainRefusals::new(TokioIo::new(stream), app);
+    http.serve_connection(explained, TowerToHyperService::new(router))
 }
 
-/// Waits until the server is told to go at least as far as `step`.
-async fn told(stop: &mut watch::Receiver<Stop>, step: Stop) {
+/// Waits until the server is told to go at least as far as `least`.
+async fn told(stop: &mut watch::Receiver<Stop>, least: Stop) {
     // An error means that nobody is left who could tell.
-    let _ = stop.wait_for(|told| *told >= step).await;
+    let _ = stop.wait_for(|told| *told >= least).await;
 }

@@ -79,8 +79,24 @@ static TWO: LazyLock<Detector> = LazyLock::new(|| Detector::with_allowlist(vec![
 /// that their script gives away. Each Latin one costs every short text about two microseconds.
 static ANY: LazyLock<Detector> = LazyLock::new(|| {
     let latin = [
-        Lang::Eng, Lang::Nld, Lang::Deu, Lang::Fra, Lang::Spa, Lang::Ita, Lang::Por, Lang::Cat, Lang::Swe,
-        Lang::Dan, Lang::Nob, Lang::Fin, Lang::Pol, Lang::Ces, Lang::Hun, Lang::Ron, Lang::Tur, Lang::Ind,
+        Lang::Eng,
+        Lang::Nld,
+        Lang::Deu,
+        Lang::Fra,
+        Lang::Spa,
+        Lang::Ita,
+        Lang::Por,
+        Lang::Cat,
+        Lang::Swe,
+        Lang::Dan,
+        Lang::Nob,
+        Lang::Fin,
+        Lang::Pol,
+        Lang::Ces,
+        Lang::Hun,
+        Lang::Ron,
+        Lang::Tur,
+        Lang::Ind,
         Lang::Afr,
     ];
     let other_scripts = Lang::all().iter().filter(|lang| !Script::Latin.langs().contains(lang));
@@ -102,7 +118,8 @@ impl FunctionWords {
     fn count(sample: &str) -> Self {
         let mut counts = Self { english: 0, dutch: 0, telling: 0, words: 0 };
         let mut lower = String::new();
-        for word in sample.split(|character: char| !character.is_alphabetic()).filter(|word| !word.is_empty()) {
+        for word in sample.split(|character: char| !character.is_alphabetic()).filter(|word| !word.is_empty())
+        {
             counts.words += 1;
             if word.len() <= LONGEST_FUNCTION_WORD {
                 lower.clear();
@@ -146,7 +163,9 @@ fn decide(words: FunctionWords, trigrams: Option<&Info>) -> (Language, f32) {
         (Some(word), Some((trigram, confidence))) if word == trigram => {
             (word, 1.0 - (1.0 - confidence) * (1.0 - word_confidence))
         }
-        (Some(word), Some((_, confidence))) if word_confidence >= confidence => (word, word_confidence - confidence),
+        (Some(word), Some((_, confidence))) if word_confidence >= confidence => {
+            (word, word_confidence - confidence)
+        }
         (Some(word), None) => (word, word_confidence),
         (_, Some((trigram, confidence))) => (trigram, (confidence - word_confidence).max(0.0)),
         (None, None) => (Language::English, 0.0),
@@ -260,7 +279,6 @@ fn code(lang: Lang) -> String {
         Lang::Vie => "vi",
         Lang::Yid => "yi",
         Lang::Zul => "zu",
-        other => other.code(),
     };
     code.to_owned()
 }
@@ -269,18 +287,18 @@ const LONGEST_FUNCTION_WORD: usize = 7;
 
 /// English function words that are no Dutch words, sorted.
 const ENGLISH_ONLY: &[&str] = &[
-    "about", "after", "all", "and", "any", "are", "because", "been", "but", "by", "can", "could", "did", "do",
-    "does", "for", "from", "had", "has", "have", "he", "his", "how", "i", "if", "it", "its", "just", "like",
-    "more", "my", "no", "not", "our", "out", "she", "so", "some", "than", "that", "the", "their", "them", "then",
-    "there", "they", "this", "to", "too", "very", "what", "when", "which", "who", "why", "will", "with", "would",
-    "you", "your",
+    "about", "after", "all", "and", "any", "are", "because", "been", "but", "by", "can", "could", "did",
+    "do", "does", "for", "from", "had", "has", "have", "he", "his", "how", "i", "if", "it", "its", "just",
+    "like", "more", "my", "no", "not", "our", "out", "she", "so", "some", "than", "that", "the", "their",
+    "them", "then", "there", "they", "this", "to", "too", "very", "what", "when", "which", "who", "why",
+    "will", "with", "would", "you", "your",
 ];
 
 /// Dutch function words that are no English words, sorted.
 const DUTCH_ONLY: &[&str] = &[
     "aan", "als", "bij", "dan", "dat", "de", "deze", "dit", "doet", "dus", "een", "en", "er", "gaat", "geen",
     "haar", "heb", "hebben", "heeft", "heel", "het", "hij", "hoe", "hun", "ik", "je", "jij", "jullie", "kan",
-    "maar", "meer", "met", "mijn", "naar", "niet", "nog", "nu", "om", "onder", "ons", "onze", "ook", "op", "te",
-    "tegen", "toch", "uit", "van", "veel", "voor", "waar", "wat", "wel", "werd", "wij", "worden", "wordt",
-    "ze", "zeer", "zich", "zij", "zijn", "zo",
+    "maar", "meer", "met", "mijn", "naar", "niet", "nog", "nu", "om", "onder", "ons", "onze", "ook", "op",
+    "te", "tegen", "toch", "uit", "van", "veel", "voor", "waar", "wat", "wel", "werd", "wij", "worden",
+    "wordt", "ze", "zeer", "zich", "zij", "zijn", "zo",
 ];

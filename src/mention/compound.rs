@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 pub(super) fn is_modifier(entity: &str, rest: &str) -> bool {
     let word = format!("{entity}{rest}");
     !WORDS.no_compounds.contains(word.as_str())
-        && LINKS.iter().filter_map(|link| rest.strip_prefix(link)).any(|head| is_noun(head))
+        && LINKS.iter().filter_map(|link| rest.strip_prefix(link)).any(is_noun)
 }
 
 /// Whether `rest` before `entity` makes a compound with the entity as its head: `telefoon-batterij`,
@@ -17,7 +17,7 @@ pub(super) fn is_modifier(entity: &str, rest: &str) -> bool {
 pub(super) fn is_head(rest: &str, entity: &str) -> bool {
     let word = format!("{rest}{entity}");
     !WORDS.no_compounds.contains(word.as_str())
-        && LINKS.iter().filter_map(|link| rest.strip_suffix(link)).any(|modifier| is_noun(modifier))
+        && LINKS.iter().filter_map(|link| rest.strip_suffix(link)).any(is_noun)
 }
 
 /// What may stand between the two parts.

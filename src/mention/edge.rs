@@ -24,7 +24,9 @@ pub(super) fn is_word_edge(text: &str, at: usize) -> bool {
         .map(class)
         .find(|&class| class != Class::Mark)
         .unwrap_or(Class::Other);
-    before == Class::Other || after == Class::Other || (before == Class::Katakana) != (after == Class::Katakana)
+    before == Class::Other
+        || after == Class::Other
+        || (before == Class::Katakana) != (after == Class::Katakana)
 }
 
 /// Whether a reader sees two parts meet at byte `at`, inside a word: at a change between letters and
@@ -102,10 +104,16 @@ enum Class {
 
 fn class(character: char) -> Class {
     if character.is_ascii() {
-        return if character.is_ascii_alphanumeric() || character == '_' { Class::Word } else { Class::Other };
+        return if character.is_ascii_alphanumeric() || character == '_' {
+            Class::Word
+        } else {
+            Class::Other
+        };
     }
     match CodePointMapData::<WordBreak>::new().get(character) {
-        WordBreak::ALetter | WordBreak::HebrewLetter | WordBreak::Numeric | WordBreak::ExtendNumLet => Class::Word,
+        WordBreak::ALetter | WordBreak::HebrewLetter | WordBreak::Numeric | WordBreak::ExtendNumLet => {
+            Class::Word
+        }
         WordBreak::Katakana => Class::Katakana,
         WordBreak::Extend | WordBreak::Format | WordBreak::ZWJ => Class::Mark,
         _ => Class::Other,

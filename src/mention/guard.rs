@@ -54,7 +54,11 @@ impl Guard {
         let is_common_word = COMMON_WORDS.contains(folded.as_str());
         let count = letters.chars().count();
         let is_acronym = count <= LONGEST_ACRONYM && !letters.contains(char::is_lowercase);
-        if is_acronym || count <= 2 || is_common_word { Self::Cased { letters, is_common_word } } else { Self::Open }
+        if is_acronym || count <= 2 || is_common_word {
+            Self::Cased { letters, is_common_word }
+        } else {
+            Self::Open
+        }
     }
 
     /// Whether case counts.

@@ -17,12 +17,13 @@ pub(super) type Endings = &'static [&'static str];
 
 /// The endings of the unchanged entity (in normalised spelling), and the changed stems with theirs.
 ///
-/// Only words inflect: an entity of two letters or that ends in a digit takes `s` at most, a letter nothing.
+/// Only words inflect: an entity of two letters or that ends in a digit takes `s` at most, a letter
+/// nothing.
 pub(super) fn forms(entity: &str, language: Language) -> (Endings, Vec<Stem>) {
     let tail: Vec<char> = entity.chars().rev().take(4).collect();
     let [last, _, ..] = tail[..] else { return (&[], Vec::new()) };
     if !last.is_alphabetic() || tail.len() == 2 {
-        return (if last.is_alphanumeric() { &["s"] } else { &[] }, Vec::new());
+        return (if last.is_alphanumeric() { &["s", "'s"] } else { &[] }, Vec::new());
     }
     match language {
         Language::English => english(entity, &tail),
@@ -49,7 +50,7 @@ fn dutch(entity: &str, tail: &[char]) -> (Endings, Vec<Stem>) {
     };
     match *tail {
         // bediende-n, service-s, groente-tje; industrie-ën, knie-ën, zee-ën, porie-n > poriën
-        ['e', 'i', ..] => (AFTER_E, vec![stem(1, &[], &["en", "ën"])]),
+        ['e', 'i', ..] => (&["s", "n", "ën", "tje", "tjes"], vec![stem(1, &[], &["ën"])]),
         ['e', 'e', ..] => (&["s", "en", "ën", "tje", "tjes"], Vec::new()),
         ['e', ..] => (AFTER_E, Vec::new()),
         // camera's, cameraatje; foto's, fotootje; menu's, menuutje; baby's, baby'tje
@@ -113,6 +114,10 @@ fn is_vowel(letter: char) -> bool {
 
 /// `entity` without its last `count` characters.
 fn without_last(entity: &str, count: usize) -> &str {
-    let end = if count == 0 { entity.len() } else { entity.char_indices().rev().nth(count - 1).map_or(0, |(at, _)| at) };
+    let end = if count == 0 {
+        entity.len()
+    } else {
+        entity.char_indices().rev().nth(count - 1).map_or(0, |(at, _)| at)
+    };
     &entity[..end]
 }

@@ -89,6 +89,7 @@ enum PatternKind {
 
 impl EntityMatcher {
     /// A matcher for `entities` in texts of `language`. An entity without visible characters is never found.
+    #[expect(clippy::missing_panics_doc, reason = "it would take two gigabytes of entities")]
     pub fn new<S: AsRef<str>>(entities: &[S], language: Language) -> Self {
         let entities: Vec<Entity> = entities.iter().map(|entity| Entity::new(entity.as_ref())).collect();
         let mut patterns = Vec::new();
@@ -99,7 +100,10 @@ impl EntityMatcher {
                 patterns.push(Pattern { entity: index, kind });
             };
             let (endings, stems) = inflect::forms(&entity.folded, language);
-            add(entity.folded.clone(), PatternKind::Whole(if entity.guard.is_cased() { ACRONYM } else { endings }));
+            add(
+                entity.folded.clone(),
+                PatternKind::Whole(if entity.guard.is_cased() { ACRONYM } else { endings }),
+            );
             if !entity.guard.is_cased() {
                 for stem in stems {
                     add(stem.text, PatternKind::Stem(stem.endings));
@@ -172,7 +176,13 @@ struct Look<'t> {
 
 impl Look<'_> {
     /// Whether the letters of an entity at `start..end` are a mention of it, of which span and in which form.
-    fn judge(&self, entity: &Entity, kind: &PatternKind, start: usize, end: usize) -> Option<(Span, MatchForm)> {
+    fn judge(
+        &self,
+        entity: &Entity,
+        kind: &PatternKind,
+        start: usize,
+        end: usize,
+    ) -> Option<(Span, MatchForm)> {
         let span = (start < end).then(|| Span::new(start, end))?;
         let starts_word = edge::is_word_edge(self.text, start);
         let ends_word = edge::is_word_edge(self.text, end);
@@ -228,11 +238,11 @@ impl Look<'_> {
     /// The word with an apostrophe and an ending after the entity (`foto's`, `baby'tje`), unless that is the
     /// genitive of a name (`Obama's`).
     fn apostrophe_plural(&self, entity: &Entity, span: Span, endings: Endings) -> Option<Span> {
-        let (at, apostrophe) = self.text[span.end..].char_indices().next().filter(|&(_, next)| is_apostrophe(next))?;
+        let apostrophe = self.text[span.end..].chars().next().filter(|&next| is_apostrophe(next))?;
         if is_name(&entity.given) && is_name(span.slice(self.text)) {
             return None;
         }
-        let after = span.end + at + apostrophe.len_utf8();
+        let after = span.end + apostrophe.len_utf8();
         let end = edge::word_end(self.text, after)?;
         let ending = format!("'{}", fold_word(&self.text[after..end]));
         endings.contains(&ending.as_str()).then(|| Span::new(span.start, end))
@@ -244,10 +254,12 @@ impl Look<'_> {
         if self.language != Language::Dutch || !is_name(&entity.given) || !is_name(span.slice(self.text)) {
             return None;
         }
-        let owned = self.text[span.end..].strip_prefix("s ")?.split(|next: char| !next.is_alphanumeric()).next()?;
+        let owned =
+            self.text[span.end..].strip_prefix("s ")?.split(|next: char| !next.is_alphanumeric()).next()?;
         let before = self.text[..span.start].strip_suffix(' ').unwrap_or("");
         let before = before.rsplit(|last: char| !last.is_alphanumeric()).next().unwrap_or("");
-        let is_genitive = !owned.is_empty() && !VERBS.contains(&owned) && !COUNTERS.contains(&&*fold_word(before));
+        let is_genitive =
+            !owned.is_empty() && !VERBS.contains(&owned) && !COUNTERS.contains(&&*fold_word(before));
         is_genitive.then_some((span, MatchForm::Exact))
     }
 
@@ -309,7 +321,8 @@ impl Look<'_> {
     /// Whether a word stands for several: it is in a tag, or a hyphen or a capital shows where they meet.
     fn is_squashed(&self, span: Span) -> bool {
         let found = span.slice(self.text);
-        let has_hump = || found.chars().zip(found.chars().skip(1)).any(|(a, b)| a.is_lowercase() && b.is_uppercase());
+        let has_hump =
+            || found.chars().zip(found.chars().skip(1)).any(|(a, b)| a.is_lowercase() && b.is_uppercase());
         found.contains(is_dash) || has_hump() || edge::is_in_tag(self.text, span.start)
     }
 }
@@ -325,8 +338,8 @@ const SHORTEST_HEAD: usize = 5;
 
 /// Before a name in `s`, these make it a plural.
 const COUNTERS: [&str; 22] = [
-    "alle", "beide", "de", "deze", "die", "drie", "een", "enkele", "geen", "haar", "hun", "meer", "mijn", "nieuwe",
-    "onze", "oude", "twee", "uw", "veel", "vier", "vijf", "zijn",
+    "alle", "beide", "de", "deze", "die", "drie", "een", "enkele", "geen", "haar", "hun", "meer", "mijn",
+    "nieuwe", "onze", "oude", "twee", "uw", "veel", "vier", "vijf", "zijn",
 ];
 
 /// After a name in `s`, these make it a plural.
@@ -344,5 +357,9 @@ fn is_apostrophe(character: char) -> bool {
 /// A word in lower case and composed form, as word lists and endings have it.
 fn fold_word(word: &str) -> String {
     use unicode_normalization::UnicodeNormalization;
-    word.chars().filter(|&character| !normalize::is_ignorable(character)).nfc().flat_map(char::to_lowercase).collect()
+    word.chars()
+        .filter(|&character| !normalize::is_ignorable(character))
+        .nfc()
+        .flat_map(char::to_lowercase)
+        .collect()
 }

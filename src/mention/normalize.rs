@@ -57,8 +57,12 @@ impl Normalized {
                 }
                 '\u{20}'..='\u{7e}' if character != '`' => normalized.text.push(character),
                 _ if is_ignorable(character) => normalized.replace(at, character, ""),
-                '`' | '‘' | '’' | '‚' | '‛' | '′' | 'ʼ' | 'ʹ' | '´' | '＇' => normalized.replace(at, character, "'"),
-                '“' | '”' | '„' | '‟' | '″' | '«' | '»' | '＂' => normalized.replace(at, character, "\""),
+                '`' | '‘' | '’' | '‚' | '‛' | '′' | 'ʼ' | 'ʹ' | '´' | '＇' => {
+                    normalized.replace(at, character, "'");
+                }
+                '“' | '”' | '„' | '‟' | '″' | '«' | '»' | '＂' => {
+                    normalized.replace(at, character, "\"");
+                }
                 _ => {
                     cluster.clear();
                     cluster.push(character);
@@ -82,7 +86,9 @@ impl Normalized {
     /// inside what came from one character.
     pub(super) fn original_start(&self, at: usize) -> Option<usize> {
         let before = self.edits.partition_point(|edit| edit.start <= at);
-        let Some(&edit) = before.checked_sub(1).and_then(|last| self.edits.get(last)) else { return Some(at) };
+        let Some(&edit) = before.checked_sub(1).and_then(|last| self.edits.get(last)) else {
+            return Some(at);
+        };
         if edit.start == at && edit.length > 0 {
             return Some(edit.original);
         }
@@ -93,7 +99,9 @@ impl Normalized {
     /// there; `None` inside what came from one character.
     pub(super) fn original_end(&self, at: usize) -> Option<usize> {
         let before = self.edits.partition_point(|edit| edit.start < at);
-        let Some(&edit) = before.checked_sub(1).and_then(|last| self.edits.get(last)) else { return Some(at) };
+        let Some(&edit) = before.checked_sub(1).and_then(|last| self.edits.get(last)) else {
+            return Some(at);
+        };
         (at >= edit.end()).then(|| edit.original_end() + (at - edit.end()))
     }
 

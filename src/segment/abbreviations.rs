@@ -52,7 +52,8 @@ impl Words {
 
     /// Reads a word file: sections in brackets, words apart by white space, `#` for comments.
     fn read(file: &'static str) -> Self {
-        let mut words = Self { abbreviations: HashMap::new(), starters: HashSet::new(), openers: HashSet::new() };
+        let mut words =
+            Self { abbreviations: HashMap::new(), starters: HashSet::new(), openers: HashSet::new() };
         let mut section = "";
         for line in file.lines().map(|line| line.split('#').next().unwrap_or("").trim()) {
             if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
@@ -82,14 +83,16 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn word_files_have_known_sections_and_plain_words() {
         for file in [include_str!("data/en.txt"), include_str!("data/nl.txt")] {
             for line in file.lines().map(|line| line.split('#').next().unwrap_or("").trim()) {
                 if line.starts_with('[') {
-                    assert!(["[inside]", "[before a number]", "[either]", "[starters]", "[unfinished]"].contains(&line), "{line}");
+                    assert!(
+                        ["[inside]", "[before a number]", "[either]", "[starters]", "[unfinished]"]
+                            .contains(&line),
+                        "{line}"
+                    );
                 }
                 assert_eq!(line, line.to_lowercase(), "words are in lower case");
             }

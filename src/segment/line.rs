@@ -20,7 +20,7 @@ pub(super) fn ends_sentence(text: &str, start: usize, end: usize, next: usize, w
     }
     let line = text[start..end].rsplit(['\n', '\r']).next().unwrap_or("");
     let last = line.rsplit(char::is_whitespace).next().unwrap_or("");
-    if last.ends_with([':', '"', '”', '’', ')', '*', '_', '='] ) || last.ends_with(mark::is_emoji) {
+    if last.ends_with([':', '"', '”', '’', ')', '*', '_', '=']) || last.ends_with(mark::is_emoji) {
         return true;
     }
     let word = last.to_lowercase();
@@ -53,7 +53,9 @@ pub(super) fn count_breaks(white_space: &str) -> usize {
 
 fn begins_item(text: &str, at: usize) -> bool {
     let rest = &text[at..];
-    mark::is_bullet(text, at)
+    rest.starts_with(mark::is_bullet)
         || mark::list_mark(text, at).is_some()
-        || rest.strip_prefix(['-', '*', '+', '–', '—', '>', '|']).is_some_and(|rest| rest.starts_with([' ', '\t', '-', '*']))
+        || rest
+            .strip_prefix(['-', '*', '+', '–', '—', '>', '|'])
+            .is_some_and(|rest| rest.starts_with([' ', '\t', '-', '*']))
 }

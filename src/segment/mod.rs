@@ -22,7 +22,14 @@ use abbreviations::Words;
 /// The spans tile the text: white space belongs to the sentence before it, and that at the very beginning to
 /// the first. An empty text has no sentences, one of white space alone has one.
 pub fn sentences(text: &str, language: Language) -> Vec<Span> {
-    let mut scanner = Scanner { text, words: Words::of(language), start: content_start(text, 0), list: None, quotes: Quotes::default(), ends: Vec::new() };
+    let mut scanner = Scanner {
+        text,
+        words: Words::of(language),
+        start: content_start(text, 0),
+        list: None,
+        quotes: Quotes::default(),
+        ends: Vec::new(),
+    };
     scanner.scan();
     let mut sentences = Vec::with_capacity(scanner.ends.len() + 1);
     let mut start = 0;
@@ -66,7 +73,7 @@ struct Quotes {
 impl Quotes {
     fn is_open_at(&mut self, text: &str, at: usize) -> bool {
         let new = &text.as_bytes()[self.counted_to.min(at)..at];
-        self.is_open ^= new.iter().filter(|&&byte| byte == b'"').count() % 2 == 1;
+        self.is_open ^= new.iter().fold(false, |is_odd, &byte| is_odd ^ (byte == b'"'));
         self.counted_to = self.counted_to.max(at);
         self.is_open
     }
@@ -128,7 +135,7 @@ impl Scanner<'_> {
     /// A list item begins after white space: `• first • second`, `1) first 2) second`. So may a smiley.
     fn at_space(&mut self, at: usize) -> usize {
         let next = at + 1;
-        let is_item = mark::is_bullet(self.text, next)
+        let is_item = self.text[next..].starts_with(mark::is_bullet)
             || self.list.is_some_and(|expected| mark::list_mark(self.text, next) == Some(expected));
         if is_item && at > self.start && !self.text[self.start..at].trim_end().is_empty() {
             let end = self.start + self.text[self.start..at].trim_end().len();
@@ -171,7 +178,12 @@ impl Scanner<'_> {
         let end = mark::skip_feelings(self.text, end);
         let next = content_start(self.text, end);
         let follows = stop::Following::read(self.text, next);
-        let has_words = self.text[self.start..end].split_whitespace().take(2).filter(|word| word.contains(char::is_alphabetic)).count() == 2;
+        let has_words = self.text[self.start..end]
+            .split_whitespace()
+            .take(2)
+            .filter(|word| word.contains(char::is_alphabetic))
+            .count()
+            == 2;
         if next > end && follows.starts_upper() && has_words { self.end(end) } else { end }
     }
 }

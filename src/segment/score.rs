@@ -48,8 +48,12 @@ fn ratio(part: usize, whole: usize) -> f64 {
 /// text's own and does not count; sentences of white space alone do not either.
 pub fn score_ends(predicted: &[Span], gold: &[Span], text: &str) -> EndCounts {
     let ends = |spans: &[Span]| {
-        let mut ends: Vec<usize> =
-            spans.iter().map(|span| span.trim(text)).filter(|span| !span.is_empty()).map(|span| span.end).collect();
+        let mut ends: Vec<usize> = spans
+            .iter()
+            .map(|span| span.trim(text))
+            .filter(|span| !span.is_empty())
+            .map(|span| span.end)
+            .collect();
         ends.pop();
         ends
     };

@@ -30,7 +30,24 @@ enum Kind {
 
 /// Whether a character is a stop.
 pub(super) fn is_stop(character: char) -> bool {
-    matches!(character, '.' | '!' | '?' | '…' | '‼' | '⁇' | '⁈' | '⁉' | '。' | '．' | '！' | '？' | '｡' | '؟' | '۔' | '।')
+    matches!(
+        character,
+        '.' | '!'
+            | '?'
+            | '…'
+            | '‼'
+            | '⁇'
+            | '⁈'
+            | '⁉'
+            | '。'
+            | '．'
+            | '！'
+            | '？'
+            | '｡'
+            | '؟'
+            | '۔'
+            | '।'
+    )
 }
 
 impl Stop {
@@ -41,7 +58,9 @@ impl Stop {
         loop {
             let rest = &text[stops_end..];
             // Dots apart by spaces are an ellipsis too: `. . .`
-            let space = usize::from(dots > 0 && rest.starts_with(" .") && !rest[2..].starts_with(char::is_alphanumeric));
+            let is_apart =
+                dots > 0 && rest.strip_prefix(" .").is_some_and(|after| !after.starts_with(is_word_or_stop));
+            let space = usize::from(is_apart);
             let Some(stop) = rest[space..].chars().next().filter(|&next| is_stop(next)) else { break };
             match stop {
                 '.' => dots += 1,
@@ -79,6 +98,14 @@ impl Stop {
         if self.kind == Kind::Plain {
             return true;
         }
+        let earlier = text[sentence..self.start]
+            .trim_start_matches(|next| is_opener(next) || is_stop(next) || next.is_whitespace());
+        let omits = self.kind == Kind::Ellipsis
+            && earlier.len() < self.start - sentence
+            && text[..self.start].ends_with(['[', '(']);
+        if earlier.is_empty() || omits {
+            return false;
+        }
         let white_space = &text[self.end..next];
         let before = word_before(text, sentence, self.start);
         if white_space.is_empty() {
@@ -91,42 +118,56 @@ impl Stop {
         let follows = Following::read(text, next);
         match self.kind {
             Kind::Full => self.full_stop_ends(text, sentence, before, &follows, words),
-            Kind::Ellipsis => follows.starts_upper() || breaks > 0 || follows.case == Case::Sign,
+            Kind::Ellipsis => {
+                breaks > 0 || follows.case == Case::Sign || (follows.starts_upper() && follows.word != "I")
+            }
             Kind::Mark => self.mark_ends(text, before, &follows, words),
             Kind::Plain => true,
         }
     }
 
-    fn full_stop_ends(self, text: &str, sentence: usize, before: &str, follows: &Following<'_>, words: &Words) -> bool {
+    fn full_stop_ends(
+        self,
+        text: &str,
+        sentence: usize,
+        before: &str,
+        follows: &Following<'_>,
+        words: &Words,
+    ) -> bool {
         let closed = self.closers_end > self.stops_end;
         if closed && follows.starts_lower() {
             return false;
         }
         let lower = before.to_lowercase();
-        let is_first = text[sentence..self.start].trim_start_matches(is_opener).len() == before.len();
-        if is_first && (before.chars().all(|c| c.is_ascii_digit()) || before.len() == 1) && !before.is_empty() {
+        let is_first = text[sentence..self.start]
+            .trim_start_matches(|next| is_opener(next) || mark::is_bullet(next) || next == ' ')
+            .len()
+            == before.len();
+        if is_first && (before.chars().all(|c| c.is_ascii_digit()) || before.len() == 1) && !before.is_empty()
+        {
             return false;
         }
-        match words.abbreviation(&lower) {
+        // A name in capitals is no title: `bij ING.` is not `ing.`
+        let is_capitals = before.len() > 2 && before.chars().all(char::is_uppercase);
+        match words.abbreviation(&lower).filter(|_| !is_capitals) {
             Some(Abbreviation::Inside) => return false,
             Some(Abbreviation::BeforeNumber) if follows.case == Case::Digit => return false,
-            Some(Abbreviation::Either) => return self.may_end(follows, words),
+            Some(Abbreviation::Either) => return Self::may_end(follows, words),
             _ => {}
         }
         if is_initials(before) {
             // `J. De Cuyper`: a particle of a name is no sign of a new sentence.
             let is_particle = before.len() == 1 && PARTICLES.contains(&follows.word);
-            return !is_particle && self.may_end(follows, words);
+            return !is_particle && Self::may_end(follows, words);
         }
         match follows.case {
-            Case::Upper | Case::Sign | Case::Other => true,
-            Case::Digit => true,
+            Case::Upper | Case::Digit | Case::Sign | Case::Other => true,
             Case::Lower => !before.is_empty() && before.chars().all(char::is_alphabetic),
         }
     }
 
     /// After an abbreviation that may be the last word.
-    fn may_end(self, follows: &Following<'_>, words: &Words) -> bool {
+    fn may_end(follows: &Following<'_>, words: &Words) -> bool {
         match follows.case {
             Case::Upper => words.is_starter(&follows.word.to_lowercase()),
             Case::Sign | Case::Other => true,
@@ -143,7 +184,7 @@ impl Stop {
             return false;
         }
         if NAMES_WITH_MARK.contains(&before) {
-            return self.may_end(follows, words);
+            return Self::may_end(follows, words);
         }
         follows.case != Case::Other
     }
@@ -156,15 +197,23 @@ impl Stop {
             earlier.rsplit(char::is_whitespace).next().unwrap_or(""),
             rest.split(char::is_whitespace).next().unwrap_or(""),
         ];
-        if token.iter().any(|part| part.contains(['@', '/', '=', '\\', '_'])) || token[0].starts_with("www.") {
+        if token.iter().any(|part| part.contains(['@', '/', '=', '\\', '_'])) || token[0].starts_with("www.")
+        {
             return false;
         }
         let mut following = rest.chars();
         let (Some(first), second) = (following.next(), following.next()) else { return false };
-        let begins_word = first.is_uppercase() && second.is_none_or(|second| second.is_lowercase() || second.is_whitespace() || second == '\'' || second == '’');
-        let after_word = before.chars().count() > 1 && before.chars().all(char::is_alphabetic) && before.chars().skip(1).all(char::is_lowercase);
+        let begins_word = first.is_uppercase()
+            && second.is_none_or(|second| {
+                second.is_lowercase() || second.is_whitespace() || second == '\'' || second == '’'
+            });
+        let after_word = before.chars().count() > 1
+            && before.chars().all(char::is_alphabetic)
+            && before.chars().skip(1).all(char::is_lowercase);
         match self.kind {
-            Kind::Full | Kind::Ellipsis => begins_word && after_word && !DOMAINS.contains(&Following::read(text, self.end).word),
+            Kind::Full | Kind::Ellipsis => {
+                begins_word && after_word && !DOMAINS.contains(&Following::read(text, self.end).word)
+            }
             Kind::Mark => first.is_alphabetic() && before.chars().all(char::is_alphabetic),
             Kind::Plain => true,
         }
@@ -199,7 +248,9 @@ impl<'t> Following<'t> {
             let clitic = rest.strip_prefix(['s', 't', 'n', 'k', 'm']).and_then(|rest| rest.strip_prefix(' '));
             rest = clitic.unwrap_or(rest);
         }
-        let end = rest.find(|next: char| !(next.is_alphanumeric() || matches!(next, '\'' | '’'))).unwrap_or(rest.len());
+        let end = rest
+            .find(|next: char| !(next.is_alphanumeric() || matches!(next, '\'' | '’')))
+            .unwrap_or(rest.len());
         let word = &rest[..end];
         let case = match rest.chars().next() {
             Some('@' | '#') => Case::Sign,
@@ -238,7 +289,9 @@ fn word_before(text: &str, sentence: usize, stop: usize) -> &str {
         .char_indices()
         .rev()
         .take(LONGEST_WORD)
-        .take_while(|&(_, c)| c.is_alphanumeric() || matches!(c, '.' | '-' | '\'' | '’' | '&' | '/' | ',' | '°' | '$'))
+        .take_while(|&(_, c)| {
+            c.is_alphanumeric() || matches!(c, '.' | '-' | '\'' | '’' | '&' | '/' | ',' | '°' | '$')
+        })
         .last()
         .map_or(before.len(), |(at, _)| at);
     before[start..].trim_start_matches(['.', '-', '\'', '’', '/', ','])
@@ -257,8 +310,35 @@ fn is_initials(word: &str) -> bool {
     })
 }
 
+fn is_word_or_stop(character: char) -> bool {
+    character.is_alphanumeric() || is_stop(character)
+}
+
 fn is_opener(character: char) -> bool {
-    matches!(character, '"' | '\'' | '“' | '‘' | '’' | '„' | '‚' | '«' | '‹' | '(' | '[' | '{' | '*' | '_' | '-' | '–' | '—' | '>' | ',' | '`' | '¿' | '¡')
+    matches!(
+        character,
+        '"' | '\''
+            | '“'
+            | '‘'
+            | '’'
+            | '„'
+            | '‚'
+            | '«'
+            | '‹'
+            | '('
+            | '['
+            | '{'
+            | '*'
+            | '_'
+            | '-'
+            | '–'
+            | '—'
+            | '>'
+            | ','
+            | '`'
+            | '¿'
+            | '¡'
+    )
 }
 
 /// Skips the quotes, brackets and note numbers that belong to the sentence before.

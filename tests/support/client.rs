@@ -42,7 +42,7 @@ impl Client {
     pub fn new(base: &str, key: Option<&str>) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(std::time::Duration::from_secs(60)))
+            .timeout_global(Some(std::time::Duration::from_mins(1)))
             .build();
         Self { agent: config.into(), base: base.to_owned(), key: key.map(str::to_owned) }
     }

@@ -1,5 +1,6 @@
 //! A real server on a free port, clients for it, and an analyzer that needs no model.
 #![expect(dead_code, reason = "each test file uses another part")]
+#![expect(unreachable_pub, reason = "a test file is a crate of its own")]
 
 pub mod client;
 pub mod fake;

@@ -25,7 +25,8 @@ struct Parts {
 
 const ENGLISH: Parts = Parts {
     subjects: [
-        "camera", "battery", "service", "screen", "price", "keyboard", "waiter", "room", "delivery", "software",
+        "camera", "battery", "service", "screen", "price", "keyboard", "waiter", "room", "delivery",
+        "software",
     ],
     verdicts: [
         "is better than I had hoped",
@@ -44,7 +45,15 @@ const ENGLISH: Parts = Parts {
 
 const DUTCH: Parts = Parts {
     subjects: [
-        "camera", "batterij", "bediening", "beeldscherm", "prijs", "toetsenbord", "ober", "kamer", "bezorging",
+        "camera",
+        "batterij",
+        "bediening",
+        "beeldscherm",
+        "prijs",
+        "toetsenbord",
+        "ober",
+        "kamer",
+        "bezorging",
         "software",
     ],
     verdicts: [
@@ -63,7 +72,12 @@ const DUTCH: Parts = Parts {
 };
 
 impl Workload {
-    pub(super) fn new(language: &str, sentences: &str, entities: usize, documents: usize) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        language: &str,
+        sentences: &str,
+        entities: usize,
+        documents: usize,
+    ) -> anyhow::Result<Self> {
         let languages = match language {
             "mixed" => Language::ALL.to_vec(),
             code => match Language::parse(code) {
@@ -92,7 +106,8 @@ impl Workload {
     /// One request: the language and the body.
     pub(super) fn request(&self, random: &mut impl Rng) -> (Language, Value) {
         let language = self.languages[random.random_range(0..self.languages.len())];
-        let docs: Vec<Value> = (0..self.documents).map(|number| self.document(language, number, random)).collect();
+        let docs: Vec<Value> =
+            (0..self.documents).map(|number| self.document(language, number, random)).collect();
         (language, json!({ "docs": docs }))
     }
 
@@ -118,8 +133,9 @@ impl Workload {
             text.push('.');
         }
         let first = random.random_range(0..parts.subjects.len());
-        let entities: Vec<&str> =
-            (0..self.entities).map(|offset| parts.subjects[(first + offset) % parts.subjects.len()]).collect();
+        let entities: Vec<&str> = (0..self.entities)
+            .map(|offset| parts.subjects[(first + offset) % parts.subjects.len()])
+            .collect();
         json!({ "doc_id": number.to_string(), "doc": text, "entities": entities })
     }
 }

@@ -97,7 +97,8 @@ pub(super) async fn run(plan: &Plan, workload: &Workload) -> anyhow::Result<Meas
         }
         Pace::Closed { connections } => {
             for number in 0..connections {
-                let (client, plan, workload, report) = (client.clone(), plan.clone(), workload.clone(), report.clone());
+                let (client, plan, workload, report) =
+                    (client.clone(), plan.clone(), workload.clone(), report.clone());
                 tokio::spawn(async move {
                     let mut random = StdRng::seed_from_u64(plan.seed.wrapping_add(number as u64));
                     for turn in number.. {
@@ -117,7 +118,8 @@ pub(super) async fn run(plan: &Plan, workload: &Workload) -> anyhow::Result<Meas
         }
     }
 
-    let histogram = || Histogram::new_with_bounds(1, MAX_LATENCY_US, 3).context("the histogram's bounds are in order");
+    let histogram =
+        || Histogram::new_with_bounds(1, MAX_LATENCY_US, 3).context("the histogram's bounds are in order");
     let mut measurement = Measurement {
         pace: plan.pace,
         seconds: plan.counted.as_secs_f64(),
@@ -203,7 +205,12 @@ async fn open_loop(
     }
 }
 
-fn build(plan: &Plan, workload: &Workload, random: &mut StdRng, turn: usize) -> Result<Request<Full<Bytes>>, String> {
+fn build(
+    plan: &Plan,
+    workload: &Workload,
+    random: &mut StdRng,
+    turn: usize,
+) -> Result<Request<Full<Bytes>>, String> {
     let (language, body) = workload.request(random);
     Request::post(format!("{}/api/predicts?language={}", plan.url, language.code()))
         .header("x-api-key", &plan.keys[turn % plan.keys.len()])
@@ -212,7 +219,10 @@ fn build(plan: &Plan, workload: &Workload, random: &mut StdRng, turn: usize) -> 
         .map_err(|error| error.to_string())
 }
 
-async fn send(client: &HttpClient, request: Result<Request<Full<Bytes>>, String>) -> Result<StatusCode, String> {
+async fn send(
+    client: &HttpClient,
+    request: Result<Request<Full<Bytes>>, String>,
+) -> Result<StatusCode, String> {
     let response = client.request(request?).await.map_err(|error| format!("{error:?}"))?;
     let status = response.status();
     response.into_body().collect().await.map_err(|error| error.to_string())?;

@@ -26,7 +26,13 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
     /// API key; given several times, requests take them in turn
-    #[arg(long = "key", env = "SENTOR_API_KEY", hide_env_values = true, value_delimiter = ',', required = true)]
+    #[arg(
+        long = "key",
+        env = "SENTOR_API_KEY",
+        hide_env_values = true,
+        value_delimiter = ',',
+        required = true
+    )]
     keys: Vec<String>,
     /// Requests per second (open loop); several, separated by commas, are run one after another
     #[arg(long, value_delimiter = ',')]
@@ -77,7 +83,9 @@ enum ArrivalsArg {
 pub(crate) fn run(args: &BenchArgs, _global: &GlobalArgs) -> anyhow::Result<Exit> {
     let workload = Workload::new(&args.language, &args.sentences, args.entities, args.documents)?;
     if !(args.seconds > 0.0 && args.seconds < 86_400.0 && (0.0..86_400.0).contains(&args.warm_up_seconds)) {
-        bail!("--seconds must be above 0 and below a day, and --warm-up-seconds neither negative nor above that");
+        bail!(
+            "--seconds must be above 0 and below a day, and --warm-up-seconds neither negative nor above that"
+        );
     }
     if args.rate.iter().any(|rate| !(*rate > 0.0 && *rate <= 1e6)) {
         bail!("--rate must be above 0 and at most 1,000,000 requests per second");
@@ -105,7 +113,8 @@ pub(crate) fn run(args: &BenchArgs, _global: &GlobalArgs) -> anyhow::Result<Exit
         measured.push(runtime.block_on(load::run(&plan, &workload))?);
     }
     if let Some(path) = &args.plot {
-        std::fs::write(path, report::svg(&measured)).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(path, report::svg(&measured))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let text = if args.json { report::json(&measured)? } else { report::table(&measured) };
     std::io::stdout().write_all(text.as_bytes())?;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::load::{Measurement, Pace};
 
-const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+const QUANTILES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
 impl Measurement {
     fn per_second(&self, count: u64) -> f64 {
@@ -27,7 +28,8 @@ impl Measurement {
 
 /// One line a measurement; rates are of requests that were answered 200.
 pub(super) fn table(measured: &[Measurement]) -> String {
-    let mut out = format!("{:>12} {:>10} {:>10} {:>8} {:>8}", "load", "requests/s", "docs/s", "refused", "failed");
+    let mut out =
+        format!("{:>12} {:>10} {:>10} {:>8} {:>8}", "load", "requests/s", "docs/s", "refused", "failed");
     for (name, _) in QUANTILES {
         let _ = write!(out, " {:>9}", format!("{name} ms"));
     }
@@ -35,7 +37,13 @@ pub(super) fn table(measured: &[Measurement]) -> String {
     for one in measured {
         let rate = one.per_second(one.succeeded);
         let documents = rate * one.documents_per_request as f64;
-        let _ = write!(out, "{:>12} {rate:>10.1} {documents:>10.1} {:>8} {:>8}", one.load(), one.refused, one.failed);
+        let _ = write!(
+            out,
+            "{:>12} {rate:>10.1} {documents:>10.1} {:>8} {:>8}",
+            one.load(),
+            one.refused,
+            one.failed
+        );
         for (_, quantile) in QUANTILES {
             let _ = write!(out, " {:>9.2}", one.latency_ms(quantile));
         }
@@ -89,7 +97,8 @@ pub(super) fn svg(measured: &[Measurement]) -> String {
     let slowest = measured.iter().map(|one| one.latency_ms(0.99)).fold(10.0, f64::max);
     let decades = slowest.log10().ceil().max(1.0);
     // From a tenth of a millisecond up.
-    let y = |ms: f64| HEIGHT - BOTTOM - (ms.max(0.1).log10() + 1.0) / (decades + 1.0) * (HEIGHT - BOTTOM - TOP);
+    let y =
+        |ms: f64| HEIGHT - BOTTOM - (ms.max(0.1).log10() + 1.0) / (decades + 1.0) * (HEIGHT - BOTTOM - TOP);
     let x = |rate: f64| LEFT + rate / most * (WIDTH - LEFT - RIGHT);
 
     let mut out = format!(
@@ -117,13 +126,24 @@ pub(super) fn svg(measured: &[Measurement]) -> String {
             HEIGHT - BOTTOM + 18.0
         );
     }
-    let _ = writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">requests per second</text>", WIDTH / 2.0, HEIGHT - 10.0);
-    for (name, quantile, colour) in [("p50", 0.5, "#1b6ca8"), ("p90", 0.9, "#b8860b"), ("p99", 0.99, "#a8321b")] {
+    let _ = writeln!(
+        out,
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">requests per second</text>",
+        WIDTH / 2.0,
+        HEIGHT - 10.0
+    );
+    for (name, quantile, colour) in
+        [("p50", 0.5, "#1b6ca8"), ("p90", 0.9, "#b8860b"), ("p99", 0.99, "#a8321b")]
+    {
         let points: Vec<String> = measured
             .iter()
             .map(|one| format!("{:.1},{:.1}", x(rate_of(one)), y(one.latency_ms(quantile))))
             .collect();
-        let _ = writeln!(out, "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>", points.join(" "));
+        let _ = writeln!(
+            out,
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{}\"/>",
+            points.join(" ")
+        );
         if let Some(last) = measured.last() {
             let (at_x, at_y) = (x(rate_of(last)) + 8.0, y(last.latency_ms(quantile)) + 4.0);
             let _ = writeln!(out, "<text x=\"{at_x:.1}\" y=\"{at_y:.1}\" fill=\"{colour}\">{name}</text>");

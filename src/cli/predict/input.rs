@@ -113,7 +113,7 @@ pub(super) fn entries(
         None => sniff(&mut reader).context("failed to read the first line")?,
     };
     Ok(match format {
-        InputFormat::Jsonl => Box::new(from_lines(reader, read_json)),
+        InputFormat::Jsonl => Box::new(from_lines(reader, |line, text| read_json(line, &text))),
         InputFormat::Lines => Box::new(from_lines(reader, |line, text| Ok(plain(line, text)))),
         InputFormat::Csv => Box::new(read_csv(reader, path, columns)?),
     })
@@ -194,11 +194,11 @@ enum JsonId {
     Number(i64),
 }
 
-fn read_json(line: u64, text: String) -> Result<Record, String> {
+fn read_json(line: u64, text: &str) -> Result<Record, String> {
     if !text.trim_start().starts_with('{') {
         return Err("the line is not a JSON object".to_owned());
     }
-    let record: JsonRecord = serde_json::from_str(&text).map_err(|error| json_problem(&error))?;
+    let record: JsonRecord = serde_json::from_str(text).map_err(|error| json_problem(&error))?;
     let entities = record.entities.unwrap_or_default();
     if entities.iter().any(|entity| entity.trim().is_empty()) {
         return Err("an entity is empty".to_owned());

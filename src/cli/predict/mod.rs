@@ -265,8 +265,8 @@ mod tests {
 
     #[test]
     fn results_keep_the_order_of_the_lines() {
-        let input: String =
-            (0..500).map(|n| format!("{{\"doc\": \"good {n}\", \"doc_id\": {n}}}\n")).collect();
+        let lines: Vec<_> = (0..500).map(|n| format!("{{\"doc\": \"good {n}\", \"doc_id\": {n}}}")).collect();
+        let input = lines.join("\n");
         let (exit, output) = run_over(&input, false);
         assert!(exit.is_ok_and(|exit| exit == Exit::Ok));
         assert!(doc_ids(&output).into_iter().eq((0..500).map(|n| n.to_string())));

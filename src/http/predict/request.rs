@@ -5,7 +5,8 @@ use serde::de::{DeserializeSeed as _, IgnoredAny, MapAccess};
 use super::json::{Field, Items, List, Member, Members, Read, Shape, Text};
 use crate::analysis::{Document, MentionSource};
 use crate::config::LimitsConfig;
-use crate::http::error::{ApiError, ErrorCode, FieldProblem};
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::problems::Problems;
 use crate::http::query::{PredictQuery, parse_language};
 use crate::language::LanguageChoice;
 
@@ -37,28 +38,30 @@ impl PredictRequest {
     /// Reads a body. Everything that is wrong with its content is found at once.
     pub(super) fn parse(bytes: &[u8], query: PredictQuery, limits: &LimitsConfig) -> Result<Self, ApiError> {
         let body = read_json(bytes, limits)?;
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let language = match query.language {
             Some(language) => Some(language),
             None => body_language(body.language, &mut problems)?,
         };
         let documents = check_documents(body.docs, limits, &mut problems);
-        if !problems.is_empty() {
-            return Err(ApiError::validation(&problems));
-        }
+        // Under `partial`, a document's problems are its own; the request's are everybody's.
+        let is_void = !problems.is_empty();
         let mut request = Self { language, documents: Vec::with_capacity(documents.len()) };
         for (index, document) in documents.into_iter().enumerate() {
             let (document, own_problems) = check_document(index, document, limits);
-            let content = if own_problems.is_empty() {
-                document.content
-            } else {
-                let error = ApiError::validation(&own_problems);
-                problems.extend(own_problems);
-                Err(error)
+            problems.extend(&own_problems);
+            let content = match own_problems.is_empty() {
+                true => document.content,
+                false if query.partial => Err(ApiError::validation(&own_problems)),
+                // The request will be refused; only more problems are of interest.
+                false => continue,
             };
             request.documents.push(RequestDocument { content, ..document });
         }
-        if problems.is_empty() || query.partial { Ok(request) } else { Err(ApiError::validation(&problems)) }
+        if is_void || !(problems.is_empty() || query.partial) {
+            return Err(ApiError::validation(&problems));
+        }
+        Ok(request)
     }
 
     /// Characters of all texts that can be scored.
@@ -92,7 +95,15 @@ fn read_json(bytes: &[u8], limits: &LimitsConfig) -> Result<RawBody, ApiError> {
         .and_then(|body| deserializer.end().map(|()| body))
         .map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            bad(format!("the body is not JSON: {error}")).detail("line", line).detail("column", column)
+            let message = match error.to_string() {
+                _ if text.trim().is_empty() => "the body is empty".to_owned(),
+                // Serde's words for it would send one looking in the wrong direction.
+                words if words.starts_with("unexpected end of hex escape") || words.contains("surrogate") => {
+                    format!("the body is not JSON: half a surrogate pair at line {line} column {column}")
+                }
+                words => format!("the body is not JSON: {words}"),
+            };
+            bad(message).detail("line", line).detail("column", column)
         })?;
     match body {
         Field::Value(body) => Ok(body),
@@ -102,7 +113,10 @@ fn read_json(bytes: &[u8], limits: &LimitsConfig) -> Result<RawBody, ApiError> {
 }
 
 fn wrong_body(kind: &str) -> ApiError {
-    ApiError::validation(&[problem("$", format!("must be an object with the member docs, but is {kind}"))])
+    ApiError::validation(&Problems::only(
+        "$",
+        format!("must be an object with the member docs, but is {kind}"),
+    ))
 }
 
 /// The body as it was sent.
@@ -199,15 +213,12 @@ impl<'de> Shape<'de> for DocumentShape<'_> {
     }
 }
 
-fn body_language(
-    field: Field<String>,
-    problems: &mut Vec<FieldProblem>,
-) -> Result<Option<LanguageChoice>, ApiError> {
+fn body_language(field: Field<String>, problems: &mut Problems) -> Result<Option<LanguageChoice>, ApiError> {
     match field {
         Field::Missing | Field::Null => Ok(None),
         Field::Value(text) => parse_language(&text).map(Some),
         Field::Wrong(kind) => {
-            problems.push(problem("language", format!("must be a string, but is {kind}")));
+            problems.add("language", format!("must be a string, but is {kind}"));
             Ok(None)
         }
     }
@@ -217,15 +228,15 @@ fn body_language(
 fn check_documents(
     field: Field<Items<Field<RawDocument>>>,
     limits: &LimitsConfig,
-    problems: &mut Vec<FieldProblem>,
+    problems: &mut Problems,
 ) -> Vec<Field<RawDocument>> {
     let Some(items) = required("docs", "a list", field, problems) else { return Vec::new() };
     if items.total == 0 {
-        problems.push(problem("docs", "must hold at least one document"));
+        problems.add("docs", "must hold at least one document");
     }
     if items.total > limits.max_documents {
         let most = limits.max_documents;
-        problems.push(problem("docs", format!("holds {} documents, but may hold {most}", items.total)));
+        problems.add("docs", format!("holds {} documents, but may hold {most}", items.total));
     }
     items.head
 }
@@ -234,9 +245,9 @@ fn check_document(
     index: usize,
     field: Field<RawDocument>,
     limits: &LimitsConfig,
-) -> (RequestDocument, Vec<FieldProblem>) {
+) -> (RequestDocument, Problems) {
     let path = format!("docs[{index}]");
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let raw = required(&path, "an object", field, &mut problems);
     let Some(raw) = raw else {
         // The problem takes the content's place.
@@ -249,15 +260,10 @@ fn check_document(
     (RequestDocument { doc_id, content: Ok(Content { text, entities }) }, problems)
 }
 
-fn check_text(
-    path: &str,
-    field: Field<String>,
-    limits: &LimitsConfig,
-    problems: &mut Vec<FieldProblem>,
-) -> String {
+fn check_text(path: &str, field: Field<String>, limits: &LimitsConfig, problems: &mut Problems) -> String {
     let Some(text) = required(path, "a string", field, problems) else { return String::new() };
     if text.trim().is_empty() {
-        problems.push(problem(path, "is empty or only white space"));
+        problems.add(path, "is empty or only white space");
     }
     check_length(path, &text, limits.max_document_bytes, problems);
     text
@@ -267,7 +273,7 @@ fn check_entities(
     path: &str,
     field: Field<Items<Field<String>>>,
     limits: &LimitsConfig,
-    problems: &mut Vec<FieldProblem>,
+    problems: &mut Problems,
 ) -> Vec<String> {
     if matches!(field, Field::Missing | Field::Null) {
         return Vec::new();
@@ -275,7 +281,7 @@ fn check_entities(
     let Some(items) = required(path, "a list", field, problems) else { return Vec::new() };
     if items.total > limits.max_entities {
         let most = limits.max_entities;
-        problems.push(problem(path, format!("holds {} entities, but may hold {most}", items.total)));
+        problems.add(path, format!("holds {} entities, but may hold {most}", items.total));
     }
     let mut entities = Vec::with_capacity(items.head.len());
     for (index, field) in items.head.into_iter().enumerate() {
@@ -285,7 +291,7 @@ fn check_entities(
                 entities.push(entity);
             }
             Field::Value(entity) if entity.trim().is_empty() => {
-                problems.push(problem(path(), "is empty or only white space"));
+                problems.add(&path(), "is empty or only white space");
             }
             Field::Value(entity) => check_length(&path(), &entity, limits.max_entity_bytes, problems),
             other => drop(required(&path(), "a string", other, problems)),
@@ -294,25 +300,21 @@ fn check_entities(
     entities
 }
 
-fn check_length(path: &str, text: &str, most: usize, problems: &mut Vec<FieldProblem>) {
+fn check_length(path: &str, text: &str, most: usize, problems: &mut Problems) {
     if text.len() > most {
         let length = text.len();
-        problems.push(problem(path, format!("is {length} bytes of UTF-8 long, but may be {most}")));
+        problems.add(path, format!("is {length} bytes of UTF-8 long, but may be {most}"));
     }
 }
 
 /// The value, or a problem.
-fn required<T>(path: &str, kind: &str, field: Field<T>, problems: &mut Vec<FieldProblem>) -> Option<T> {
+fn required<T>(path: &str, kind: &str, field: Field<T>, problems: &mut Problems) -> Option<T> {
     let words = match field {
         Field::Value(value) => return Some(value),
         Field::Missing => "is required".to_owned(),
         Field::Null => format!("must be {kind}, but is null"),
         Field::Wrong(wrong) => format!("must be {kind}, but is {wrong}"),
     };
-    problems.push(problem(path, words));
+    problems.add(path, words);
     None
-}
-
-fn problem(path: impl Into<String>, problem: impl Into<String>) -> FieldProblem {
-    FieldProblem { path: path.into(), problem: problem.into() }
 }

@@ -24,7 +24,7 @@ pub(super) fn write(
     // Errors are made before the results that borrow them.
     let mut judged = Vec::with_capacity(request.documents.len());
     for (index, document) in request.documents.iter().enumerate() {
-        let verdict = match &document.content {
+        let judgement = match &document.content {
             Err(error) => Err(error.clone()),
             Ok(content) => match outcomes.next() {
                 Some(Ok(analysis)) => Ok((content, analysis)),
@@ -32,14 +32,14 @@ pub(super) fn write(
                 None => Err(ApiError::server()),
             },
         };
-        match verdict {
+        match judgement {
             Err(error) if !query.partial => return Err(error),
-            verdict => judged.push((document.doc_id.as_deref(), verdict)),
+            judgement => judged.push((document.doc_id.as_deref(), judgement)),
         }
     }
     let results = judged
         .iter()
-        .map(|(doc_id, verdict)| match verdict {
+        .map(|(doc_id, judgement)| match judgement {
             Ok((content, analysis)) => {
                 Outcome::Scored(document_result(*doc_id, &content.text, analysis, query.offsets))
             }
@@ -69,7 +69,7 @@ enum Outcome<'a> {
 pub(crate) struct DocumentResult<'a> {
     doc_id: Option<&'a str>,
     #[serde(flatten)]
-    class: Class,
+    verdict: Verdict,
     details: Vec<SentenceResult<'a>>,
     entity_sentiments: Vec<EntityResult<'a>>,
     language: &'static str,
@@ -82,7 +82,7 @@ struct SentenceResult<'a> {
     sentence_index: usize,
     sentence_text: &'a str,
     #[serde(flatten)]
-    class: Class,
+    verdict: Verdict,
     start: usize,
     end: usize,
 }
@@ -125,7 +125,7 @@ struct WarningResult {
 }
 
 #[derive(Serialize)]
-struct Class {
+struct Verdict {
     predicted_class: usize,
     predicted_label: &'static str,
     probabilities: Probabilities,
@@ -145,7 +145,7 @@ impl From<Distribution> for Probabilities {
     }
 }
 
-impl From<Distribution> for Class {
+impl From<Distribution> for Verdict {
     fn from(distribution: Distribution) -> Self {
         let polarity: Polarity = distribution.polarity();
         Self {
@@ -167,7 +167,7 @@ pub(crate) fn document_result<'a>(
     let sentences = analysis.sentences.iter().enumerate();
     DocumentResult {
         doc_id,
-        class: analysis.sentiment.into(),
+        verdict: analysis.sentiment.into(),
         details: sentences
             .map(|(index, sentence)| sentence_result(index, sentence, text, &offsets))
             .collect(),
@@ -194,7 +194,7 @@ fn sentence_result<'a>(
     SentenceResult {
         sentence_index,
         sentence_text: sentence.span.slice(text),
-        class: sentence.sentiment.into(),
+        verdict: sentence.sentiment.into(),
         start: offsets.from_bytes(sentence.span.start),
         end: offsets.from_bytes(sentence.span.end),
     }

@@ -1,0 +1,137 @@
+//! The engine with a shipped model: what it refuses, what it gives up, how it ends, and what it says of files that are
+//! not what they should be.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sentor::analysis::{Analyzer, Settings, StartError};
+use sentor::encode::{Row, RowSpan};
+use sentor::engine::{Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
+use sentor::language::Language;
+use sentor::registry::{ModelFolder, RegistryError};
+
+const SETTINGS: EngineSettings = EngineSettings { workers: 1, run_tokens: 64, queue_tokens: 4096 };
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentor-en")
+}
+
+fn engine() -> Engine {
+    let runtime = Runtime::load(None).expect("ONNX Runtime has been fetched");
+    let model = ModelFolder::open(&folder()).expect("the model folder is in the repository");
+    Engine::start(&runtime, &[model], SETTINGS).expect("the model loads")
+}
+
+fn rows(count: usize, tokens: usize) -> Vec<Row> {
+    let mut ids = vec![2000; tokens];
+    (ids[0], ids[tokens - 1]) = (101, 102);
+    vec![Row { ids, spans: vec![RowSpan::new(1, tokens - 2)] }; count]
+}
+
+fn caller(name: &str) -> Arc<str> {
+    Arc::from(name)
+}
+
+#[test]
+fn every_row_is_answered_in_its_place() {
+    let engine = engine();
+    let mut mixed: Vec<Row> = (0..40).flat_map(|index| rows(1, 8 + index)).collect();
+    mixed[3].spans.clear();
+    let spans: Vec<usize> = mixed.iter().map(|row| row.spans.len()).collect();
+    let answers =
+        engine.submit(0, mixed, &caller("a"), None).expect("there is room").wait().expect("it is up");
+    let answered: Vec<usize> = answers.iter().map(|row| row.as_ref().map_or(99, Vec::len)).collect();
+    assert_eq!(answered, spans);
+    assert!(
+        engine
+            .submit(0, Vec::new(), &caller("a"), None)
+            .expect("nothing fits")
+            .wait()
+            .expect("is")
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_full_queue_refuses_the_whole_request_and_says_when() {
+    let engine = engine();
+    let first =
+        engine.submit(0, rows(200, 64), &caller("bulk"), None).expect("an idle engine takes any one request");
+    match engine.submit(0, rows(1, 64), &caller("single"), None) {
+        Err(SubmitError::Overloaded { retry_after }) => assert!(retry_after > Duration::ZERO),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+    drop(first);
+    // The rows that have not run are gone from the queue with their ticket.
+    engine
+        .submit(0, rows(4, 64), &caller("single"), None)
+        .expect("there is room again")
+        .wait()
+        .expect("it is up");
+}
+
+#[test]
+fn work_that_would_miss_its_deadline_is_refused_at_once() {
+    let engine = engine();
+    let waiting = engine.submit(0, rows(60, 64), &caller("bulk"), None).expect("there is room");
+    let deadline = Some(Instant::now() + Duration::from_micros(1));
+    assert!(matches!(
+        engine.submit(0, rows(1, 64), &caller("hasty"), deadline),
+        Err(SubmitError::Overloaded { .. })
+    ));
+    waiting.wait().expect("the work that was taken is done");
+}
+
+#[test]
+fn shutdown_finishes_what_waits_and_takes_nothing_new() {
+    let engine = engine();
+    let waiting = engine.submit(0, rows(30, 32), &caller("a"), None).expect("there is room");
+    engine.shutdown(Instant::now() + Duration::from_secs(60));
+    assert!(waiting.wait().expect("what waited was finished").iter().all(Option::is_some));
+    assert_eq!(engine.submit(0, rows(1, 32), &caller("a"), None).err(), Some(SubmitError::ShuttingDown));
+    engine.shutdown(Instant::now());
+}
+
+#[test]
+fn shutdown_past_its_deadline_tells_those_who_wait() {
+    let engine = engine();
+    let waiting =
+        engine.submit(0, rows(500, 64), &caller("a"), None).expect("an idle engine takes any one request");
+    engine.shutdown(Instant::now());
+    waiting.wait().expect_err("the work was given up");
+}
+
+#[test]
+fn a_missing_or_wrong_library_is_one_clear_sentence() {
+    let missing =
+        Runtime::load(Some(Path::new("/nowhere/libonnxruntime.so"))).expect_err("there is no such file");
+    assert!(matches!(missing, RuntimeError::Missing { .. }));
+    assert!(missing.to_string().contains("make onnxruntime") && missing.to_string().contains("/nowhere/"));
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let wrong = folder.path().join("libonnxruntime.so");
+    std::fs::write(&wrong, "this is no library").expect("write a file");
+    let unusable = Runtime::load(Some(&wrong)).expect_err("this is no library");
+    assert!(matches!(unusable, RuntimeError::Unusable { .. }), "{unusable}");
+    assert!(unusable.to_string().contains("make onnxruntime"), "{unusable}");
+}
+
+#[test]
+fn a_damaged_model_is_named() {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    for file in ["manifest.json", "tokenizer.json", "model.onnx"] {
+        std::fs::copy(folder().join(file), copy.path().join(file)).expect("copy the model");
+    }
+    let network = copy.path().join("model.onnx");
+    let mut bytes = std::fs::read(&network).expect("read the network");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&network, bytes).expect("damage the network");
+
+    let models = vec![(Language::English, copy.path().to_owned())];
+    let error = Analyzer::start(&Settings { models, workers: Some(1), ..Settings::default() });
+    let error = error.expect_err("one bit of the network is wrong");
+    assert!(matches!(error, StartError::Registry(RegistryError::Checksum { .. })), "{error}");
+    assert!(error.to_string().contains("model.onnx"), "{error}");
+}
