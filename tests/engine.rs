@@ -87,7 +87,7 @@ fn work_that_would_miss_its_deadline_is_refused_at_once() {
 fn shutdown_finishes_what_waits_and_takes_nothing_new() {
     let engine = engine();
     let waiting = engine.submit(0, rows(30, 32), &caller("a"), None).expect("there is room");
-    engine.shutdown(Instant::now() + Duration::from_secs(60));
+    engine.shutdown(Instant::now() + Duration::from_mins(1));
     assert!(waiting.wait().expect("what waited was finished").iter().all(Option::is_some));
     assert_eq!(engine.submit(0, rows(1, 32), &caller("a"), None).err(), Some(SubmitError::ShuttingDown));
     engine.shutdown(Instant::now());
