@@ -1,7 +1,7 @@
 //! Where a text mentions an entity.
 //!
 //! All entities of a document are looked for in one pass over a normalised text, and what is found is led
-//! back to the exact bytes of the original. `docs/text.md` tells the rules, `tests/data/mentions-*.txt` show
+//! back to the exact bytes of the original. `docs/text.md` tells the rules, `tests/data/mentions.txt` shows
 //! them at work.
 
 mod compound;
