@@ -1,0 +1,33 @@
+"""Command line: `python -m sentor_training STAGE`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+STAGES = {
+    "fetch": "download and unpack the pretrained bases",
+    "prepare": "cut the base to the student's shape, group the data by text",
+    "train": "fine-tune, with fake quantisation at the end; resumable",
+    "calibrate": "fit the temperature on dev",
+    "export": "write the int8 model folder and the reference file, and check both",
+    "evaluate": "accuracy and macro-F1 per data set, with ONNX Runtime",
+    "card": "write the model card and the calibration plot",
+}
+
+
+def main() -> None:
+    """Parse the stage and its options, and run it."""
+    parser = argparse.ArgumentParser(prog="python -m sentor_training", description="Makes sentor's models, stage by stage.")
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for name, help_text in STAGES.items():
+        module = importlib.import_module(f".{name}", __package__)
+        stage = stages.add_parser(name, help=help_text, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.add_arguments(stage)
+        stage.set_defaults(run=module.run)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()

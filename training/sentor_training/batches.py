@@ -1,0 +1,219 @@
+"""Turns groups into padded training batches: sampling, packing, augmentation, length buckets.
+
+Everything random is derived from (seed, epoch, pool), so a run goes on exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Iterator
+
+import torch
+from tokenizers import Tokenizer
+
+from .augment import NAME_DOMAINS, change_category, change_surface, looks_like_name, swap_names
+from .data import Group
+from .recipes import Recipe, copies_of
+from .rows import Row, Span, SpecialTokens, encode_row
+
+PACKED_SHARE = 0.22
+SWAPPED_SHARE = 0.35
+EXPLICIT_AS_IMPLICIT_SHARE = 0.15
+SENTENCE_WEIGHT = 0.5
+LONE_NEUTRAL_SENTENCE_WEIGHT = 0.2
+POOL_ROWS = 1500
+LONG_TEXT_WORDS = 80
+
+
+@dataclass
+class Labelled:
+    """One row's text, its spans (sentences, mentions), its appended entities, labels and weights in that order."""
+
+    text: str = ""
+    spans: list[Span] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    implicit: list[str] = field(default_factory=list)
+    implicit_labels: list[int] = field(default_factory=list)
+    implicit_weights: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Batch:
+    """Tensors of one training step."""
+
+    ids: torch.Tensor
+    attention: torch.Tensor
+    span_row: torch.Tensor
+    span_start: torch.Tensor
+    span_end: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+
+
+def pad_rows(rows: list[Row], pad: int, multiple: int = 1) -> tuple[torch.Tensor, ...]:
+    """ids, attention, span_row, span_start, span_end of rows padded to their longest (rounded up)."""
+    width = max(len(row.ids) for row in rows)
+    width += -width % multiple
+    ids = torch.full((len(rows), width), pad, dtype=torch.long)
+    attention = torch.zeros_like(ids)
+    spans = []
+    for index, row in enumerate(rows):
+        ids[index, : len(row.ids)] = torch.tensor(row.ids)
+        attention[index, : len(row.ids)] = 1
+        spans += [(index, start, end) for start, end in row.spans]
+    columns = torch.tensor(spans, dtype=torch.long).reshape(-1, 3)
+    return ids, attention, columns[:, 0], columns[:, 1], columns[:, 2]
+
+
+def crop(group: Group, rng: random.Random) -> Group:
+    """Cut a long text to the sentences (or words) round one of its targets."""
+    if len(group.text.split()) <= LONG_TEXT_WORDS:
+        return group
+    explicit = [t for t in group.targets if not t.is_implicit]
+    if not explicit:
+        return group
+    centre = rng.choice(explicit)
+    ends = [m.end() for m in re.finditer(r"[.!?]+[\"')\]]*\s+|\n+", group.text)] + [len(group.text)]
+    pieces = list(zip([0, *ends[:-1]], ends))
+    low = next(i for i, (s, e) in enumerate(pieces) if s <= centre.start < e)
+    high = next((i for i, (s, e) in enumerate(pieces) if e >= centre.end), low)
+    words = lambda a, b: len(group.text[pieces[a][0] : pieces[b][1]].split())
+    while True:
+        grow = [(a, b) for a, b in ((low - 1, high), (low, high + 1)) if a >= 0 and b < len(pieces) and words(a, b) <= LONG_TEXT_WORDS]
+        if not grow:
+            break
+        low, high = rng.choice(grow)
+    start, end = pieces[low][0], pieces[high][1]
+    if words(low, high) > LONG_TEXT_WORDS:
+        spaces = [m.start() + 1 for m in re.finditer(r"\s", group.text)]
+        before = [start, *(s for s in spaces if start < s <= centre.start)]
+        after = [*(s - 1 for s in spaces if centre.end < s <= end), end]
+        start, end = before[max(0, len(before) - LONG_TEXT_WORDS // 2)], after[min(len(after) - 1, LONG_TEXT_WORDS // 2)]
+    kept = [t for t in group.targets if t.is_implicit or (start <= t.start and t.end <= end)]
+    shifted = [t if t.is_implicit else type(t)(t.entity, t.start - start, t.end - start, t.label, t.dataset, t.domain) for t in kept]
+    return Group(group.text[start:end], group.lang, shifted)
+
+
+class Sampler:
+    """Endless, resumable stream of batches; `position` says where it is."""
+
+    def __init__(self, groups: list[Group], recipe: Recipe, tokenizer: Tokenizer, seed: int) -> None:
+        self.groups, self.recipe, self.tokenizer, self.seed = groups, recipe, tokenizer, seed
+        self.special = SpecialTokens.of(tokenizer)
+        self.copies = [max(copies_of(recipe, t.dataset) for t in g.targets) for g in groups]
+        mass = [0.0, 0.0, 0.0]
+        names: dict[str, set[str]] = defaultdict(set)
+        for group, copies in zip(groups, self.copies):
+            for target in group.targets:
+                mass[target.label] += copies
+                if not target.is_implicit and target.domain in NAME_DOMAINS and looks_like_name(target.entity) and len(target.entity) < 30:
+                    names[target.domain].add(target.entity)
+        self.class_weights = [(sum(mass) / 3 / m) ** recipe.class_balance for m in mass]
+        self.names = {domain: sorted(found) for domain, found in names.items()}
+        self.position = {"epoch": 0, "pool": 0, "batch": 0}
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            order = self._epoch_order()
+            pools = max(1, len(order) // POOL_ROWS)
+            while self.position["pool"] < pools:
+                pool = self.position["pool"]
+                chosen = order[pool * POOL_ROWS : (pool + 1) * POOL_ROWS]
+                for batch in self._batches(chosen)[self.position["batch"] :]:
+                    self.position["batch"] += 1
+                    yield batch
+                self.position.update(pool=pool + 1, batch=0)
+            self.position.update(epoch=self.position["epoch"] + 1, pool=0, batch=0)
+
+    def _epoch_order(self) -> list[int]:
+        rng = random.Random(f"{self.seed}-{self.position['epoch']}")
+        order = []
+        for index, copies in enumerate(self.copies):
+            order += [index] * (int(copies) + (rng.random() < copies % 1))
+        rng.shuffle(order)
+        return order
+
+    def _batches(self, chosen: list[int]) -> list[Batch]:
+        rng = random.Random(f"{self.seed}-{self.position['epoch']}-{self.position['pool']}")
+        rows = []
+        waiting = [self.groups[index] for index in chosen]
+        while waiting:
+            packed = [waiting.pop()]
+            if waiting and rng.random() < PACKED_SHARE:
+                packed.append(waiting.pop())
+                if waiting and rng.random() < 0.3:
+                    packed.append(waiting.pop())
+            row = self._encode(self._labelled(packed, rng))
+            if row and len(row[0].ids) > self.recipe.max_tokens and len(packed) > 1:
+                alone = [self._encode(self._labelled([group], rng)) for group in packed]
+                rows += [r for r in alone if r and len(r[0].ids) <= self.recipe.max_tokens + 64]
+            elif row and len(row[0].ids) <= self.recipe.max_tokens + 64:
+                rows.append(row)
+        rows.sort(key=lambda row: (len(row[0].ids), rng.random()))
+        batches, current = [], []
+        for row in rows:
+            if current and (len(current) + 1) * len(row[0].ids) > self.recipe.batch_tokens:
+                batches.append(self._collate(current))
+                current = []
+            current.append(row)
+        if current:
+            batches.append(self._collate(current))
+        rng.shuffle(batches)
+        return batches
+
+    def _labelled(self, packed: list[Group], rng: random.Random) -> Labelled:
+        """Augment each text on its own, then join them into one window."""
+        out = Labelled()
+        for group in packed:
+            group = crop(group, rng)
+            text, spans = swap_names(group, self.names, rng, SWAPPED_SHARE)
+            text, spans = change_surface(text, spans, group.lang, rng, self.recipe.lowercase)
+            if out.text:
+                out.text += " "
+            base = len(out.text)
+            labels = {t.label for t in group.targets}
+            if len(labels) == 1 and text.strip():
+                label = labels.pop()
+                lone_neutral = label == 1 and len(group.targets) == 1
+                out.spans.append((base, base + len(text)))
+                out.labels.append(label)
+                out.weights.append(LONE_NEUTRAL_SENTENCE_WEIGHT if lone_neutral else SENTENCE_WEIGHT)
+            moved = iter(spans)
+            for target in group.targets:
+                if target.is_implicit:
+                    if len(packed) == 1:
+                        self._append(out, change_category(target.entity, group.lang, rng), target.label, 1.0)
+                    continue
+                start, end = next(moved)
+                out.spans.append((base + start, base + end))
+                out.labels.append(target.label)
+                out.weights.append(1.0)
+                if rng.random() < EXPLICIT_AS_IMPLICIT_SHARE:
+                    self._append(out, text[start:end], target.label, 0.5)
+            out.text += text
+        return out
+
+    @staticmethod
+    def _append(row: Labelled, entity: str, label: int, weight: float) -> None:
+        row.implicit.append(entity)
+        row.implicit_labels.append(label)
+        row.implicit_weights.append(weight)
+
+    def _encode(self, row: Labelled) -> tuple[Row, list[int], list[float]] | None:
+        encoded, found = encode_row(self.tokenizer, self.special, row.text, row.spans, row.implicit)
+        labels, weights = row.labels + row.implicit_labels, row.weights + row.implicit_weights
+        kept = [i for i, exists in enumerate(found) if exists]
+        if not kept:
+            return None
+        encoded.spans = [encoded.spans[i] for i in kept]
+        return encoded, [labels[i] for i in kept], [weights[i] * self.class_weights[labels[i]] for i in kept]
+
+    def _collate(self, rows: list[tuple[Row, list[int], list[float]]]) -> Batch:
+        tensors = pad_rows([row for row, _, _ in rows], self.special.pad)
+        labels = torch.tensor([label for _, labels, _ in rows for label in labels])
+        weights = torch.tensor([weight for _, _, weights in rows for weight in weights])
+        return Batch(*tensors, labels, weights)

@@ -1,0 +1,74 @@
+"""Stage calibrate: fit one temperature on the dev targets of the model's language, through the int8 graph.
+
+The temperature divides the logits and is folded into the head's last layer by `export`, so it changes
+probabilities and no label (Guo et al., 2017, "On Calibration of Modern Neural Networks").
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .dev import score_dev
+from .metrics import calibration_error, softmax
+from .paths import add_data_option, add_runs_option, runs_folder
+from .recipes import RECIPES
+from .runtime import onnx_runner, session_of
+from .trained import load_trained
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this stage."""
+    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("--name", help="run name (default: the model's)")
+    add_runs_option(parser)
+    add_data_option(parser)
+
+
+def loss(logits: np.ndarray, gold: np.ndarray, temperature: float) -> float:
+    """Mean negative log-likelihood of the labels at a temperature."""
+    probabilities = softmax(logits / temperature)
+    return float(-np.log(np.maximum(probabilities[np.arange(len(gold)), gold], 1e-12)).mean())
+
+
+def fit_temperature(logits: np.ndarray, gold: np.ndarray) -> float:
+    """The temperature of least loss, by golden-section search over its logarithm."""
+    low, high = np.log(0.25), np.log(4.0)
+    ratio = (np.sqrt(5) - 1) / 2
+    for _ in range(40):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if loss(logits, gold, float(np.exp(left))) < loss(logits, gold, float(np.exp(right))):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write RUNS/NAME/calibration.json."""
+    trained = load_trained(runs_folder(options), options.model, options.name)
+    runner = onnx_runner(session_of(trained.graph(1.0)))
+    domains: dict[str, list] = {}
+    for _, _, domain, scored in score_dev(Path(options.data), trained.language, trained.tokenizer, runner):
+        domains.setdefault(domain, []).append(scored)
+    joined = {
+        domain: (np.concatenate([s.logits for s in some]), np.concatenate([s.gold for s in some])) for domain, some in domains.items()
+    }
+    joined["all"] = (np.concatenate([l for l, _ in joined.values()]), np.concatenate([g for _, g in joined.values()]))
+    temperature = fit_temperature(*joined["all"])
+    report = {
+        "temperature": round(temperature, 4),
+        "calibration_error": {
+            domain: {
+                "targets": len(gold), "before": round(calibration_error(softmax(logits), gold), 4),
+                "after": round(calibration_error(softmax(logits / temperature), gold), 4),
+            }
+            for domain, (logits, gold) in joined.items()
+        },
+    }
+    text = json.dumps(report, indent=2)
+    (trained.folder / "calibration.json").write_text(text + "\n", encoding="utf-8")
+    print(text)

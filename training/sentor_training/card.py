@@ -1,0 +1,133 @@
+"""Stage card: write models/NAME/README.md and calibration.png from the manifest and what evaluate found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .data import files
+from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
+from .recipes import RECIPES, Recipe, copies_of
+from .terms import terms_of
+
+LANGUAGE_NAMES = {"en": "English", "nl": "Dutch"}
+BASE_NAMES = {
+    "minilm-l6-h384-uncased": ("sentence-transformers/all-MiniLM-L6-v2", "MiniLM, 6 layers of 384, uncased, 30,522 pieces"),
+    "bert-base-multilingual-cased": (
+        "google-bert/bert-base-multilingual-cased",
+        "multilingual BERT-base cut to its first 6 layers of 768, cased, and to the pieces that Dutch and English use",
+    ),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this stage."""
+    parser.add_argument("model", choices=sorted(RECIPES))
+    add_runs_option(parser)
+    add_data_option(parser)
+
+
+def trained_on(recipe: Recipe, data: Path) -> list[str]:
+    """The data sets that went in: in one of the recipe's languages, with a share above nothing."""
+    names = sorted({name for name, _, _ in files(data / "train")})
+    return [name for name in names if copies_of(recipe, name) > 0]
+
+
+def plot(bins: list, path: Path) -> None:
+    """Accuracy against confidence, with the share of targets in each bin."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    total = sum(count for count, _, _ in bins)
+    figure, axis = pyplot.subplots(figsize=(4.5, 4.5), dpi=110)
+    axis.plot([0, 1], [0, 1], color="#999999", linewidth=1, label="perfect")
+    axis.bar([c for _, c, _ in bins], [n / total for n, _, _ in bins], width=0.05, color="#c9d7e8", label="share of targets")
+    axis.plot([c for _, c, _ in bins], [a for _, _, a in bins], marker="o", color="#1b6ca8", label="model")
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0.3, 1), ylim=(0, 1), title="Calibration on dev")
+    axis.legend(loc="upper left")
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def share(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def results_table(sets: dict) -> list[str]:
+    lines = ["| data set | targets | accuracy | 95 % | macro-F1 | 95 % |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, one in sets.items():
+        intervals = [f"{share(low)}–{share(high)}" for low, high in (one["accuracy_interval"], one["macro_f1_interval"])]
+        lines.append(f"| {name} | {one['targets']} | {share(one['accuracy'])} | {intervals[0]} | {share(one['macro_f1'])} | {intervals[1]} |")
+    return lines
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the card."""
+    recipe = RECIPES[options.model]
+    folder = REPOSITORY / "models" / options.model
+    manifest = json.loads((folder / "manifest.json").read_text())
+    evaluation = json.loads((runs_folder(options) / options.model / "evaluation.json").read_text())
+    checks, three, calibration = manifest["training"]["checks"], evaluation["three_class_explicit"], evaluation["calibration"]
+    plot(calibration["bins"], folder / "calibration.png")
+    hub_name, shape = BASE_NAMES.get(recipe.base, (recipe.base, recipe.base))
+    lang = recipe.languages[0]
+    speeds, slow = checks["tokens_per_s_one_thread"], checks["tokens_per_s_one_thread_float"]
+    against, bits = checks["against_float"], checks["bit_identical"]
+    size = sum(record["size_bytes"] for record in manifest["files"].values())
+    lines = [
+        "---", f"language: {lang}", "license: apache-2.0", f"base_model: {hub_name}", "pipeline_tag: text-classification",
+        "tags: [sentiment, aspect-based-sentiment-analysis, onnx, int8]", "---", "", f"# {options.model} {manifest['version']}", "",
+        f"Sentiment toward named entities in {LANGUAGE_NAMES[lang]} text: negative, neutral or positive for any number of spans (mentions,"
+        " sentences) of a window of text that is read once, and for entities written behind the window that the text does not name.", "",
+        "## Model", "", f"- Base: `{hub_name}`, Apache-2.0: {shape}.",
+        "- Head: hidden states of a span's first and last token and of the row's first token, one hidden layer, three logits.",
+        f"- Quantisation: static int8, {manifest['quantisation']['weight_bits']}-bit weights by output channel, 8-bit activations with fixed"
+        " ranges, trained through with fake quantisation. With 7 bits the pairwise sums of unsigned by signed products cannot saturate,"
+        " so processors with and without dot-product instructions give the same integers.",
+        f"- Size: {size / 1e6:.1f} MB. Longest row: {manifest['max_tokens']} tokens; windows are packed to {manifest['window_tokens']}.", "",
+        "## Training", "",
+        f"`{manifest['training']['command']}` for {manifest['training']['minutes']:.0f} minutes on one CPU thread"
+        f" ({manifest['training']['steps']} steps, {manifest['training']['tokens']:,} tokens), no teacher. The whole configuration is in"
+        " `manifest.json`. Sentences were labelled where all targets of a text agree. This is a first, short training: it is far from what"
+        " the same network can do.", "",
+        "Data, with the terms as the public repositories state them. Most SemEval-derived sets state none and are used for research."
+        " `pyabsa_*` (research only) and `aux_xed` (no target) were kept out.", "",
+        "| data set | from | stated terms | copies an epoch |", "| --- | --- | --- | --- |",
+        *[f"| {name} | {' | '.join(terms_of(name))} | {copies_of(recipe, name)} |" for name in trained_on(recipe, Path(options.data))], "",
+        "## Figures on dev", "",
+        f"`python -m sentor_training evaluate {options.model}`; `sentor eval` gives the same through the product. The int8 file as shipped,"
+        " targets at the given places, macro-F1 over the classes that occur in a set. Intervals: 500 bootstrap draws of texts."
+        " `implicit` sets are entities that the text does not name, which is harder.", "",
+        *results_table(evaluation["sets"]), "",
+    ]
+    if three["sets"]:
+        lines += [
+            f"Mean macro-F1 of the {len(three['sets'])} explicit sets with at least 20 dev targets of each class:"
+            f" **{share(three['mean_macro_f1'])}** ({', '.join(name.removesuffix('.explicit') for name in three['sets'])}).", "",
+        ]
+    lines += [
+        "### Calibration", "",
+        f"Expected calibration error (10 bins): **{calibration['all']:.3f}** in all; "
+        + ", ".join(f"{domain} {value:.3f}" for domain, value in sorted(calibration["domains"].items()))
+        + f". One temperature ({manifest['training']['temperature']}) was fitted on the same dev targets and is folded into the graph.", "",
+        "![accuracy against confidence](calibration.png)", "",
+        "### Against the same weights in float", "",
+        f"On {against['targets']} dev targets: mean macro-F1 {against['int8_macro_f1']} (float {against['float_macro_f1']}), another label on"
+        f" {100 * against['differing_share']:.1f} % of targets. Share of spans whose logits keep every bit: "
+        + ", ".join(f"{way.replace('_', ' ')} {100 * value:.1f} %" for way, value in bits.items()) + ".", "",
+        "### Speed", "",
+        "Best of 12 runs on one thread of a shared machine without dot-product instructions, beside other load, tokens a second: "
+        + ", ".join(f"{shape} {rate:,}" for shape, rate in speeds.items()) + "; float: "
+        + ", ".join(f"{shape} {rate:,}" for shape, rate in slow.items()) + ".", "",
+        "## Limits", "",
+        "- Irony, quoted opinions, conditionals and comparisons are where it errs most.",
+        "- Many review sets have almost no neutral targets; neutral remarks in reviews are often called positive or negative.",
+        "- No measurement of social bias has been made. Entity names were swapped and masked in training to weaken what the model"
+        " believes of a name; by how much has not been measured yet.",
+        "- Do not use it to judge people.", "",
+        "## Licence", "", "Weights: Apache-2.0 as their base, subject to what the terms above ask of those who use models trained on these data.",
+    ]
+    (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

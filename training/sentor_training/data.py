@@ -1,0 +1,107 @@
+"""Labelled data: read the shared files, group targets by text, keep dev texts out of training."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Iterable, Iterator
+
+LABELS = ("negative", "neutral", "positive")
+
+# Never trained on: terms that allow research only, and labels without a target.
+EXCLUDED_PREFIXES = ("pyabsa_", "aux_xed")
+
+
+@dataclass
+class Target:
+    """One labelled target; offsets are code points, -1 where the entity is not in the text."""
+
+    entity: str
+    start: int
+    end: int
+    label: int
+    dataset: str
+    domain: str
+
+    @property
+    def is_implicit(self) -> bool:
+        return self.start < 0
+
+
+@dataclass
+class Group:
+    """One text with all its targets, from whatever data sets."""
+
+    text: str
+    lang: str
+    targets: list[Target] = field(default_factory=list)
+
+
+def files(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """(data set, `explicit` or `implicit`, path) of every file of a split, sorted by name."""
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        dataset, kind, *_ = path.name.split(".")
+        yield dataset, kind, path
+
+
+def read_targets(path: Path) -> Iterator[dict]:
+    """The JSON lines of one file."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def text_key(text: str) -> str:
+    """What two texts share when they are the same but for case, spacing and punctuation."""
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+def group_by_text(folder: Path, datasets: Iterable[str] | None = None) -> list[Group]:
+    """All targets of a split, grouped by (language, text), in file order.
+
+    The same span under two data sets (SemEval-2015 went into 2016) is kept once.
+    """
+    wanted = None if datasets is None else set(datasets)
+    groups: dict[tuple[str, str], Group] = {}
+    for dataset, _, path in files(folder):
+        if wanted is not None and dataset not in wanted:
+            continue
+        for record in read_targets(path):
+            key = (record["lang"], record["text"])
+            group = groups.setdefault(key, Group(record["text"], record["lang"]))
+            label = LABELS.index(record["label"])
+            target = Target(record["entity"], record["start"], record["end"], label, dataset, record["domain"])
+            same = [t for t in group.targets if (t.start, t.end) == (target.start, target.end) and t.entity == target.entity]
+            if not same:
+                group.targets.append(target)
+    return list(groups.values())
+
+
+def training_groups(data: Path) -> list[Group]:
+    """The training groups: allowed data sets alone, texts that also stand in dev taken out."""
+    dev_keys = set()
+    for _, _, path in files(data / "dev"):
+        dev_keys.update(text_key(record["text"]) for record in read_targets(path))
+    allowed = [name for name, _, _ in files(data / "train") if not name.startswith(EXCLUDED_PREFIXES)]
+    groups = group_by_text(data / "train", allowed)
+    return [group for group in groups if text_key(group.text) not in dev_keys]
+
+
+def write_groups(groups: Iterable[Group], path: Path) -> None:
+    """Write groups as gzip'd JSON lines."""
+    with gzip.open(path, "wt", encoding="utf-8") as out:
+        for group in groups:
+            out.write(json.dumps(asdict(group), ensure_ascii=False) + "\n")
+
+
+def read_groups(path: Path) -> list[Group]:
+    """Read what `write_groups` wrote."""
+    groups = []
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            record["targets"] = [Target(**target) for target in record["targets"]]
+            groups.append(Group(**record))
+    return groups

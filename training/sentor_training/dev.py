@@ -1,0 +1,23 @@
+"""The dev files of a model's language, scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator
+
+from tokenizers import Tokenizer
+
+from .data import files, read_targets
+from .scoring import Runner, Scored, score_file
+
+# Its labels are projected and have no target: a score on it says nothing.
+UNSCORED = ("aux_xed",)
+
+
+def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner) -> Iterator[tuple[str, str, str, Scored]]:
+    """(data set, `explicit` or `implicit`, domain, scores) of every dev file in `lang`."""
+    for dataset, kind, path in files(data / "dev"):
+        first = next(iter(read_targets(path)), None)
+        if first is None or first["lang"] != lang or dataset in UNSCORED:
+            continue
+        yield dataset, kind, first["domain"], score_file(path, tokenizer, run)

@@ -1,0 +1,75 @@
+"""Stage evaluate: accuracy, macro-F1 and calibration of a shipped model folder on every dev set of its language.
+
+Targets are scored at the given places, each text as one window; `sentor eval` does the same through the product.
+Macro-F1 is the mean F1 of the classes that occur in a set's labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .dev import score_dev
+from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion, macro_f1, softmax
+from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
+from .recipes import RECIPES
+from .rows import load_tokenizer
+from .runtime import onnx_runner, session_of
+from .scoring import Scored
+
+# A set counts as one of three classes where each has at least this many dev targets: with fewer, its F1 is chance.
+LEAST_OF_EACH_CLASS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this stage."""
+    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("--folder", type=Path, help="model folder (default: models/NAME of the repository)")
+    add_runs_option(parser)
+    add_data_option(parser)
+
+
+def figures(scored: Scored) -> dict:
+    """What is said of one set."""
+    predicted = scored.logits.argmax(axis=1)
+    matrix = confusion(scored.gold, predicted)
+    intervals = bootstrap(scored.gold, predicted, scored.texts)
+    return {
+        "targets": len(scored.gold), "labels": matrix.sum(axis=1).tolist(), "accuracy": accuracy(matrix), "macro_f1": macro_f1(matrix),
+        "accuracy_interval": intervals["accuracy"], "macro_f1_interval": intervals["macro_f1"],
+        "calibration_error": calibration_error(softmax(scored.logits), scored.gold),
+    }
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write RUNS/NAME/evaluation.json and print a table."""
+    folder = options.folder or REPOSITORY / "models" / options.model
+    tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
+    runner = onnx_runner(session_of(folder / "model.onnx"))
+    sets, probabilities, gold, domains = {}, [], [], {}
+    for dataset, kind, domain, scored in score_dev(Path(options.data), RECIPES[options.model].languages[0], tokenizer, runner):
+        sets[f"{dataset}.{kind}"] = figures(scored)
+        probabilities.append(softmax(scored.logits))
+        gold.append(scored.gold)
+        domains.setdefault(domain, []).append(len(gold) - 1)
+    everything = np.concatenate(probabilities), np.concatenate(gold)
+    by_domain = {
+        domain: calibration_error(np.concatenate([probabilities[i] for i in members]), np.concatenate([gold[i] for i in members]))
+        for domain, members in domains.items()
+    }
+    three = {name: f for name, f in sets.items() if name.endswith(".explicit") and min(f["labels"]) >= LEAST_OF_EACH_CLASS}
+    report = {
+        "sets": sets,
+        "three_class_explicit": {"sets": sorted(three), "mean_macro_f1": float(np.mean([f["macro_f1"] for f in three.values()]))},
+        "calibration": {"all": calibration_error(*everything), "domains": by_domain, "bins": calibration_bins(*everything)},
+    }
+    target = runs_folder(options) / options.model / "evaluation.json"
+    target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(f"{'data set':36} {'targets':>7} {'accuracy':>8} {'macro-F1':>8}")
+    for name, one in sets.items():
+        print(f"{name:36} {one['targets']:7} {100 * one['accuracy']:8.1f} {100 * one['macro_f1']:8.1f}")
+    print(f"mean macro-F1 of {len(three)} explicit sets of three classes: {100 * report['three_class_explicit']['mean_macro_f1']:.1f}")
+    print(f"expected calibration error: {report['calibration']['all']:.3f}")

@@ -1,0 +1,192 @@
+"""The span classifier: a BERT encoder (Hugging Face parameter names) and a small head on spans."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .quantise import ActivationRange, QuantLinear
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the encoder, from a Hugging Face `config.json`."""
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    pieces: int
+    positions: int
+    epsilon: float
+
+    @classmethod
+    def read(cls, folder: Path) -> "Shape":
+        config = json.loads((folder / "config.json").read_text())
+        return cls(
+            config["num_hidden_layers"], config["hidden_size"], config["num_attention_heads"], config["intermediate_size"],
+            config["vocab_size"], config["max_position_embeddings"], config.get("layer_norm_eps", 1e-12),
+        )
+
+
+def layout_of(ids: torch.Tensor, attention: torch.Tensor, sep: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions [rows, tokens] and the allowed pairs [rows, tokens, tokens] (query, key).
+
+    The same arithmetic as in the exported graph: see `rows.segments_and_positions` for its plain form.
+    """
+    is_sep = (ids == sep).long()
+    segment = is_sep.cumsum(1) - is_sep
+    index = torch.arange(ids.shape[1]).expand_as(ids)
+    # Where the token's own segment starts: one after the latest [SEP] strictly before it.
+    ends = torch.where(is_sep.bool(), index + 1, 0)
+    start = functional.pad(ends.cummax(1).values[:, :-1], (1, 0))
+    first_length = is_sep.argmax(1, keepdim=True) + 1
+    positions = torch.where(segment == 0, index, first_length + index - start)
+    same = segment[:, :, None] == segment[:, None, :]
+    allowed = (same | (segment[:, None, :] == 0)) & attention[:, None, :].bool()
+    return positions, allowed
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.query = QuantLinear(shape.hidden, shape.hidden)
+        self.key = QuantLinear(shape.hidden, shape.hidden)
+        self.value = QuantLinear(shape.hidden, shape.hidden)
+
+    def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+        rows, tokens, hidden = x.shape
+        split = [p(x).view(rows, tokens, self.heads, -1).transpose(1, 2) for p in (self.query, self.key, self.value)]
+        context = functional.scaled_dot_product_attention(*split, attn_mask=allowed[:, None])
+        return context.transpose(1, 2).reshape(rows, tokens, hidden)
+
+
+class Residual(nn.Module):
+    """dense → dropout → add → LayerNorm, the end of both halves of a layer."""
+
+    def __init__(self, inputs: int, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.input_range = ActivationRange()
+        self.dense = QuantLinear(inputs, shape.hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.LayerNorm = nn.LayerNorm(shape.hidden, eps=shape.epsilon)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        return self.LayerNorm(self.dropout(self.dense(self.input_range(x))) + skip)
+
+
+class Attention(nn.Module):
+    def __init__(self, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.input_range = ActivationRange()
+        self.self = SelfAttention(shape)
+        self.output = Residual(shape.hidden, shape, dropout)
+
+    def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+        return self.output(self.self(self.input_range(x), allowed), x)
+
+
+class Intermediate(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.input_range = ActivationRange()
+        self.dense = QuantLinear(shape.hidden, shape.intermediate)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.gelu(self.dense(self.input_range(x)))
+
+
+class Layer(nn.Module):
+    def __init__(self, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(shape, dropout)
+        self.intermediate = Intermediate(shape)
+        self.output = Residual(shape.intermediate, shape, dropout)
+
+    def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+        x = self.attention(x, allowed)
+        return self.output(self.intermediate(x), x)
+
+
+class Embeddings(nn.Module):
+    """Word and position embeddings; the one token type is folded into the positions at load."""
+
+    def __init__(self, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(shape.pieces, shape.hidden)
+        self.position_embeddings = nn.Embedding(shape.positions, shape.hidden)
+        self.LayerNorm = nn.LayerNorm(shape.hidden, eps=shape.epsilon)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.LayerNorm(self.word_embeddings(ids) + self.position_embeddings(positions)))
+
+
+class Encoder(nn.Module):
+    def __init__(self, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Layer(shape, dropout) for _ in range(shape.layers))
+
+
+class Head(nn.Module):
+    """Span features → dense → GELU → three logits."""
+
+    def __init__(self, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.input_range = ActivationRange()
+        self.dense = QuantLinear(3 * shape.hidden, shape.hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(shape.hidden, 3)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        hidden = functional.gelu(self.dense(self.input_range(features)))
+        return self.output(self.dropout(hidden))
+
+
+class SpanClassifier(nn.Module):
+    """`input_ids`, `attention_mask` [rows, tokens] and spans (row, start, end) → logits [spans, 3]."""
+
+    def __init__(self, shape: Shape, sep: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.shape, self.sep = shape, sep
+        self.embeddings = Embeddings(shape, dropout)
+        self.encoder = Encoder(shape, dropout)
+        self.head = Head(shape, dropout)
+
+    def forward(self, ids, attention, span_row, span_start, span_end):
+        positions, allowed = layout_of(ids, attention, self.sep)
+        x = self.embeddings(ids, positions)
+        for layer in self.encoder.layer:
+            x = layer(x, allowed)
+        features = torch.cat([x[span_row, span_start], x[span_row, span_end], x[span_row, 0]], dim=1)
+        return self.head(features)
+
+
+def load_base(folder: Path, sep: int, dropout: float) -> SpanClassifier:
+    """A classifier on a Hugging Face BERT folder, its head untrained."""
+    model = SpanClassifier(Shape.read(folder), sep, dropout)
+    if (folder / "model.safetensors").exists():
+        from safetensors.torch import load_file
+
+        tensors = load_file(str(folder / "model.safetensors"))
+    else:
+        tensors = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    tensors = {name.removeprefix("bert."): value for name, value in tensors.items()}
+    tensors["embeddings.position_embeddings.weight"] = (
+        tensors["embeddings.position_embeddings.weight"] + tensors["embeddings.token_type_embeddings.weight"][0]
+    )
+    wanted = {name for name, _ in model.named_parameters() if not name.startswith("head.") and "input_range" not in name}
+    missing = wanted - tensors.keys()
+    if missing:
+        raise SystemExit(f"the base lacks {sorted(missing)[:3]}")
+    model.load_state_dict({name: tensors[name] for name in wanted}, strict=False)
+    for linear in (model.head.dense, model.head.output):
+        nn.init.normal_(linear.weight, std=0.02)
+        nn.init.zeros_(linear.bias)
+    return model

@@ -1,0 +1,122 @@
+"""The integer arithmetic of the shipped file, and its imitation in training.
+
+Weights: symmetric per output channel, ±64 (7 bits). Activations: uint8 per tensor with a fixed
+range. CPUs without VNNI add two u8 × s8 products in 16 bits; 255 · 64 · 2 = 32,640 stays below
+32,767, so nothing can saturate and every CPU computes the same integers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+WEIGHT_LIMIT = 64
+ACTIVATION_LEVELS = 255
+
+
+def quantise_weight(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[out, in] float → (int8 of the same shape, one scale per output channel)."""
+    scale = np.maximum(np.abs(weight).max(axis=1), 1e-8).astype(np.float32) / np.float32(WEIGHT_LIMIT)
+    quantised = np.clip(np.rint(weight / scale[:, None]), -WEIGHT_LIMIT, WEIGHT_LIMIT)
+    return quantised.astype(np.int8), scale
+
+
+def quantise_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An embedding table [pieces, width] → (int8, one scale per row)."""
+    scale = np.maximum(np.abs(table).max(axis=1), 1e-8).astype(np.float32) / np.float32(127)
+    return np.clip(np.rint(table / scale[:, None]), -127, 127).astype(np.int8), scale
+
+
+def activation_parameters(low: float, high: float) -> tuple[np.float32, int]:
+    """Scale and zero point of a range; the range is widened to hold 0, which stays exact."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = np.float32(max(high - low, 1e-6) / ACTIVATION_LEVELS)
+    zero_point = int(np.clip(np.rint(-low / scale), 0, ACTIVATION_LEVELS))
+    return scale, zero_point
+
+
+class _FakeWeight(torch.autograd.Function):
+    """Round to the int8 grid forward; pass the gradient straight through."""
+
+    @staticmethod
+    def forward(ctx, weight):
+        scale = weight.abs().amax(dim=1, keepdim=True).clamp_min_(1e-8).div_(WEIGHT_LIMIT)
+        return (weight / scale).round_().mul_(scale)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class _FakeActivation(torch.autograd.Function):
+    """Round to the uint8 grid forward. Backward: straight through inside the range; the range's
+    ends learn from what they clip and from the rounding error of the rest (as LSQ+ does)."""
+
+    @staticmethod
+    def forward(ctx, x, low, high):
+        scale, zero_point = activation_parameters(low.item(), high.item())
+        scale = float(scale)
+        levels = torch.mul(x, 1 / scale).round_().add_(zero_point)
+        below, above = levels < 0, levels > ACTIVATION_LEVELS
+        value = levels.clamp_(0, ACTIVATION_LEVELS).sub_(zero_point).mul_(scale)
+        ctx.save_for_backward(below, above, value - x)
+        ctx.scale = scale
+        return value
+
+    @staticmethod
+    def backward(ctx, gradient):
+        below, above, error = ctx.saved_tensors
+        clipped = below | above
+        inside = gradient.masked_fill(clipped, 0.0)
+        by_scale = torch.dot(inside.flatten(), error.flatten()) / (ctx.scale * ACTIVATION_LEVELS)
+        shrink = 1.0 / (gradient.numel() * ACTIVATION_LEVELS) ** 0.5
+        low = (gradient[below].sum() - by_scale) * shrink
+        high = (gradient[above].sum() + by_scale) * shrink
+        return inside, low, high
+
+
+class ActivationRange(nn.Module):
+    """The learnt range of one quantised activation.
+
+    mode 'off' passes through, 'observe' tracks a moving average of the batch's extremes,
+    'on' imitates uint8.
+    """
+
+    momentum = 0.95
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = nn.Parameter(torch.zeros(()))
+        self.high = nn.Parameter(torch.zeros(()))
+        self.mode = "off"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.mode == "on":
+            return _FakeActivation.apply(x, self.low, self.high)
+        if self.mode == "observe":
+            with torch.no_grad():
+                first = bool(self.high == self.low)
+                momentum = 0.0 if first else self.momentum
+                self.low.mul_(momentum).add_(x.min().clamp_max(0.0), alpha=1 - momentum)
+                self.high.mul_(momentum).add_(x.max().clamp_min(0.0), alpha=1 - momentum)
+        return x
+
+
+class QuantLinear(nn.Linear):
+    """A linear layer whose weight can be put on the int8 grid; its input is quantised by the caller."""
+
+    quantised = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = _FakeWeight.apply(self.weight) if self.quantised else self.weight
+        return nn.functional.linear(x, weight, self.bias)
+
+
+def set_mode(model: nn.Module, mode: str) -> None:
+    """Switch every quantiser of a model to 'off', 'observe' or 'on'."""
+    for module in model.modules():
+        if isinstance(module, ActivationRange):
+            module.mode = mode
+        elif isinstance(module, QuantLinear):
+            module.quantised = mode == "on"

@@ -1,0 +1,261 @@
+"""Stage train: fine-tune a prepared base for a budget of minutes; stop and go on as you like.
+
+The last part of the budget trains through imitated int8 arithmetic (see quantise.py). State is
+written to RUNS/NAME/checkpoint.pt at least every `--checkpoint-minutes`, on SIGTERM and at the
+end; the same command goes on from there, exactly. `--minutes` may be raised on the way: the
+learning rate follows the share of the budget that is spent. The finished weights (a moving
+average) are RUNS/NAME/model.pt; dev figures and losses are lines of RUNS/NAME/log.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from .batches import Sampler
+from .data import read_groups
+from .metrics import accuracy, confusion, macro_f1
+from .model import SpanClassifier, load_base
+from .paths import add_data_option, add_runs_option, runs_folder
+from .quantise import ActivationRange, set_mode
+from .recipes import RECIPES, Recipe
+from .rows import SpecialTokens, load_tokenizer
+from .scoring import score_file, torch_runner
+
+WARM_UP = 0.04
+LAST_RATE = 0.02
+OBSERVE_SHARE = 0.05
+AVERAGE_EVERY = 4
+AVERAGE_DECAY = 0.996
+RANGE_RATE = 1e-2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this stage."""
+    parser.add_argument("model", choices=sorted(RECIPES), help="which recipe")
+    parser.add_argument("--name", help="run name (default: the model's)")
+    parser.add_argument("--minutes", type=float, default=60, help="budget of training time, dev scoring left out (default 60)")
+    parser.add_argument("--checkpoint-minutes", type=float, default=8, help="time between checkpoints (default 8)")
+    parser.add_argument("--dev-minutes", type=float, default=12, help="time between dev scores (default 12)")
+    parser.add_argument("--dev-texts", type=int, default=200, help="texts per data set in those dev scores (default 200)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1; one process per model is faster than two threads)")
+    parser.add_argument("--seed", type=int, default=1)
+    add_runs_option(parser)
+    add_data_option(parser)
+
+
+def rate_at(progress: float) -> float:
+    """Learning rate as a share of its peak: warm-up, then a cosine to nearly nothing."""
+    if progress < WARM_UP:
+        return max(0.02, progress / WARM_UP)
+    share = min(1.0, (progress - WARM_UP) / (1 - WARM_UP))
+    return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def mode_at(progress: float, recipe: Recipe) -> str:
+    """Which quantiser mode a moment of the budget has."""
+    if progress < recipe.quantise_from - OBSERVE_SHARE:
+        return "off"
+    return "observe" if progress < recipe.quantise_from else "on"
+
+
+def optimiser_for(model: SpanClassifier, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with rates that fall with depth, and no weight decay on vectors."""
+    layers = model.shape.layers
+    groups = []
+    for name, parameter in model.named_parameters():
+        if name.startswith("head.") and "input_range" not in name:
+            rate = recipe.head_learning_rate
+        elif "input_range" in name:
+            rate = RANGE_RATE
+        elif name.startswith("embeddings."):
+            rate = recipe.learning_rate * recipe.layer_decay**layers
+        else:
+            rate = recipe.learning_rate * recipe.layer_decay ** (layers - 1 - int(name.split(".")[2]))
+        decay = 0.01 if parameter.dim() > 1 and not name.startswith("embeddings.") else 0.0
+        groups.append({"params": [parameter], "peak": rate, "lr": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
+
+
+def freeze(model: SpanClassifier, layers: int) -> None:
+    """Keep the embeddings and the lowest layers as they are: no gradient is computed for or through them."""
+    if layers:
+        for part in (model.embeddings, *model.encoder.layer[:layers]):
+            part.requires_grad_(False)
+
+
+class Run:
+    """A training run and everything that its checkpoint holds."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.recipe = options, RECIPES[options.model]
+        root = runs_folder(options)
+        self.folder = root / (options.name or options.model)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        prepared = root / "prepared" / options.model
+        torch.manual_seed(options.seed)
+        self.tokenizer = load_tokenizer(str(prepared / "base" / "tokenizer.json"))
+        special = SpecialTokens.of(self.tokenizer)
+        self.model = load_base(prepared / "base", special.sep, self.recipe.dropout)
+        freeze(self.model, self.recipe.frozen_layers)
+        self.average = load_base(prepared / "base", special.sep, 0.0).eval().requires_grad_(False)
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimiser = optimiser_for(self.model, self.recipe)
+        self.sampler = Sampler(read_groups(prepared / "train.jsonl.gz"), self.recipe, self.tokenizer, options.seed)
+        self.step = self.tokens = self.averages = 0
+        self.elapsed_s = 0.0
+        self.mode = "off"
+        self.stopping = False
+        self._load()
+
+    @property
+    def progress(self) -> float:
+        return self.elapsed_s / (60 * self.options.minutes)
+
+    def log(self, **fields) -> None:
+        """One line in the log, and on stdout."""
+        line = json.dumps({"time": time.strftime("%H:%M:%S"), "step": self.step, "minutes": round(self.elapsed_s / 60, 1), **fields})
+        print(line, flush=True)
+        with (self.folder / "log.jsonl").open("a") as out:
+            out.write(line + "\n")
+
+    def _load(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        config = {**dataclasses.asdict(self.recipe), "minutes": self.options.minutes, "seed": self.options.seed, "threads": self.options.threads}
+        (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        if not path.exists():
+            self.log(event="start", class_weights=self.sampler.class_weights)
+            return
+        state = torch.load(path, map_location="cpu", weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        rates = [group["peak"] for group in self.optimiser.param_groups]
+        self.optimiser.load_state_dict(state["optimiser"])
+        for group, peak in zip(self.optimiser.param_groups, rates):
+            group["peak"] = peak
+        self.sampler.position = state["position"]
+        self.step, self.tokens, self.averages = state["step"], state["tokens"], state["averages"]
+        self.elapsed_s, self.mode = state["elapsed_s"], state["mode"]
+        set_mode(self.model, self.mode)
+        set_mode(self.average, "on" if self.mode == "on" else "off")
+        torch.set_rng_state(state["random"])
+        self.log(event="resume", position=self.sampler.position)
+
+    def save(self) -> None:
+        """Write the checkpoint beside the old one, then take its place."""
+        state = {
+            "model": self.model.state_dict(), "average": self.average.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "position": dict(self.sampler.position), "step": self.step, "tokens": self.tokens, "averages": self.averages,
+            "elapsed_s": self.elapsed_s, "mode": self.mode, "random": torch.get_rng_state(),
+        }
+        torch.save(state, self.folder / "checkpoint.tmp")
+        os.replace(self.folder / "checkpoint.tmp", self.folder / "checkpoint.pt")
+        self.export_average()
+
+    def export_average(self) -> None:
+        """The averaged weights alone, which calibrate and export read."""
+        state = {"weights": self.average.state_dict(), "quantised": self.mode == "on", "step": self.step, "elapsed_s": self.elapsed_s, "tokens": self.tokens}
+        torch.save(state, self.folder / "model.tmp")
+        os.replace(self.folder / "model.tmp", self.folder / "model.pt")
+
+    def update_average(self) -> None:
+        """Exponential moving average of the weights, short at first."""
+        self.averages += 1
+        decay = min(AVERAGE_DECAY, self.averages / (self.averages + 10))
+        with torch.no_grad():
+            for ours, theirs in zip(self.average.parameters(), self.model.parameters()):
+                ours.lerp_(theirs, 1 - decay)
+
+    def switch_mode(self) -> None:
+        """Turn the quantisers on when their share of the budget comes; they do not go back."""
+        wanted = mode_at(self.progress, self.recipe)
+        order = ("off", "observe", "on")
+        if order.index(wanted) <= order.index(self.mode):
+            return
+        self.mode = wanted
+        set_mode(self.model, wanted)
+        if wanted == "on":
+            set_mode(self.average, "on")
+            ranges = [m for m in self.model.modules() if isinstance(m, ActivationRange)]
+            for ours, theirs in zip((m for m in self.average.modules() if isinstance(m, ActivationRange)), ranges):
+                ours.load_state_dict(theirs.state_dict())
+        self.log(event="quantisers", mode=wanted)
+
+    def train_step(self, batch) -> float:
+        """One update; returns the loss."""
+        logits = self.model(batch.ids, batch.attention, batch.span_row, batch.span_start, batch.span_end)
+        losses = functional.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=self.recipe.label_smoothing)
+        loss = (losses * batch.weights).sum() / batch.weights.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for n, p in self.model.named_parameters() if p.requires_grad and "input_range" not in n], 1.0)
+        rate = rate_at(self.progress)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * rate
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.step += 1
+        self.tokens += int(batch.attention.sum())
+        if self.step % AVERAGE_EVERY == 0:
+            self.update_average()
+        return loss.item()
+
+    def score_dev(self) -> None:
+        """Dev figures of the averaged weights on the first texts of a few sets."""
+        figures = {}
+        for dataset in self.recipe.dev_sets:
+            for path in sorted((Path(self.options.data) / "dev").glob(f"{dataset}.*")):
+                scored = score_file(path, self.tokenizer, torch_runner(self.average), first_texts=self.options.dev_texts)
+                matrix = confusion(scored.gold, scored.logits.argmax(axis=1))
+                name = ".".join(path.name.split(".")[:2])
+                figures[name] = [round(100 * accuracy(matrix), 1), round(100 * macro_f1(matrix), 1)]
+        mean = sum(f1 for _, f1 in figures.values()) / len(figures)
+        self.log(event="dev", mean_macro_f1=round(mean, 2), figures=figures)
+
+    def train(self) -> None:
+        """Until the budget is spent or SIGTERM comes."""
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
+        self.model.train()
+        saved = scored = self.elapsed_s
+        loss_sum, loss_steps, token_mark, time_mark = 0.0, 0, self.tokens, self.elapsed_s
+        last = time.monotonic()
+        for batch in self.sampler:
+            if self.stopping or self.progress >= 1:
+                break
+            self.switch_mode()
+            loss_sum += self.train_step(batch)
+            loss_steps += 1
+            now = time.monotonic()
+            self.elapsed_s += now - last
+            last = now
+            if loss_steps == 50:
+                rate = (self.tokens - token_mark) / (self.elapsed_s - time_mark)
+                self.log(loss=round(loss_sum / loss_steps, 4), progress=round(self.progress, 3), tokens_per_s=round(rate), epoch=self.sampler.position["epoch"])
+                loss_sum, loss_steps, token_mark, time_mark = 0.0, 0, self.tokens, self.elapsed_s
+            if self.elapsed_s - scored > 60 * self.options.dev_minutes:
+                self.score_dev()
+                scored = self.elapsed_s
+                last = time.monotonic()
+            if self.elapsed_s - saved > 60 * self.options.checkpoint_minutes:
+                self.save()
+                saved = self.elapsed_s
+                last = time.monotonic()
+        self.save()
+        if not self.stopping:
+            self.score_dev()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, or go on."""
+    torch.set_num_threads(options.threads)
+    # Tiny gradients would otherwise be computed in microcode, many times slower.
+    torch.set_flush_denormal(True)
+    Run(options).train()

@@ -1,0 +1,141 @@
+"""Tests of the parts where an off-by-one hides; no weights needed.
+
+Run: python -m unittest discover -s training/tests -t training
+"""
+
+import struct
+import tempfile
+import unittest
+from pathlib import Path
+
+try:
+    import numpy as np
+    import tokenizers  # noqa: F401
+    import torch  # noqa: F401
+except ImportError as missing:
+    raise unittest.SkipTest(f"needs training/requirements.txt: {missing}") from missing
+
+from sentor_training.augment import apply_edits
+from sentor_training.rows import layout, segments_and_positions, tokens_of_span
+from sentor_training.tensor_bundle import TABLE_MAGIC, TensorBundle
+
+
+class Spans(unittest.TestCase):
+    def test_span_covers_every_token_it_touches(self):
+        offsets = [(0, 3), (4, 7), (7, 9), (10, 15)]
+        self.assertEqual(tokens_of_span(offsets, 4, 9), (1, 2))
+        self.assertEqual(tokens_of_span(offsets, 5, 8), (1, 2))
+        self.assertEqual(tokens_of_span(offsets, 0, 15), (0, 3))
+        self.assertIsNone(tokens_of_span(offsets, 3, 4))
+
+    def test_layout_appends_entities_and_skips_empty_ones(self):
+        ids, spans = layout([7, 8], [[9], [], [10, 11]], cls=1, sep=2)
+        self.assertEqual(ids, [1, 7, 8, 2, 9, 2, 10, 11, 2])
+        self.assertEqual(spans, [(4, 4), None, (6, 7)])
+
+    def test_every_appended_entity_starts_at_the_same_position(self):
+        segments, positions = segments_and_positions([1, 7, 8, 2, 9, 2, 10, 11, 2], sep=2)
+        self.assertEqual(segments, [0, 0, 0, 0, 1, 1, 2, 2, 2])
+        self.assertEqual(positions, [0, 1, 2, 3, 4, 5, 4, 5, 6])
+
+    def test_model_computes_the_same_layout(self):
+        import torch
+
+        from sentor_training.model import layout_of
+
+        rows = [[1, 7, 8, 2, 9, 2, 10, 11, 2], [1, 7, 2, 0, 0, 0, 0, 0, 0]]
+        ids = torch.tensor(rows)
+        attention = (ids != 0).long()
+        positions, allowed = layout_of(ids, attention, 2)
+        for row, length in ((0, 9), (1, 3)):
+            segments, expected = segments_and_positions(rows[row][:length], sep=2)
+            self.assertEqual(positions[row, :length].tolist(), expected)
+            for query in range(length):
+                for key in range(9):
+                    sees = key < length and segments[key] in (0, segments[query])
+                    self.assertEqual(bool(allowed[row, query, key]), sees)
+
+
+class Edits(unittest.TestCase):
+    def test_spans_follow_the_text(self):
+        text, spans = apply_edits("Apple beats Samsung, says Apple.", [(0, 5), (12, 19), (26, 31)], [(0, 5, "Zo"), (26, 31, "Zo")])
+        self.assertEqual(text, "Zo beats Samsung, says Zo.")
+        self.assertEqual([text[s:e] for s, e in spans], ["Zo", "Samsung", "Zo"])
+
+    def test_edit_inside_a_span_stretches_it(self):
+        text, spans = apply_edits("the big camera works", [(4, 14)], [(4, 7, "huge")])
+        self.assertEqual([text[s:e] for s, e in spans], ["huge camera"])
+
+
+class Quantiser(unittest.TestCase):
+    def test_weights_stay_within_seven_bits_and_half_a_step(self):
+        from sentor_training.quantise import quantise_weight
+
+        weight = np.random.default_rng(1).normal(size=(8, 64)).astype(np.float32)
+        levels, scale = quantise_weight(weight)
+        self.assertLessEqual(np.abs(levels).max(), 64)
+        self.assertTrue((np.abs(levels * scale[:, None] - weight) <= scale[:, None] * 0.5001).all())
+        self.assertLess(255 * 64 * 2, 32768)
+
+    def test_zero_is_exact(self):
+        from sentor_training.quantise import activation_parameters
+
+        for low, high in ((-1.3, 4.2), (0.5, 2.0), (-3.0, -1.0)):
+            scale, zero_point = activation_parameters(low, high)
+            self.assertTrue(0 <= zero_point <= 255 and scale > 0)
+
+    def test_fake_activation_matches_its_definition(self):
+        import torch
+
+        from sentor_training.quantise import ActivationRange, activation_parameters
+
+        ranges = ActivationRange()
+        ranges.low.data.fill_(-1.0)
+        ranges.high.data.fill_(3.0)
+        ranges.mode = "on"
+        x = torch.tensor([-2.0, -0.5, 0.0, 1.234, 5.0], requires_grad=True)
+        y = ranges(x)
+        scale, zero_point = activation_parameters(-1.0, 3.0)
+        expected = (np.clip(np.rint(x.detach().numpy() / scale) + zero_point, 0, 255) - zero_point) * scale
+        np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-5)
+        y.sum().backward()
+        self.assertEqual(x.grad.tolist(), [0.0, 1.0, 1.0, 1.0, 0.0])
+        self.assertGreater(float(ranges.high.grad), 0)
+
+
+class Bundle(unittest.TestCase):
+    def test_reads_a_tiny_bundle(self):
+        def varint(value):
+            out = b""
+            while value >= 0x80:
+                out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+            return out + bytes([value])
+
+        def block(items):
+            body, previous = b"", b""
+            for key, value in items:
+                shared = next((i for i, (a, b) in enumerate(zip(key, previous)) if a != b), min(len(key), len(previous)))
+                body += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+                previous = key
+            return body + struct.pack("<II", 0, 1)
+
+        def entry(shape, offset, size):
+            dims = b"".join(b"\x12" + varint(2) + b"\x08" + varint(d) for d in shape)
+            return b"\x08\x01\x12" + varint(len(dims)) + dims + b"\x20" + varint(offset) + b"\x28" + varint(size)
+
+        first, second = np.arange(6, dtype="<f4").reshape(2, 3), np.array([7.5], dtype="<f4")
+        data_block = block([(b"", b""), (b"layer/a", entry((2, 3), 0, 24)), (b"layer/b", entry((1,), 24, 4))])
+        index_block = block([(b"m", varint(0) + varint(len(data_block)))])
+        index_offset = len(data_block) + 5
+        footer = varint(0) + varint(0) + varint(index_offset) + varint(len(index_block))
+        footer = footer.ljust(40, b"\0") + struct.pack("<Q", TABLE_MAGIC)
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "variables.index").write_bytes(data_block + bytes(5) + index_block + bytes(5) + footer)
+            Path(folder, "variables.data-00000-of-00001").write_bytes(first.tobytes() + second.tobytes())
+            bundle = TensorBundle(Path(folder))
+            np.testing.assert_array_equal(bundle["layer/a"], first)
+            np.testing.assert_array_equal(bundle["layer/b"], second)
+
+
+if __name__ == "__main__":
+    unittest.main()
