@@ -1,6 +1,7 @@
 //! ONNX Runtime: the one file that knows `ort`.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
@@ -25,11 +26,11 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// Loads the library at `path`, or where the set-up step puts it.
+    /// Loads the library at `path`, or where the set-up step puts it. Later calls share what the first has loaded.
     ///
     /// # Errors
     ///
-    /// Where there is no file, or it is not an ONNX Runtime that this program can use.
+    /// Where there is no file, it is not an ONNX Runtime that this program can use, or another one is loaded.
     pub fn load(path: Option<&Path>) -> Result<Self, RuntimeError> {
         let path = match path {
             Some(path) => path.to_owned(),
@@ -39,15 +40,26 @@ impl Runtime {
             return Err(RuntimeError::Missing { path });
         }
         let unusable = |problem: String| RuntimeError::Unusable { path: path.clone(), problem };
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((loaded_path, environment)) = &*loaded {
+            if *loaded_path != path {
+                return Err(unusable(format!("this process has loaded {}", loaded_path.display())));
+            }
+            return Ok(Self { environment: environment.clone() });
+        }
         let environment = ort::init_from(&path)
             .map_err(|error| unusable(error.to_string()))?
             .with_name("sentor")
             .with_telemetry(false)
             .build()
             .map_err(|error| unusable(error.to_string()))?;
+        *loaded = Some((path.clone(), environment.clone()));
         Ok(Self { environment })
     }
 }
+
+/// The one environment that ONNX Runtime allows in a process, for good, with the library that it is of.
+static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
 /// Where the set-up step puts the library: in `SENTOR_CACHE_DIR`, else `sentor` in the user's cache folder.
 pub fn default_library() -> Option<PathBuf> {
