@@ -41,6 +41,8 @@ fn text(bytes: &[u8]) -> String {
 struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// Reads the log as it comes: a full pipe would hold the server up.
+    log: std::thread::JoinHandle<String>,
     url: String,
 }
 
@@ -61,7 +63,13 @@ impl Server {
             }
             panic!("the server did not get ready: {line:?} {stderr}");
         };
-        Self { child, stdout, url }
+        let mut pipe = child.stderr.take().expect("stderr is piped");
+        let log = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = pipe.read_to_end(&mut bytes);
+            text(&bytes)
+        });
+        Self { child, stdout, log, url }
     }
 
     fn client(&self, key: &str) -> Client {
@@ -74,8 +82,8 @@ impl Server {
         assert!(sent.expect("kill is there").success());
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).expect("stdout is text");
-        let output = self.child.wait_with_output().expect("the server ends");
-        (output.status.code(), stdout, text(&output.stderr))
+        let status = self.child.wait().expect("the server ends");
+        (status.code(), stdout, self.log.join().expect("the log is read"))
     }
 }
 
