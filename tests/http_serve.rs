@@ -191,7 +191,8 @@ fn a_configured_key_lets_in_and_makes_no_other() {
     let mut line = String::new();
     stdout.read_line(&mut line).expect("stdout can be read");
     let url = line.trim().strip_prefix("listening on ").expect("it listens").to_owned();
-    let server = Server { child, stdout, url };
+    let log = std::thread::spawn(String::new);
+    let server = Server { child, stdout, log, url };
     assert_eq!(server.client(key.trim()).get("/api/health").status, 200);
     let (_, stdout, _) = server.stop("-TERM");
     assert_eq!(key_in(&stdout), None);
