@@ -107,7 +107,7 @@ impl ErrorCode {
     }
 }
 
-/// A refusal. As a response it is only marked as such; [`ApiError::write`] gives it its body, for which it
+/// A refusal. As a response it is only marked as such; `ApiError::write` gives it its body, for which it
 /// takes the request's identifier.
 #[derive(Clone, Debug)]
 pub struct ApiError {
