@@ -33,7 +33,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Count { least: 1, most: 1 << 40 },
         default: Fallback::Value("2000000"),
         help: "Most tokens that wait; more work is refused with 503 and Retry-After. A request is let in \
-               whole or not at all, so this bounds one request too: the default is about 8 MB of text.",
+               whole or not at all; where nothing waits, one may be larger than this.",
     },
 ];
 
