@@ -114,9 +114,8 @@ impl GlobalArgs {
 enum Command {
     /// Answer requests over HTTP
     Serve(serve::ServeArgs),
-    /// Score texts from the command line, a file or stdin
+    // Without a comment for clap here, these two have the help of their own files, which is longer.
     Predict(predict::PredictArgs),
-    /// Measure the models on labelled data
     Eval(eval::EvalArgs),
     /// Put load on a running server and report rate and latency
     Bench(bench::BenchArgs),

@@ -23,7 +23,7 @@ mod targets;
 use scores::{Results, Sets};
 use targets::{LabelledText, Target};
 
-/// Measure the models on labelled data.
+/// Measure the models on labelled data
 ///
 /// Each FILE has one labelled target on each line, as a JSON object: `text`, `entity`, `label` (negative,
 /// neutral or positive), `start` and `end` (half-open, in Unicode code points; -1 for a target that is not

@@ -23,7 +23,7 @@ mod output;
 use input::{BadLine, Columns, Entry, InputFormat, Record};
 use output::{Output, OutputFormat};
 
-/// Score a text, or every document of a file or of standard input.
+/// Score a text, or every document of a file or of standard input
 ///
 /// INPUT is `-` for standard input, the path of a file, or else the text itself. A file may be gzipped and
 /// may be larger than memory: results are printed while it is read, in its order.
