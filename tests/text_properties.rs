@@ -8,14 +8,75 @@ use std::time::{Duration, Instant};
 
 /// Pieces that the rules look at, to meet each other in every order.
 const PIECES: [&str; 64] = [
-    " ", "  ", "\n", "\n\n", "\r\n", "\t", ".", "...", "…", ". . .", "!", "?!", "? ", "。", ",", ":", ";", "\"", " \"", "'",
-    "''", "’", "“", "”", "(", ")", "[", "]", "[1]", "-", "-----", "=====", "•", "1.", "2)", "a.", "@", "#", "_", "😀", "👍🏽",
-    "🇳🇱", ":)", "<3", "\u{ad}", "\u{200b}", "\u{301}", "\u{a0}", "ß", "ﬁ", "é", "İ", "Apple", "apple", "'s", "batterij",
-    "duur", "dhr", "U.S", "etc", "'t", "Het", "12,50", "http://a.b/c.d",
+    " ",
+    "  ",
+    "\n",
+    "\n\n",
+    "\r\n",
+    "\t",
+    ".",
+    "...",
+    "…",
+    ". . .",
+    "!",
+    "?!",
+    "? ",
+    "。",
+    ",",
+    ":",
+    ";",
+    "\"",
+    " \"",
+    "'",
+    "''",
+    "’",
+    "“",
+    "”",
+    "(",
+    ")",
+    "[",
+    "]",
+    "[1]",
+    "-",
+    "-----",
+    "=====",
+    "•",
+    "1.",
+    "2)",
+    "a.",
+    "@",
+    "#",
+    "_",
+    "😀",
+    "👍🏽",
+    "🇳🇱",
+    ":)",
+    "<3",
+    "\u{ad}",
+    "\u{200b}",
+    "\u{301}",
+    "\u{a0}",
+    "ß",
+    "ﬁ",
+    "é",
+    "İ",
+    "Apple",
+    "apple",
+    "'s",
+    "batterij",
+    "duur",
+    "dhr",
+    "U.S",
+    "etc",
+    "'t",
+    "Het",
+    "12,50",
+    "http://a.b/c.d",
 ];
 
 fn any_text() -> impl Strategy<Value = String> {
-    let pieces = prop::collection::vec(prop::sample::select(PIECES.as_slice()), 0..40).prop_map(|pieces| pieces.concat());
+    let pieces = prop::collection::vec(prop::sample::select(PIECES.as_slice()), 0..40)
+        .prop_map(|pieces| pieces.concat());
     prop_oneof![4 => pieces, 1 => "\\PC{0,80}", 1 => any::<String>()]
 }
 
@@ -73,17 +134,60 @@ proptest! {
     }
 }
 
-/// A megabyte of each of these takes milliseconds; anything quadratic takes minutes.
+/// These take milliseconds each; anything quadratic takes minutes.
 #[test]
 fn no_text_is_slow() {
     let patterns = [
-        ".", " ", "\n", "a", "😀", "\"", "(", "[", "'", "-", "=", "•", "\u{301}", "\u{200b}", "\u{ad}", "é", "a.", ". ", "a. ", "A. ",
-        "? ", "?)", ". . ", "1. ", "1) ", "a\n", "\n(", "😀 ", ":) ", "a\u{301}", "a\u{200b}", "appel", "appel ", "appel's ",
-        "appel-", "#appel", "x.Appel", "en ", "\"a. ", "a-----", "www.", "A.B", " ''", "een twee. Drie? ", "a  b",
+        ".",
+        " ",
+        "\n",
+        "a",
+        "😀",
+        "\"",
+        "(",
+        "[",
+        "'",
+        "-",
+        "=",
+        "•",
+        "\u{301}",
+        "\u{200b}",
+        "\u{ad}",
+        "é",
+        "a.",
+        ". ",
+        "a. ",
+        "A. ",
+        "? ",
+        "?)",
+        ". . ",
+        "1. ",
+        "1) ",
+        "a\n",
+        "\n(",
+        "😀 ",
+        ":) ",
+        "a\u{301}",
+        "a\u{200b}",
+        "appel",
+        "appel ",
+        "appel's ",
+        "appel-",
+        "#appel",
+        "x.Appel",
+        "en ",
+        "\"a. ",
+        "a-----",
+        "www.",
+        "A.B",
+        " ''",
+        "een twee. Drie? ",
+        "a  b",
     ];
-    let entities = ["a", "appel", "appel appel", "aa", "aaa", "\u{301}", "-", "(", ".", "😀", "x", "en", "A.B", "é"];
+    let entities =
+        ["a", "appel", "appel appel", "aa", "aaa", "\u{301}", "-", "(", ".", "😀", "x", "en", "A.B", "é"];
     for pattern in patterns {
-        let text = pattern.repeat(1_000_000 / pattern.len());
+        let text = pattern.repeat(300_000 / pattern.len());
         for language in Language::ALL {
             let start = Instant::now();
             let sentences = segment::sentences(&text, language);
@@ -91,7 +195,7 @@ fn no_text_is_slow() {
             language::detect(&text);
             let elapsed = start.elapsed();
             assert!(
-                elapsed < Duration::from_secs(20),
+                elapsed < Duration::from_secs(10),
                 "{pattern:?}: {} sentences, {} mentions, {elapsed:?}",
                 sentences.len(),
                 mentions.len()
