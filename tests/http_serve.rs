@@ -41,6 +41,8 @@ fn text(bytes: &[u8]) -> String {
 struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// Reads the log as it comes: a full pipe would hold the server up.
+    log: std::thread::JoinHandle<String>,
     url: String,
 }
 
@@ -61,7 +63,13 @@ impl Server {
             }
             panic!("the server did not get ready: {line:?} {stderr}");
         };
-        Self { child, stdout, url }
+        let mut pipe = child.stderr.take().expect("stderr is piped");
+        let log = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = pipe.read_to_end(&mut bytes);
+            text(&bytes)
+        });
+        Self { child, stdout, log, url }
     }
 
     fn client(&self, key: &str) -> Client {
@@ -74,8 +82,8 @@ impl Server {
         assert!(sent.expect("kill is there").success());
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).expect("stdout is text");
-        let output = self.child.wait_with_output().expect("the server ends");
-        (output.status.code(), stdout, text(&output.stderr))
+        let status = self.child.wait().expect("the server ends");
+        (status.code(), stdout, self.log.join().expect("the log is read"))
     }
 }
 
@@ -183,7 +191,8 @@ fn a_configured_key_lets_in_and_makes_no_other() {
     let mut line = String::new();
     stdout.read_line(&mut line).expect("stdout can be read");
     let url = line.trim().strip_prefix("listening on ").expect("it listens").to_owned();
-    let server = Server { child, stdout, url };
+    let log = std::thread::spawn(String::new);
+    let server = Server { child, stdout, log, url };
     assert_eq!(server.client(key.trim()).get("/api/health").status, 200);
     let (_, stdout, _) = server.stop("-TERM");
     assert_eq!(key_in(&stdout), None);

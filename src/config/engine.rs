@@ -32,8 +32,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "queue_tokens",
         kind: Kind::Count { least: 1, most: 1 << 40 },
         default: Fallback::Value("2000000"),
-        help: "Most tokens that wait; more work is refused with 503 and Retry-After. The default is several \
-               of the largest requests that the other limits let in.",
+        help: "Most tokens that wait; more work is refused with 503 and Retry-After. A request is let in \
+               whole or not at all; where nothing waits, one may be larger than this.",
     },
 ];
 

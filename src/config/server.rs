@@ -43,8 +43,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "request_timeout_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("120000"),
-        help: "Longest time from a request's head to its answer. The default outlasts the largest batch that \
-               the other limits let in on two slow cores.",
+        help: "Longest time from a request's head to its answer; after it, the request is refused with 503. \
+               Clients mostly give up sooner by themselves.",
     },
     Setting {
         name: "header_timeout_ms",

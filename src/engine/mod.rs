@@ -222,8 +222,12 @@ impl Engine {
                 .0;
         }
         state.phase = Phase::Stopped;
-        state.scheduler.clear();
+        let given_up = state.scheduler.drain();
         drop(state);
+        for queued in given_up {
+            // Without its sender a ticket learns that there will be no answer.
+            lock(&queued.job.progress).reply = None;
+        }
         self.shared.changed.notify_all();
         for worker in lock(&self.workers).drain(..) {
             // A worker that panicked has already said so in the log.

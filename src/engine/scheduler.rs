@@ -138,11 +138,12 @@ impl<T> Scheduler<T> {
         self.forget_idle_callers();
     }
 
-    /// Takes out all rows.
-    pub(super) fn clear(&mut self) {
-        self.callers.clear();
+    /// Takes out all rows and gives them back, in no order.
+    pub(super) fn drain(&mut self) -> Vec<T> {
         self.turns.clear();
         self.waiting = Waiting { rows: 0, tokens: vec![0; self.waiting.tokens.len()] };
+        let lanes = self.callers.drain().flat_map(|(_, queue)| queue.lanes.into_values());
+        lanes.flatten().map(|(_, row)| row).collect()
     }
 
     fn forget_idle_callers(&mut self) {
