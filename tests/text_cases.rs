@@ -1,9 +1,11 @@
 //! The cases in `tests/data/`, which are written to be read and extended by someone who knows the languages
 //! and no Rust.
 
+use sentor::aggregate;
 use sentor::language::{self, Language};
 use sentor::mention::{EntityMatcher, MatchForm};
 use sentor::segment;
+use sentor::sentiment::Distribution;
 use std::fmt::Write as _;
 
 #[test]
@@ -29,6 +31,34 @@ fn languages() {
         let sure = if detected.is_reliable() { "sure" } else { "guess" };
         (format!("{code} | {text}"), format!("{} {sure} | {text}", detected.code))
     });
+}
+
+#[test]
+fn aggregation() {
+    check("aggregation.txt", include_str!("data/aggregation.txt"), |_, case| {
+        let (question, answer) = case.split_once(" => ").expect("a case has an answer");
+        let (step, parts) = question.split_once(": ").expect("a case begins with its step");
+        let parts: Vec<(Distribution, usize)> = parts.split(", ").map(part).collect();
+        let alone: Vec<Distribution> = parts.iter().map(|&(distribution, _)| distribution).collect();
+        let found = match step {
+            "sentence" => aggregate::sentence(&parts),
+            "entity" => aggregate::entity(&alone),
+            "implicit" => aggregate::implicit(&alone),
+            "document" => aggregate::document(&parts),
+            _ => panic!("no step is called {step}"),
+        };
+        let [negative, neutral, positive] = found.probabilities();
+        (answer.to_owned(), format!("{negative:.2} {neutral:.2} {positive:.2}"))
+    });
+}
+
+/// Three probabilities, and a length in tokens after an `x`.
+fn part(text: &str) -> (Distribution, usize) {
+    let (probabilities, tokens) = text.split_once(" x").unwrap_or((text, "1"));
+    let number = |word: &str| word.parse().expect("probabilities are numbers");
+    let weights: Vec<f64> = probabilities.split(' ').map(number).collect();
+    let weights = weights.try_into().expect("there are three probabilities");
+    (Distribution::from_weights(weights), tokens.parse().expect("a length is a number"))
 }
 
 /// Checks each case of a file and shows all that fail: `judge` gives what is expected and what is found.

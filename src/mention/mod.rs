@@ -185,6 +185,13 @@ impl Look<'_> {
     ) -> Option<(Span, MatchForm)> {
         let span = (start < end).then(|| Span::new(start, end))?;
         let starts_word = edge::is_word_edge(self.text, start);
+        // Most of what is found of a short entity lies inside a word; it goes before anything dearer is asked.
+        if !starts_word
+            && !edge::is_visible_cut(self.text, start, true)
+            && !self.may_be_in_compound(entity, SHORTEST_HEAD)
+        {
+            return None;
+        }
         let ends_word = edge::is_word_edge(self.text, end);
         match kind {
             PatternKind::Stem(endings) => {

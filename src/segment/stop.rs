@@ -57,9 +57,11 @@ impl Stop {
         let (mut dots, mut marks, mut ellipses, mut plain) = (0, 0, 0, 0);
         loop {
             let rest = &text[stops_end..];
-            // Dots apart by spaces are an ellipsis too: `. . .`
-            let is_apart =
-                dots > 0 && rest.strip_prefix(" .").is_some_and(|after| !after.starts_with(is_word_or_stop));
+            // Stops apart by spaces belong together: `. . .`, `Super ! !`
+            let is_apart = stops_end > at
+                && rest.strip_prefix(' ').is_some_and(|apart| {
+                    apart.starts_with(is_stop) && !apart.chars().nth(1).is_some_and(is_word_or_stop)
+                });
             let space = usize::from(is_apart);
             let Some(stop) = rest[space..].chars().next().filter(|&next| is_stop(next)) else { break };
             match stop {
@@ -147,9 +149,10 @@ impl Stop {
         {
             return false;
         }
-        // A name in capitals is no title: `bij ING.` is not `ing.`
+        // A name in capitals may not be the title that it looks like: `bij ING. Meer`.
         let is_capitals = before.len() > 2 && before.chars().all(char::is_uppercase);
-        match words.abbreviation(&lower).filter(|_| !is_capitals) {
+        match words.abbreviation(&lower) {
+            Some(Abbreviation::Inside) if is_capitals => return Self::may_end(follows, words),
             Some(Abbreviation::Inside) => return false,
             Some(Abbreviation::BeforeNumber) if follows.case == Case::Digit => return false,
             Some(Abbreviation::Either) => return Self::may_end(follows, words),
@@ -162,7 +165,12 @@ impl Stop {
         }
         match follows.case {
             Case::Upper | Case::Digit | Case::Sign | Case::Other => true,
-            Case::Lower => !before.is_empty() && before.chars().all(char::is_alphabetic),
+            // A new sentence without its capital, after a word, a telephone number or a closing bracket.
+            Case::Lower => {
+                let is_word = |next: char| next.is_alphabetic() || matches!(next, '-' | '\'' | '’');
+                let is_mixed = before.contains(is_word) && !before.contains(['.', ',']);
+                is_mixed || text[..self.start].ends_with([')', '"', '”'])
+            }
         }
     }
 
@@ -350,6 +358,8 @@ fn skip_closers(text: &str, mut at: usize, in_quotes: impl FnOnce() -> bool) -> 
         let is_closer = matches!(next, ')' | ']' | '}' | '»' | '›' | '”' | '’' | '"' | '\'' | '*');
         if is_closer {
             at += next.len_utf8();
+        } else if rest.starts_with(" )") {
+            at += 2;
         } else if rest.starts_with(" ''") && rest[3..].chars().next().is_none_or(char::is_whitespace) {
             at += 3;
         } else if let Some(note) = note_length(rest) {
