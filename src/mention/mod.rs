@@ -69,6 +69,8 @@ struct Entity {
     /// As it stands in a normalised text.
     folded: String,
     guard: Guard,
+    /// Its length in letters where it can be part of a compound that is written as one word; otherwise 0.
+    compound_letters: usize,
 }
 
 #[derive(Debug)]
@@ -116,8 +118,7 @@ impl EntityMatcher {
         let automaton = (!texts.is_empty()).then(|| {
             AhoCorasick::builder()
                 .match_kind(MatchKind::Standard)
-                // Quickest to build, and entity lists are as short-lived as a document.
-                .kind(Some(AhoCorasickKind::NoncontiguousNFA))
+                .kind(Some(automaton_kind(texts.len())))
                 .build(&texts)
                 .expect("patterns of one request are far below the automaton's limit of 2^31 states")
         });
@@ -132,17 +133,29 @@ impl EntityMatcher {
         let Some(automaton) = &self.automaton else { return Vec::new() };
         let normalized = Normalized::new(text);
         let look = Look { text, text_case: TextCase::of(text), language: self.language };
-        let mut mentions: Vec<Mention> = automaton
-            .find_overlapping_iter(normalized.as_str())
-            .filter_map(|found| {
-                let start = normalized.original_start(found.start())?;
-                let end = normalized.original_end(found.end())?;
-                let pattern = &self.patterns[found.pattern().as_usize()];
-                let (span, form) = look.judge(&self.entities[pattern.entity], &pattern.kind, start, end)?;
-                Some(Mention { entity: pattern.entity, span, form })
-            })
-            .collect();
-        // Of one entity's mentions at one place, the plainest form and then the longest is kept.
+        let found = automaton.find_overlapping_iter(normalized.as_str()).filter_map(|found| {
+            let start = normalized.original_start(found.start())?;
+            let end = normalized.original_end(found.end())?;
+            let pattern = &self.patterns[found.pattern().as_usize()];
+            let (span, form) = look.judge(&self.entities[pattern.entity], &pattern.kind, start, end)?;
+            Some(Mention { entity: pattern.entity, span, form })
+        });
+        let mut mentions: Vec<Mention> = Vec::new();
+        let mut most = MOST_UNSORTED;
+        for mention in found {
+            mentions.push(mention);
+            if mentions.len() >= most {
+                self.keep_apart(&mut mentions);
+                most = MOST_UNSORTED.max(2 * mentions.len());
+            }
+        }
+        self.keep_apart(&mut mentions);
+        mentions
+    }
+
+    /// Sorts mentions and drops those that overlap an earlier one of the same entity. At one place, the
+    /// plainest form and then the longest is kept.
+    fn keep_apart(&self, mentions: &mut Vec<Mention>) {
         mentions.sort_unstable_by_key(|mention| {
             (mention.span.start, mention.entity, mention.form, usize::MAX - mention.span.end)
         });
@@ -154,16 +167,32 @@ impl EntityMatcher {
             }
             is_free
         });
-        mentions
     }
 }
+
+/// Entity lists are as short-lived as a document, so for few patterns the automaton that is quickest to build
+/// is used. It walks a list to each of the patterns that end at one byte, and so takes quadratic time where
+/// hundreds of entities are the ends of each other.
+fn automaton_kind(patterns: usize) -> AhoCorasickKind {
+    if patterns <= MOST_LISTED { AhoCorasickKind::NoncontiguousNFA } else { AhoCorasickKind::ContiguousNFA }
+}
+
+const MOST_LISTED: usize = 32;
+
+/// How many mentions are gathered before those that overlap are dropped. Bounds the memory that entities
+/// take that lie inside each other; ordinary documents never come near.
+const MOST_UNSORTED: usize = 1 << 18;
 
 impl Entity {
     fn new(given: &str) -> Self {
         let given = given.trim();
         let normalized = Normalized::new(given);
         let folded = normalized.as_str().trim().to_owned();
-        Self { given: given.to_owned(), folded, guard: Guard::of(given) }
+        let guard = Guard::of(given);
+        let letters = folded.chars().count();
+        let is_word = letters <= LONGEST_PART && folded.chars().all(char::is_alphabetic);
+        let compound_letters = if is_word && !guard.is_cased() { letters } else { 0 };
+        Self { given: given.to_owned(), folded, guard, compound_letters }
     }
 }
 
@@ -319,10 +348,7 @@ impl Look<'_> {
     }
 
     fn may_be_in_compound(&self, entity: &Entity, shortest: usize) -> bool {
-        self.language == Language::Dutch
-            && !entity.guard.is_cased()
-            && entity.folded.chars().count() >= shortest
-            && entity.folded.chars().all(char::is_alphabetic)
+        self.language == Language::Dutch && entity.compound_letters >= shortest
     }
 
     /// Whether a word stands for several: it is in a tag, or a hyphen or a capital shows where they meet.
@@ -342,6 +368,9 @@ const SHORTEST_MODIFIER: usize = 4;
 
 /// Shorter entities end too many words that are no compounds of them (`verdwijn` and `wijn`).
 const SHORTEST_HEAD: usize = 5;
+
+/// No longer word is part of a compound.
+const LONGEST_PART: usize = 48;
 
 /// Before a name in `s`, these make it a plural.
 const COUNTERS: [&str; 22] = [

@@ -1,0 +1,63 @@
+//! Ten megabytes take time in proportion: nothing here may take more than a generous bound, which only a
+//! hang or something quadratic reaches.
+
+use sentor::language::{self, Language};
+use sentor::mention::EntityMatcher;
+use sentor::segment;
+use std::time::{Duration, Instant};
+
+const TEXT_BYTES: usize = 10_000_000;
+
+/// Every byte ends hundreds of entities here, and each has to be looked at.
+const NESTED_BYTES: usize = 50_000;
+
+/// Quadratic time would be hours.
+const HANG: Duration = Duration::from_mins(5);
+
+#[test]
+fn ten_megabytes_of_dots() {
+    split_and_search(&".".repeat(TEXT_BYTES), &[".", "..."]);
+}
+
+#[test]
+fn one_word_of_ten_megabytes() {
+    split_and_search(&"a".repeat(TEXT_BYTES), &["a", "aa", "aaaa"]);
+    split_and_search(&"batterij".repeat(TEXT_BYTES / 8), &["batterij", "batterijbatterij"]);
+}
+
+#[test]
+fn ten_megabytes_of_quotes() {
+    split_and_search(&"\"".repeat(TEXT_BYTES), &["\""]);
+    split_and_search(&"'' \"' “".repeat(TEXT_BYTES / 9), &["'", "\"'"]);
+    split_and_search(&"\" Ja. \" ".repeat(TEXT_BYTES / 8), &["ja"]);
+}
+
+#[test]
+fn a_thousand_entities_in_ten_megabytes() {
+    let entities: Vec<String> = (0..1000).map(|number| format!("merk{number}")).collect();
+    let line = entities.join(" en ") + ". ";
+    let times = TEXT_BYTES / line.len();
+    assert_eq!(split_and_search(&line.repeat(times), &entities), times * entities.len());
+}
+
+#[test]
+fn a_thousand_entities_inside_each_other() {
+    let entities: Vec<String> = (1..=1000).map(|length| "a".repeat(length)).collect();
+    split_and_search(&"a".repeat(NESTED_BYTES), &entities);
+    let entities: Vec<String> = (1..=500).map(|count| "a ".repeat(count)).collect();
+    split_and_search(&"a ".repeat(NESTED_BYTES / 2), &entities);
+}
+
+fn split_and_search<S: AsRef<str>>(text: &str, entities: &[S]) -> usize {
+    let mut found = 0;
+    for language in Language::ALL {
+        let start = Instant::now();
+        let sentences = segment::sentences(text, language);
+        assert_eq!(sentences.last().map(|last| last.end), Some(text.len()));
+        found = EntityMatcher::new(entities, language).find(text).len();
+        language::detect(text);
+        let elapsed = start.elapsed();
+        assert!(elapsed < HANG, "{:?}… took {elapsed:?}", &text[..20]);
+    }
+    found
+}
