@@ -19,13 +19,21 @@ from .data import Group
 from .recipes import Recipe, copies_of
 from .rows import Row, Span, SpecialTokens, encode_row
 
-PACKED_SHARE = 0.22
+PACKED_SHARE = 0.3
+# Of packed texts, those joined as clauses of one sentence: a distractor beside the target, as adversarial sets add it.
+JOINED_SHARE = 0.35
+# How far to look for a text of the same language and domain to pack with.
+PARTNERS_SEEN = 60
 SWAPPED_SHARE = 0.35
 EXPLICIT_AS_IMPLICIT_SHARE = 0.15
 SENTENCE_WEIGHT = 0.5
 LONE_NEUTRAL_SENTENCE_WEIGHT = 0.2
 POOL_ROWS = 1500
 LONG_TEXT_WORDS = 80
+CONJUNCTIONS = {
+    "en": (", but ", ", and ", ", although ", "; ", ", while ", ", yet ", " - "),
+    "nl": (", maar ", ", en ", ", hoewel ", "; ", ", terwijl ", ", al ", " - "),
+}
 
 
 @dataclass
@@ -98,6 +106,14 @@ def crop(group: Group, rng: random.Random) -> Group:
     return Group(group.text[start:end], group.lang, shifted)
 
 
+def partner(group: Group, waiting: list[Group]) -> int:
+    """The index of a waiting group that could stand in the same review or article; of any where none is near."""
+    kind = (group.lang, group.targets[0].domain)
+    first = max(0, len(waiting) - PARTNERS_SEEN)
+    near = (i for i in range(len(waiting) - 1, first - 1, -1) if (waiting[i].lang, waiting[i].targets[0].domain) == kind)
+    return next(near, len(waiting) - 1)
+
+
 class Sampler:
     """Endless, resumable stream of batches; `position` says where it is."""
 
@@ -144,9 +160,9 @@ class Sampler:
         while waiting:
             packed = [waiting.pop()]
             if waiting and rng.random() < PACKED_SHARE:
-                packed.append(waiting.pop())
+                packed.append(waiting.pop(partner(packed[0], waiting)))
                 if waiting and rng.random() < 0.3:
-                    packed.append(waiting.pop())
+                    packed.append(waiting.pop(partner(packed[0], waiting)))
             row = self._encode(self._labelled(packed, rng))
             if row and len(row[0].ids) > self.recipe.max_tokens and len(packed) > 1:
                 alone = [self._encode(self._labelled([group], rng)) for group in packed]
@@ -173,7 +189,7 @@ class Sampler:
             text, spans = swap_names(group, self.names, rng, SWAPPED_SHARE)
             text, spans = change_surface(text, spans, group.lang, rng, self.recipe.lowercase)
             if out.text:
-                out.text += " "
+                text = self._join(out, text, spans, group.lang, rng)
             base = len(out.text)
             labels = {t.label for t in group.targets}
             if len(labels) == 1 and text.strip():
@@ -196,6 +212,21 @@ class Sampler:
                     self._append(out, text[start:end], target.label, 0.5)
             out.text += text
         return out
+
+    @staticmethod
+    def _join(row: Labelled, text: str, spans: list[Span], lang: str, rng: random.Random) -> str:
+        """Put a space or a conjunction behind the row's text; returns the next text as it goes on."""
+        stem = row.text.rstrip().rstrip(".!")
+        if rng.random() >= JOINED_SHARE or not stem or any(end > len(stem) for _, end in row.spans[1:]):
+            row.text += " "
+            return text
+        row.text = stem
+        row.spans = [(start, min(end, len(stem))) for start, end in row.spans]
+        row.text += rng.choice(CONJUNCTIONS[lang])
+        begins_a_name = any(start == 0 for start, _ in spans)
+        if not begins_a_name and text[:1].isupper() and text[1:2].islower():
+            text = text[0].lower() + text[1:]
+        return text
 
     @staticmethod
     def _append(row: Labelled, entity: str, label: int, weight: float) -> None:

@@ -13,6 +13,10 @@ from torch.nn import functional
 from .quantise import ActivationRange, QuantLinear
 
 
+# Added to what a token may not see; the same in the exported graph.
+MASKED = -1e4
+
+
 @dataclass(frozen=True)
 class Shape:
     """Sizes of the encoder, from a Hugging Face `config.json`."""
@@ -62,9 +66,27 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
         rows, tokens, hidden = x.shape
-        split = [p(x).view(rows, tokens, self.heads, -1).transpose(1, 2) for p in (self.query, self.key, self.value)]
-        context = functional.scaled_dot_product_attention(*split, attn_mask=allowed[:, None])
+        query, key, value = (p(x).view(rows, tokens, self.heads, -1).transpose(1, 2) for p in (self.query, self.key, self.value))
+        # Written out: for heads this small, the backward pass of torch's fused attention takes several times as long on a CPU.
+        scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
+        weights = functional.softmax(scores.float().masked_fill(~allowed[:, None], MASKED), dim=-1)
+        context = torch.matmul(weights.to(value.dtype), value)
         return context.transpose(1, 2).reshape(rows, tokens, hidden)
+
+
+class Dropout(nn.Module):
+    """Dropout from bytes of random integers, to 1/256; torch's own draws a double for each element, serially."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.dropped = round(256 * share)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or not self.dropped:
+            return x
+        words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 8),), dtype=torch.int64)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * kept.to(x.dtype).mul_(256 / (256 - self.dropped))
 
 
 class Residual(nn.Module):
@@ -74,7 +96,7 @@ class Residual(nn.Module):
         super().__init__()
         self.input_range = ActivationRange()
         self.dense = QuantLinear(inputs, shape.hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.LayerNorm = nn.LayerNorm(shape.hidden, eps=shape.epsilon)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
@@ -122,7 +144,7 @@ class Embeddings(nn.Module):
         self.word_embeddings = nn.Embedding(shape.pieces, shape.hidden)
         self.position_embeddings = nn.Embedding(shape.positions, shape.hidden)
         self.LayerNorm = nn.LayerNorm(shape.hidden, eps=shape.epsilon)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         return self.dropout(self.LayerNorm(self.word_embeddings(ids) + self.position_embeddings(positions)))
@@ -141,7 +163,7 @@ class Head(nn.Module):
         super().__init__()
         self.input_range = ActivationRange()
         self.dense = QuantLinear(3 * shape.hidden, shape.hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(shape.hidden, 3)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

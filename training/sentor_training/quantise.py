@@ -93,7 +93,7 @@ class ActivationRange(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.mode == "on":
-            return _FakeActivation.apply(x, self.low, self.high)
+            return _FakeActivation.apply(x.float(), self.low, self.high)
         if self.mode == "observe":
             with torch.no_grad():
                 first = bool(self.high == self.low)

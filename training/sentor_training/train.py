@@ -47,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint-minutes", type=float, default=8, help="time between checkpoints (default 8)")
     parser.add_argument("--dev-minutes", type=float, default=12, help="time between dev scores (default 12)")
     parser.add_argument("--dev-texts", type=int, default=200, help="texts per data set in those dev scores (default 200)")
+    parser.add_argument(
+        "--precision", choices=["bfloat16", "float32"], default="bfloat16",
+        help="of the matrix products while training (default bfloat16: twice as fast on CPUs with AVX-512 BF16 or AMX; float32 for those without)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1; one process per model is faster than two threads)")
     parser.add_argument("--seed", type=int, default=1)
     add_runs_option(parser)
@@ -86,13 +90,6 @@ def optimiser_for(model: SpanClassifier, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
-def freeze(model: SpanClassifier, layers: int) -> None:
-    """Keep the embeddings and the lowest layers as they are: no gradient is computed for or through them."""
-    if layers:
-        for part in (model.embeddings, *model.encoder.layer[:layers]):
-            part.requires_grad_(False)
-
-
 class Run:
     """A training run and everything that its checkpoint holds."""
 
@@ -106,7 +103,7 @@ class Run:
         self.tokenizer = load_tokenizer(str(prepared / "base" / "tokenizer.json"))
         special = SpecialTokens.of(self.tokenizer)
         self.model = load_base(prepared / "base", special.sep, self.recipe.dropout)
-        freeze(self.model, self.recipe.frozen_layers)
+        self.model.embeddings.word_embeddings.requires_grad_(not self.recipe.frozen_embeddings)
         self.average = load_base(prepared / "base", special.sep, 0.0).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = optimiser_for(self.model, self.recipe)
@@ -192,8 +189,9 @@ class Run:
 
     def train_step(self, batch) -> float:
         """One update; returns the loss."""
-        logits = self.model(batch.ids, batch.attention, batch.span_row, batch.span_start, batch.span_end)
-        losses = functional.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=self.recipe.label_smoothing)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            logits = self.model(batch.ids, batch.attention, batch.span_row, batch.span_start, batch.span_end)
+        losses = functional.cross_entropy(logits.float(), batch.labels, reduction="none", label_smoothing=self.recipe.label_smoothing)
         loss = (losses * batch.weights).sum() / batch.weights.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for n, p in self.model.named_parameters() if p.requires_grad and "input_range" not in n], 1.0)
