@@ -7,9 +7,6 @@ mod response;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
-use axum::http::header;
-use axum::response::{IntoResponse as _, Response};
 use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;
@@ -19,6 +16,9 @@ use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Op
 use crate::keys::{KeyRecord, Scope};
 use crate::language::{Language, LanguageChoice};
 use crate::metering::{Admission, Limit, Usage};
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use request::PredictRequest;
 pub(crate) use response::document_result;
 
