@@ -18,6 +18,7 @@ import signal
 import time
 from pathlib import Path
 
+import onnx
 import torch
 from torch.nn import functional
 
@@ -25,6 +26,7 @@ from .batches import Sampler
 from .data import read_groups
 from .metrics import accuracy, confusion, macro_f1
 from .model import SpanClassifier, load_base
+from .onnx_graph import read_weights
 from .paths import add_data_option, add_runs_option, runs_folder
 from .quantise import ActivationRange, set_mode
 from .recipes import RECIPES, Recipe
@@ -43,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
     parser.add_argument("model", choices=sorted(RECIPES), help="which recipe")
     parser.add_argument("--name", help="run name (default: the model's)")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="FOLDER",
+        help="start from the weights of an exported model folder, such as models/sentor-en, where its checkpoint is lost (default: the prepared base)",
+    )
     parser.add_argument("--minutes", type=float, default=60, help="budget of training time, dev scoring left out (default 60)")
     parser.add_argument("--checkpoint-minutes", type=float, default=8, help="time between checkpoints (default 8)")
     parser.add_argument("--dev-minutes", type=float, default=12, help="time between dev scores (default 12)")
@@ -103,6 +109,8 @@ class Run:
         self.tokenizer = load_tokenizer(str(prepared / "base" / "tokenizer.json"))
         special = SpecialTokens.of(self.tokenizer)
         self.model = load_base(prepared / "base", special.sep, self.recipe.dropout)
+        if options.start_from:
+            self.model.load_state_dict({name: torch.tensor(value) for name, value in read_weights(onnx.load(options.start_from / "model.onnx")).items()})
         self.model.embeddings.word_embeddings.requires_grad_(not self.recipe.frozen_embeddings)
         self.average = load_base(prepared / "base", special.sep, 0.0).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
@@ -127,7 +135,9 @@ class Run:
 
     def _load(self) -> None:
         path = self.folder / "checkpoint.pt"
-        config = {**dataclasses.asdict(self.recipe), "minutes": self.options.minutes, "seed": self.options.seed, "threads": self.options.threads}
+        chosen = {name: getattr(self.options, name) for name in ("minutes", "seed", "threads", "precision")}
+        start = str(self.options.start_from) if self.options.start_from else None
+        config = {**dataclasses.asdict(self.recipe), **chosen, "start_from": start}
         (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         if not path.exists():
             self.log(event="start", class_weights=self.sampler.class_weights)
