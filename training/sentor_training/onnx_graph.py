@@ -78,7 +78,7 @@ def read_weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
         elif name.endswith(".input_range.scale"):
             part, zero = name.removesuffix(".scale"), np.float32(stored[f"{name.removesuffix('.scale')}.zero_point"])
             weights[f"{part}.low"], weights[f"{part}.high"] = -zero * value, (ACTIVATION_LEVELS - zero) * value
-        elif "LayerNorm." in name or name.startswith("head.output."):
+        elif "LayerNorm." in name or name.endswith(".smoothing") or name.startswith("head.output."):
             weights[name] = value
     return weights
 
@@ -168,6 +168,8 @@ class SpanGraph:
         weight = np.concatenate([self.w[f"{name}.weight"] for name, _ in parts])
         joined = PART_SEPARATOR.join(name for name, _ in parts)
         bias = b.constant(np.concatenate([self.w[f"{name}.bias"] for name, _ in parts]) * factor, np.float32, f"{joined}.bias")
+        if f"{range_name}.smoothing" in self.w:
+            x = b.add("Mul", x, b.constant(self.w[f"{range_name}.smoothing"], np.float32, f"{range_name}.smoothing"))
         if not self.options.quantised:
             product = b.add("MatMul", x, b.constant((weight * factor[:, None]).T.copy(), np.float32))
             return b.add("Add", product, bias)

@@ -38,7 +38,8 @@ LAST_RATE = 0.02
 OBSERVE_SHARE = 0.05
 AVERAGE_EVERY = 4
 AVERAGE_DECAY = 0.996
-RANGE_RATE = 1e-2
+# Of a range's own size, a step at the peak.
+RANGE_RATE = 2e-3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,13 +87,13 @@ def optimiser_for(model: SpanClassifier, recipe: Recipe) -> torch.optim.AdamW:
         if name.startswith("head.") and "input_range" not in name:
             rate = recipe.head_learning_rate
         elif "input_range" in name:
-            rate = RANGE_RATE
+            rate = 0.0  # until `set_range_rates`
         elif name.startswith("embeddings."):
             rate = recipe.learning_rate * recipe.layer_decay**layers
         else:
             rate = recipe.learning_rate * recipe.layer_decay ** (layers - 1 - int(name.split(".")[2]))
         decay = 0.01 if parameter.dim() > 1 and not name.startswith("embeddings.") else 0.0
-        groups.append({"params": [parameter], "peak": rate, "lr": rate, "weight_decay": decay})
+        groups.append({"name": name, "params": [parameter], "peak": rate, "lr": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
@@ -145,15 +146,17 @@ class Run:
         state = torch.load(path, map_location="cpu", weights_only=False)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        rates = [group["peak"] for group in self.optimiser.param_groups]
+        fresh = [(group["name"], group["peak"]) for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(state["optimiser"])
-        for group, peak in zip(self.optimiser.param_groups, rates):
-            group["peak"] = peak
+        for group, (name, peak) in zip(self.optimiser.param_groups, fresh):
+            group.update(name=name, peak=peak)
         self.sampler.position = state["position"]
         self.step, self.tokens, self.averages = state["step"], state["tokens"], state["averages"]
         self.elapsed_s, self.mode = state["elapsed_s"], state["mode"]
         set_mode(self.model, self.mode)
         set_mode(self.average, "on" if self.mode == "on" else "off")
+        if self.mode == "on":
+            self.set_range_rates()
         torch.set_rng_state(state["random"])
         self.log(event="resume", position=self.sampler.position)
 
@@ -191,11 +194,31 @@ class Run:
         self.mode = wanted
         set_mode(self.model, wanted)
         if wanted == "on":
+            self.smooth()
+            self.set_range_rates()
             set_mode(self.average, "on")
             ranges = [m for m in self.model.modules() if isinstance(m, ActivationRange)]
             for ours, theirs in zip((m for m in self.average.modules() if isinstance(m, ActivationRange)), ranges):
                 ours.load_state_dict(theirs.state_dict())
         self.log(event="quantisers", mode=wanted)
+
+    @torch.no_grad()
+    def smooth(self) -> None:
+        """Even out the channels of what is quantised, in the weights, their average and the optimiser's moments."""
+        for (activation, linear), (_, average) in zip(self.model.smoothed(), self.average.smoothed()):
+            divisors = activation.smooth()
+            for weight in (linear.weight, average.weight):
+                weight.mul_(divisors)
+            moments = self.optimiser.state[linear.weight]
+            moments["exp_avg"].div_(divisors)
+            moments["exp_avg_sq"].div_(divisors.square())
+
+    def set_range_rates(self) -> None:
+        """Each end of a range learns in steps of a share of the range's size."""
+        sizes = {name: m.high.item() - m.low.item() for name, m in self.model.named_modules() if isinstance(m, ActivationRange)}
+        for group in self.optimiser.param_groups:
+            if "input_range" in group["name"]:
+                group["peak"] = RANGE_RATE * sizes[group["name"].rpartition(".")[0]]
 
     def train_step(self, batch) -> float:
         """One update; returns the loss."""
