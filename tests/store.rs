@@ -120,10 +120,13 @@ fn check_keys(store: &dyn Store) {
     assert_eq!(store.records().expect("it can be read").len(), 5, "nothing was added on the way");
 }
 
+/// Whether a change moves the revision, and is found by it.
 fn check_revision(store: &dyn Store, moves: bool, change: impl FnOnce(&dyn Store)) {
     let before = store.revision().expect("it can be read");
     change(store);
     assert_eq!(store.revision().expect("it can be read") > before, moves);
+    let changed = store.changed_since(before).expect("it can be read").expect("nothing was removed");
+    assert_eq!(changed.len(), usize::from(moves));
 }
 
 fn open(folder: &TempDir) -> SqliteStore {
@@ -318,6 +321,21 @@ fn a_ring_follows_what_another_program_does_within_a_second() {
     elsewhere.revoke(&record.id, now()).expect("the key is there");
     let refused = || ring.authenticate(&key, now()).err() == Some(Refusal::Revoked { at: now() });
     assert_eq!(wait_for(refused), Some(()));
+}
+
+#[test]
+fn a_ring_follows_a_removal_that_somebody_made_by_hand() {
+    let folder = TempDir::new().expect("a folder");
+    let store = open(&folder);
+    let (gone, record) = add(&store, NewKey::named("gone"));
+    let (kept, _) = add(&store, NewKey::named("kept"));
+    let by_hand = rusqlite::Connection::open(store.path()).expect("it is a database");
+    let ring = KeyRing::follow(Arc::new(store), None).expect("the store can be read");
+    assert!(ring.authenticate(&gone, now()).is_ok());
+    by_hand.execute("DELETE FROM keys WHERE id = ?1", [record.id.as_str()]).expect("it is there");
+    ring.refresh().expect("the store can be read");
+    assert_eq!(ring.authenticate(&gone, now()).err(), Some(Refusal::Unknown));
+    assert!(ring.authenticate(&kept, now()).is_ok());
 }
 
 fn wait_for(condition: impl Fn() -> bool) -> Option<()> {

@@ -36,6 +36,10 @@ pub trait KeyStore: Send + Sync + std::fmt::Debug {
 
     /// A number that grows with every change but those of [`KeyStore::note_uses`], whoever made it.
     fn revision(&self) -> Result<u64, StoreError>;
+
+    /// The records that were added or changed after `revision`, and perhaps some before; `None` where records were
+    /// removed, so that all must be read.
+    fn changed_since(&self, revision: u64) -> Result<Option<Vec<KeyRecord>>, StoreError>;
 }
 
 /// Makes a new key that follows the key `id`: same name, plan, scopes and account. The old one expires at

@@ -19,6 +19,8 @@ pub struct MemoryStore {
 struct Inner {
     records: Vec<KeyRecord>,
     revision: u64,
+    /// The revision of each record's last change.
+    changes: BTreeMap<KeyId, u64>,
     usage: BTreeMap<(KeyId, Date), Usage>,
     recent: Vec<RecentRequests>,
 }
@@ -27,6 +29,11 @@ impl Inner {
     fn find(&mut self, id: &KeyId) -> Result<&mut KeyRecord, StoreError> {
         let found = self.records.iter_mut().find(|record| record.id == *id);
         found.ok_or_else(|| StoreError::NoSuchKey(id.clone()))
+    }
+
+    fn note_change(&mut self, id: &KeyId) {
+        self.revision += 1;
+        self.changes.insert(id.clone(), self.revision);
     }
 }
 
@@ -41,7 +48,7 @@ impl KeyStore for MemoryStore {
     fn insert(&self, record: &KeyRecord) -> Result<(), StoreError> {
         let mut inner = self.lock();
         inner.records.push(record.clone());
-        inner.revision += 1;
+        inner.note_change(&record.id);
         Ok(())
     }
 
@@ -58,7 +65,7 @@ impl KeyStore for MemoryStore {
         let record = inner.find(id)?;
         record.revoked_at.get_or_insert(at);
         let record = record.clone();
-        inner.revision += 1;
+        inner.note_change(id);
         Ok(record)
     }
 
@@ -71,7 +78,8 @@ impl KeyStore for MemoryStore {
         let mut inner = self.lock();
         inner.find(id)?.expires_at = Some(old_expires_at);
         inner.records.push(replacement.clone());
-        inner.revision += 1;
+        inner.note_change(id);
+        inner.note_change(&replacement.id);
         Ok(())
     }
 
@@ -87,6 +95,12 @@ impl KeyStore for MemoryStore {
 
     fn revision(&self) -> Result<u64, StoreError> {
         Ok(self.lock().revision)
+    }
+
+    fn changed_since(&self, revision: u64) -> Result<Option<Vec<KeyRecord>>, StoreError> {
+        let inner = self.lock();
+        let changed = inner.records.iter().filter(|record| inner.changes.get(&record.id) > Some(&revision));
+        Ok(Some(changed.cloned().collect()))
     }
 }
 

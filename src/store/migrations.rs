@@ -7,8 +7,9 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// Each brings a file from the schema of its index to the next.
 ///
-/// Times are microseconds since 1970, and days are ISO dates in UTC. `revision` lets a running server see
-/// cheaply that keys changed; its triggers leave `last_used_at` out, which changes all the time.
+/// Times are microseconds since 1970, and days are ISO dates in UTC. `keys_revision` lets a running server see
+/// cheaply that keys changed, and `keys.revision` which; the triggers leave `last_used_at` out, which changes all
+/// the time.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE keys (
@@ -36,6 +37,23 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE keys ADD COLUMN account TEXT NOT NULL DEFAULT '';
     UPDATE keys SET account = id;
+    ALTER TABLE keys ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX keys_by_revision ON keys (revision);
+    ALTER TABLE keys_revision ADD COLUMN removed_at INTEGER NOT NULL DEFAULT 0;
+    DROP TRIGGER keys_added;
+    DROP TRIGGER keys_removed;
+    DROP TRIGGER keys_changed;
+    CREATE TRIGGER keys_added AFTER INSERT ON keys BEGIN
+        UPDATE keys_revision SET revision = revision + 1;
+        UPDATE keys SET revision = (SELECT revision FROM keys_revision) WHERE id = NEW.id;
+    END;
+    CREATE TRIGGER keys_removed AFTER DELETE ON keys
+        BEGIN UPDATE keys_revision SET revision = revision + 1, removed_at = revision + 1; END;
+    CREATE TRIGGER keys_changed
+        AFTER UPDATE OF name, digest, plan, scopes, expires_at, revoked_at, account ON keys BEGIN
+        UPDATE keys_revision SET revision = revision + 1;
+        UPDATE keys SET revision = (SELECT revision FROM keys_revision) WHERE id = NEW.id;
+    END;
     CREATE TABLE usage (
         account TEXT NOT NULL,
         day TEXT NOT NULL,
