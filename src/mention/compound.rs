@@ -21,7 +21,7 @@ pub(super) fn is_head(rest: &str, entity: &str) -> bool {
 }
 
 /// What may stand between the two parts.
-const LINKS: [&str; 5] = ["", "s", "e", "en", "n"];
+const LINKS: [&str; 6] = ["", "s", "e", "en", "n", "er"];
 
 struct Words {
     nouns: HashSet<&'static str>,
