@@ -181,6 +181,7 @@ fn count(
             continue;
         };
         // A label at a place is about the mention there; another mention of the same name has its own.
+        let place = place.trim(&text.text);
         let at_place = entity.mentions.iter().find(|mention| mention.span == place);
         results.add(target, at_place.map_or(as_entity, |mention| mention.sentiment.polarity()));
         results.add_found(target.label, as_entity, at_place.is_some());
