@@ -12,6 +12,7 @@ STAGES = {
     "calibrate": "fit the temperature on dev",
     "export": "write the int8 model folder and the reference file, and check both",
     "evaluate": "accuracy and macro-F1 per data set, with ONNX Runtime",
+    "robustness": "labels kept when names, case or distractors change, with ONNX Runtime",
     "card": "write the model card and the calibration plot",
 }
 

@@ -137,5 +137,25 @@ class Bundle(unittest.TestCase):
             np.testing.assert_array_equal(bundle["layer/b"], second)
 
 
+
+class Graph(unittest.TestCase):
+    def test_weights_come_back_from_the_exported_graph(self):
+        from sentor_training.model import Shape, SpanClassifier
+        from sentor_training.onnx_graph import GraphOptions, SpanGraph, read_weights
+
+        torch.manual_seed(0)
+        shape = Shape(layers=2, hidden=16, heads=2, intermediate=32, pieces=40, positions=24, epsilon=1e-12)
+        model = SpanClassifier(shape, sep=2)
+        for name, parameter in model.named_parameters():
+            if "input_range" in name:
+                parameter.data.fill_(-1.5 if name.endswith("low") else 2.5)
+        weights = {name: value.numpy() for name, value in model.state_dict().items()}
+        read = read_weights(SpanGraph(weights, 2, 2, 1e-12, 2, 1.0, GraphOptions()).build())
+        self.assertEqual(read.keys(), weights.keys())
+        for name, value in weights.items():
+            step = np.abs(value).max() / 64 if value.ndim == 2 else 0.02
+            np.testing.assert_allclose(read[name], value, atol=step, err_msg=name)
+
+
 if __name__ == "__main__":
     unittest.main()
