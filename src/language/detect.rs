@@ -323,7 +323,8 @@ static LANGUAGES_OF: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::new
 });
 
 /// Function words, and a few others that are as frequent. Those of English are no Dutch words and the
-/// reverse; those of a third language are of neither. The two that are scored come first.
+/// reverse; a word of a third language that is also one of theirs stands in both lists. The two that are
+/// scored come first.
 const FUNCTION_WORDS: [(&str, &str); 11] = [
     (
         "en",

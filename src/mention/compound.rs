@@ -13,12 +13,17 @@ pub(super) fn is_modifier(entity: &str, rest: &str) -> bool {
 }
 
 /// Whether `rest` before `entity` makes a compound with the entity as its head: `telefoon-batterij`,
-/// `bedrijf-s-wagen`.
+/// `bedrijf-s-wagen`. A short head needs a longer noun before it: `kaassaus`, but not `oordeel`.
 pub(super) fn is_head(rest: &str, entity: &str) -> bool {
     let word = format!("{rest}{entity}");
     !WORDS.no_compounds.contains(word.as_str())
-        && LINKS.iter().filter_map(|link| rest.strip_suffix(link)).any(is_noun)
+        && LINKS
+            .iter()
+            .filter_map(|link| rest.strip_suffix(link))
+            .any(|first| is_noun(first) && (entity.len() > SHORT_HEAD || first.len() >= SHORT_HEAD))
 }
+
+const SHORT_HEAD: usize = 4;
 
 /// What may stand between the two parts.
 const LINKS: [&str; 6] = ["", "s", "e", "en", "n", "er"];

@@ -95,7 +95,6 @@ const DUTCH_IRREGULAR: &[(&str, &str, Endings)] = &[
     ("smid", "smed", EN),
     ("stad", "sted", EN),
     ("vat", "vat", EN),
-    ("verlies", "verliez", EN),
     ("weg", "weg", EN),
 ];
 

@@ -292,7 +292,8 @@ impl Look<'_> {
     /// genitive of a name (`Obama's`).
     fn apostrophe_plural(&self, entity: &Entity, span: Span, endings: Endings) -> Option<Span> {
         let apostrophe = self.text[span.end..].chars().next().filter(|&next| is_apostrophe(next))?;
-        if is_name(&entity.given) && is_name(span.slice(self.text)) {
+        let are_names = is_name(&entity.given) && is_name(span.slice(self.text));
+        if are_names && !self.follows_counter(span) {
             return None;
         }
         let after = span.end + apostrophe.len_utf8();
@@ -310,11 +311,16 @@ impl Look<'_> {
         }
         let owned =
             self.text[span.end..].strip_prefix("s ")?.split(|next: char| !next.is_alphanumeric()).next()?;
-        let before = self.text[..span.start].strip_suffix(' ').unwrap_or("");
-        let before = before.rsplit(|last: char| !last.is_alphanumeric()).next().unwrap_or("");
-        let is_genitive =
-            !owned.is_empty() && !VERBS.contains(&owned) && !COUNTERS.contains(&&*fold_word(before));
+        let is_genitive = !owned.is_empty() && !VERBS.contains(&owned) && !self.follows_counter(span);
         is_genitive.then_some((span, MatchForm::Exact))
+    }
+
+    /// Whether a word that wants a plural stands before the entity: `twee Samsungs`.
+    fn follows_counter(&self, span: Span) -> bool {
+        let before = self.text[..span.start].strip_suffix(' ').unwrap_or("");
+        let before = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_COUNTER))..];
+        let word = before.rsplit(|last: char| !last.is_alphanumeric()).next().unwrap_or("");
+        COUNTERS.contains(&&*fold_word(word))
     }
 
     /// Whether a hyphen joins the entity to a word of which it is a part. A name after a title is not
@@ -394,8 +400,8 @@ const DIMINUTIVE: Endings = &["'je", "'jes", "'tje", "'tjes"];
 /// Shorter entities begin too many words that are no compounds of them.
 const SHORTEST_MODIFIER: usize = 4;
 
-/// Shorter entities end too many words that are no compounds of them (`verdwijn` and `wijn`).
-const SHORTEST_HEAD: usize = 5;
+/// Shorter entities end too many words that are no compounds of them (`advies` and `vis`).
+const SHORTEST_HEAD: usize = 4;
 
 /// No longer word is part of a compound.
 const LONGEST_PART: usize = 48;
@@ -405,6 +411,9 @@ const COUNTERS: [&str; 22] = [
     "alle", "beide", "de", "deze", "die", "drie", "een", "enkele", "geen", "haar", "hun", "meer", "mijn",
     "nieuwe", "onze", "oude", "twee", "uw", "veel", "vier", "vijf", "zijn",
 ];
+
+/// More bytes than any of them has.
+const LONGEST_COUNTER: usize = 16;
 
 /// After a name in `s`, these make it a plural.
 const VERBS: [&str; 10] =

@@ -163,10 +163,13 @@ impl Stop {
         }
         // Capitals may not be the title that they look like: `bij ING. Meer`, `vitamine C. Dat`.
         let is_capitals = before.len() != 2 && before.chars().all(char::is_uppercase);
-        match words.abbreviation(&lower) {
+        // `ordernr.` and the like
+        let known = if lower.ends_with("nr") { "nr" } else { &lower };
+        match words.abbreviation(known) {
             Some(Abbreviation::Inside) if is_capitals => return Self::may_end(follows, words),
             Some(Abbreviation::Inside) => return false,
             Some(Abbreviation::BeforeNumber) if follows.case == Case::Digit => return false,
+            Some(Abbreviation::BeforeNumber) if follows.starts_lower() => return is_informal(text, sentence),
             Some(Abbreviation::Either) => return Self::may_end(follows, words),
             Some(Abbreviation::BeforeCapital) => {
                 return follows.starts_upper() || Self::may_end(follows, words);
@@ -184,7 +187,9 @@ impl Stop {
             Case::Lower => {
                 let is_word = |next: char| next.is_alphabetic() || matches!(next, '-' | '\'' | '’');
                 let is_mixed = before.contains(is_word) && !before.contains(['.', ',']);
-                is_mixed
+                // `lid 2 sub b. van de wet`
+                let is_letter = before.chars().count() == 1 && !is_informal(text, sentence);
+                (is_mixed && !is_letter)
                     || text[..self.start].ends_with([')', '"', '”'])
                     || (before.ends_with(char::is_numeric) && is_informal(text, sentence))
             }

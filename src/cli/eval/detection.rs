@@ -145,6 +145,22 @@ mod tests {
     }
 
     #[test]
+    fn a_text_counts_once_and_a_bad_line_is_named() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("x.jsonl");
+        let write = |lines: &str| std::fs::write(&path, lines).expect("a file can be written");
+        let line = r#"{"text": "Het was heel erg lekker.", "lang": "nl", "entity": "het"}"#;
+        write(&format!("{line}\n\n{line}\n"));
+        let groups = measure(std::slice::from_ref(&path)).expect("the lines are well formed");
+        let counts = DetectionCounts { texts: 1, right: 1, ..DetectionCounts::default() };
+        assert_eq!(groups, BTreeMap::from([(("x".to_owned(), Language::Dutch, Length::Short), counts)]));
+
+        write(&format!("{line}\n{{\"text\": \"Oui.\", \"lang\": \"fr\"}}\n"));
+        let error = measure(&[path]).map_err(|error| format!("{error:#}")).expect_err("fr is not scored");
+        assert!(error.contains("x.jsonl:2: ") && error.contains("\"fr\""), "{error}");
+    }
+
+    #[test]
     fn lengths_count_words() {
         let of = |words: usize| Length::of(&"word ".repeat(words)).label();
         assert_eq!([0, 4, 5, 15, 16, 99].map(of), ["1-4", "1-4", "5-15", "5-15", "16+", "16+"]);
