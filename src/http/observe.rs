@@ -13,6 +13,9 @@ use uuid::Uuid;
 
 use super::app::App;
 use super::error::ApiError;
+use super::headers;
+use crate::keys::KeyId;
+use crate::metering::Standing;
 
 /// Identifies a request, in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,7 +35,9 @@ pub(super) struct RequestContext {
 /// What the handler tells the log of a request; never a text or a key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
-    pub(super) key_id: Option<String>,
+    pub(super) key_id: Option<KeyId>,
+    /// How far the key's minute is used; the answer's headers say so.
+    pub(super) minute: Option<Standing>,
     pub(super) language: Option<&'static str>,
     pub(super) documents: Option<usize>,
     pub(super) characters: Option<usize>,
@@ -44,6 +49,11 @@ impl RequestContext {
     fn of(headers: &HeaderMap) -> Self {
         let id = sane_id(headers).map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         Self { id, started: Instant::now(), notes: Arc::default() }
+    }
+
+    /// What is known so far.
+    pub(super) fn notes(&self) -> Notes {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds to what the log line will say.
@@ -81,7 +91,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let mut response = next.run(request).instrument(span).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         context.note(|notes| notes.error = Some(error.code().name()));
-        let mut written = error.write(&context.id, app.clock.now());
+        let mut written = error.write(&context.id, app.now());
         // What the router said of the path, such as Allow, stays; the marker's own length does not.
         response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
         for (name, value) in response.headers() {
@@ -92,6 +102,9 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     // The identifier is printable ASCII, so this always succeeds.
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if let Some(minute) = context.notes().minute {
+        headers::add_rate_limit(response.headers_mut(), minute);
     }
     line.status = Some(response.status());
     response
@@ -108,7 +121,7 @@ struct LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        let notes = self.context.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let notes = self.context.notes();
         let duration_ms = (self.context.started.elapsed().as_secs_f64() * 1e5).round() / 100.0;
         let outcome = if self.status.is_some() { "request answered" } else { "client went away" };
         tracing::info!(
@@ -117,7 +130,7 @@ impl Drop for LogLine {
             route = self.route.as_deref().unwrap_or("unmatched"),
             status = self.status.map(|status| status.as_u16()),
             duration_ms,
-            key_id = notes.key_id,
+            key_id = notes.key_id.as_ref().map(KeyId::as_str),
             language = notes.language,
             documents = notes.documents,
             characters = notes.characters,

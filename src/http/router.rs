@@ -14,13 +14,24 @@ use tower_http::compression::{CompressionLayer, Predicate as _, predicate};
 
 use super::app::App;
 use super::error::{ApiError, ErrorCode};
-use super::{body, headers, health, observe, predict};
+use super::{admin, body, headers, health, observe, predict, usage};
 
 /// Smallest answer that is compressed; smaller ones fit into one packet anyway.
 const COMPRESS_FROM_BYTES: u64 = 1024;
 
-/// The whole service.
-pub(super) fn router(app: Arc<App>) -> Router {
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Everything.
+    Whole,
+    /// Everything but the admin interface.
+    Public,
+    /// The admin interface, and whether the process is alive.
+    Admin,
+}
+
+/// The service of a listener.
+pub(super) fn router(app: Arc<App>, surface: Surface) -> Router {
     // The outermost first.
     let middleware = ServiceBuilder::new()
         // Identifies and logs each request, whatever happens further in, and writes refusals' bodies.
@@ -38,17 +49,37 @@ pub(super) fn router(app: Arc<App>) -> Router {
         // A bug in a handler is an error of that request only; the panic hook logs it.
         .layer(CatchPanicLayer::custom(|_| ApiError::server().into_response()));
 
-    Router::new()
-        .route("/api/predicts", post(predict::predict_documents))
-        .route("/api/ml/predict", post(predict::predict_documents)) // sentor-ml 1.0
-        .route("/api/predicts/health", get(health::show_health))
-        .route("/api/health", get(health::show_health))
+    let routes = match surface {
+        Surface::Whole => public_routes().merge(admin_routes(&app)),
+        Surface::Public => public_routes(),
+        Surface::Admin => admin_routes(&app),
+    };
+    routes
         .route("/livez", get(health::show_liveness))
-        .route("/readyz", get(health::show_readiness))
         .fallback(refuse_path)
         .method_not_allowed_fallback(refuse_method)
         .layer(middleware)
         .with_state(app)
+}
+
+fn public_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/predicts", post(predict::predict_documents))
+        .route("/api/ml/predict", post(predict::predict_documents)) // sentor-ml 1.0
+        .route("/api/usage", get(usage::show_usage))
+        .route("/api/predicts/health", get(health::show_health))
+        .route("/api/health", get(health::show_health))
+        .route("/readyz", get(health::show_readiness))
+}
+
+fn admin_routes(app: &Arc<App>) -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/admin/keys", get(admin::list_keys).post(admin::create_key))
+        .route("/api/admin/keys/{id}", get(admin::show_key))
+        .route("/api/admin/keys/{id}/rotate", post(admin::rotate_key))
+        .route("/api/admin/keys/{id}/revoke", post(admin::revoke_key))
+        // Inside everything else, so that it sees who called and what was refused.
+        .route_layer(from_fn_with_state(Arc::clone(app), admin::audit_refusals))
 }
 
 async fn refuse_path(method: Method, uri: Uri) -> ApiError {

@@ -18,6 +18,18 @@ impl KeyId {
         Self(text.into())
     }
 
+    /// The identifier that a text from outside may be; `None` for others, such as a whole key that somebody took
+    /// for one: those must not be echoed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        (is_plain && !text.is_empty()).then(|| Self::new(text))
+    }
+
+    /// That of the key from outside the store.
+    pub fn configured() -> Self {
+        Self::new("configured")
+    }
+
     fn generate(random: &mut impl rand::CryptoRng) -> Self {
         // No letters that read as digits or as each other.
         const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
@@ -144,8 +156,10 @@ impl NewKey {
     /// Makes the key, and what shall be stored of it.
     pub fn generate(self, now: Timestamp, random: &mut impl rand::CryptoRng) -> (ApiKey, KeyRecord) {
         let key = ApiKey::generate(self.environment, random);
+        let id = KeyId::generate(random);
         let record = KeyRecord {
-            id: KeyId::generate(random),
+            account: id.clone(),
+            id,
             name: self.name,
             prefix: key.shown_prefix().to_owned(),
             digest: key.digest(),
@@ -165,6 +179,8 @@ impl NewKey {
 pub struct KeyRecord {
     /// Names it.
     pub id: KeyId,
+    /// Whose limits and usage it shares: the first key of a line of rotations, mostly the key itself.
+    pub account: KeyId,
     /// For people.
     pub name: String,
     /// Its first characters.
@@ -217,6 +233,11 @@ impl KeyRecord {
     /// The plan without limits.
     pub const UNLIMITED: &str = "unlimited";
 
+    /// What the key is for, as its own text says.
+    pub fn environment(&self) -> Environment {
+        Environment::of_key(&self.prefix)
+    }
+
     /// Where the key is in its life at `now`. A revoked key stays revoked when its time is over too.
     pub fn state(&self, now: Timestamp) -> KeyState {
         match (self.revoked_at, self.expires_at) {
@@ -230,6 +251,14 @@ impl KeyRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_not_taken_for_an_identifier() {
+        let (key, record) = NewKey::named("test").generate(Timestamp::UNIX_EPOCH, &mut rand::rng());
+        assert_eq!(KeyId::parse(record.id.as_str()), Some(record.id));
+        assert_eq!(KeyId::parse(key.expose()), None);
+        assert_eq!(KeyId::parse(""), None);
+    }
 
     #[test]
     fn scopes_hold_what_they_were_given() {

@@ -1,9 +1,9 @@
 //! All keys in memory, for the hot path, kept as the store has them.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -39,13 +39,18 @@ struct Shared {
     store: Arc<dyn KeyStore>,
     /// A key from outside the store.
     outside: Option<KeyRecord>,
-    snapshot: RwLock<Arc<Snapshot>>,
+    snapshot: RwLock<Snapshot>,
+    /// Held while the store is read: a slow reader must not put old records in over newer ones.
+    refreshing: Mutex<()>,
+    /// Whether the last look into the store succeeded.
+    healthy: AtomicBool,
 }
 
+/// The keys as they were at a revision of the store.
 #[derive(Debug)]
 struct Snapshot {
     revision: u64,
-    entries: HashMap<KeyDigest, Arc<Entry>>,
+    entries: HashMap<KeyDigest, Entry>,
 }
 
 #[derive(Debug)]
@@ -80,8 +85,14 @@ impl KeyRing {
     /// If the store cannot be read.
     pub fn follow(store: Arc<dyn KeyStore>, outside: Option<&ApiKey>) -> Result<Self, StoreError> {
         let outside = outside.map(outside_record);
-        let snapshot = RwLock::new(Arc::new(Snapshot::take(store.as_ref(), outside.as_ref())?));
-        let shared = Arc::new(Shared { store, outside, snapshot });
+        let snapshot = RwLock::new(Snapshot::take(store.as_ref(), outside.as_ref())?);
+        let shared = Arc::new(Shared {
+            store,
+            outside,
+            snapshot,
+            refreshing: Mutex::default(),
+            healthy: AtomicBool::new(true),
+        });
         let (stop, stopped) = mpsc::channel();
         let follower = Arc::clone(&shared);
         let thread =
@@ -102,8 +113,9 @@ impl KeyRing {
     ///
     /// Why it does not let in.
     pub fn authenticate(&self, key: &ApiKey, now: Timestamp) -> Result<Arc<KeyRecord>, Refusal> {
+        let digest = key.digest();
         let snapshot = self.shared.snapshot();
-        let entry = snapshot.entries.get(&key.digest()).ok_or(Refusal::Unknown)?;
+        let entry = snapshot.entries.get(&digest).ok_or(Refusal::Unknown)?;
         match entry.record.state(now) {
             KeyState::Active => {
                 entry.used_at.store(now.as_microsecond(), Ordering::Relaxed);
@@ -119,13 +131,32 @@ impl KeyRing {
         self.shared.snapshot().entries.is_empty()
     }
 
+    /// The plans of the keys that let in at `now`, and how many keys each has.
+    pub fn plans_in_use(&self, now: Timestamp) -> BTreeMap<String, usize> {
+        let mut plans = BTreeMap::new();
+        for entry in self.shared.snapshot().entries.values() {
+            if entry.record.state(now) == KeyState::Active {
+                *plans.entry(entry.record.plan.clone()).or_default() += 1;
+            }
+        }
+        plans
+    }
+
+    /// Whether the store could be read when the ring last looked.
+    pub fn is_following(&self) -> bool {
+        self.shared.healthy.load(Ordering::Relaxed)
+    }
+
     /// Looks into the store now, for who cannot wait for the ring to do so by itself.
     ///
     /// # Errors
     ///
     /// If the store cannot be read.
     pub fn refresh(&self) -> Result<(), StoreError> {
-        self.shared.refresh(false)
+        if self.shared.refresh()? {
+            self.shared.note_uses();
+        }
+        Ok(())
     }
 
     /// Stops following and writes the last times of use.
@@ -146,45 +177,74 @@ impl Drop for KeyRing {
 }
 
 impl Shared {
-    fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    fn snapshot(&self) -> RwLockReadGuard<'_, Snapshot> {
+        // A snapshot is changed in single steps, so a panic elsewhere leaves none half done.
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshot_mut(&self) -> RwLockWriteGuard<'_, Snapshot> {
+        self.snapshot.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs until `stopped` hangs up.
     fn follow(&self, stopped: &mpsc::Receiver<()>) {
         let mut polls = 0;
-        let mut healthy = true;
         loop {
             let stop = stopped.recv_timeout(POLL) != Err(RecvTimeoutError::Timeout);
             polls += 1;
-            let outcome = self.refresh(stop || polls % POLLS_BETWEEN_NOTES == 0);
+            let outcome = self.refresh();
+            if stop || matches!(outcome, Ok(true)) || polls % POLLS_BETWEEN_NOTES == 0 {
+                self.note_uses();
+            }
+            let was_healthy = self.healthy.swap(outcome.is_ok(), Ordering::Relaxed);
             match outcome {
-                Ok(()) if !healthy => tracing::info!("the key store can be used again"),
+                Ok(_) if !was_healthy => tracing::info!("the key store can be used again"),
                 // Said once, not four times a second; keys in memory go on working.
-                Err(ref error) if healthy => {
-                    let cause = std::error::Error::source(error).map(ToString::to_string);
+                Err(error) if was_healthy => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%error, cause, "the key store fails: keys stay as they were last read");
                 }
                 _ => {}
             }
-            healthy = outcome.is_ok();
             if stop {
                 return;
             }
         }
     }
 
-    fn refresh(&self, note_uses: bool) -> Result<(), StoreError> {
-        let snapshot = self.snapshot();
-        let changed = self.store.revision()? != snapshot.revision;
-        if changed {
-            let fresh = Arc::new(Snapshot::take(self.store.as_ref(), self.outside.as_ref())?);
-            *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    /// Takes up what changed in the store; whether anything did.
+    fn refresh(&self) -> Result<bool, StoreError> {
+        let _refreshing = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.snapshot().revision;
+        // The revision first: a change in between is read twice, and never missed.
+        let revision = self.store.revision()?;
+        if revision == known {
+            return Ok(false);
         }
-        if changed || note_uses {
-            self.store.note_uses(&snapshot.uses())?;
+        // Of a hundred thousand keys mostly one has changed, and readers wait only while it is put in.
+        if let Some(records) = self.store.changed_since(known)? {
+            self.snapshot_mut().update(revision, records);
+        } else {
+            let fresh = Snapshot::take(self.store.as_ref(), self.outside.as_ref())?;
+            *self.snapshot_mut() = fresh;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Writes when keys were last used. What cannot be written is kept for the next time.
+    fn note_uses(&self) {
+        let unwritten = self.snapshot().unwritten_uses();
+        let uses: Vec<(KeyId, Timestamp)> = unwritten.iter().map(|(_, id, at)| (id.clone(), *at)).collect();
+        match self.store.note_uses(&uses) {
+            Ok(()) => {
+                let snapshot = self.snapshot();
+                for (digest, _, at) in unwritten {
+                    snapshot.forget_use(&digest, at);
+                }
+            }
+            // Of a store that cannot be written the meter tells, and loudly.
+            Err(error) => tracing::debug!(%error, "cannot note when keys were last used"),
+        }
     }
 }
 
@@ -192,28 +252,52 @@ impl Snapshot {
     fn take(store: &dyn KeyStore, outside: Option<&KeyRecord>) -> Result<Self, StoreError> {
         // The revision first: a change in between makes for one needless reload, not for a missed one.
         let revision = store.revision()?;
-        let entry = |record: KeyRecord| {
-            (record.digest, Arc::new(Entry { record: Arc::new(record), used_at: AtomicI64::new(0) }))
-        };
+        let entry = |record: KeyRecord| (record.digest, Entry::new(record, 0));
         // The store's records come last, so that they count more than the key from outside.
         let entries = outside.cloned().into_iter().chain(store.records()?).map(entry).collect();
         Ok(Self { revision, entries })
     }
 
-    /// Takes the times of use that have not been written yet.
-    fn uses(&self) -> Vec<(KeyId, Timestamp)> {
-        let used = self.entries.values().filter_map(|entry| {
-            let microseconds = entry.used_at.swap(0, Ordering::Relaxed);
+    /// Puts in records that were added or changed.
+    fn update(&mut self, revision: u64, records: Vec<KeyRecord>) {
+        self.revision = revision;
+        for record in records {
+            let used_at =
+                self.entries.get(&record.digest).map_or(0, |old| old.used_at.load(Ordering::Relaxed));
+            self.entries.insert(record.digest, Entry::new(record, used_at));
+        }
+    }
+
+    /// The times of use that have not been written yet.
+    fn unwritten_uses(&self) -> Vec<(KeyDigest, KeyId, Timestamp)> {
+        let unwritten = self.entries.iter().filter_map(|(digest, entry)| {
+            let microseconds = entry.used_at.load(Ordering::Relaxed);
             let at = Timestamp::from_microsecond(microseconds).ok().filter(|_| microseconds != 0)?;
-            Some((entry.record.id.clone(), at))
+            Some((*digest, entry.record.id.clone(), at))
         });
-        used.collect()
+        unwritten.collect()
+    }
+
+    /// Takes it that a use is written, unless there was a later one.
+    fn forget_use(&self, digest: &KeyDigest, at: Timestamp) {
+        if let Some(entry) = self.entries.get(digest) {
+            let at = at.as_microsecond();
+            // It fails where there was a later one, and that is to be written next time.
+            let _ = entry.used_at.compare_exchange(at, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Entry {
+    fn new(record: KeyRecord, used_at: i64) -> Self {
+        Self { record: Arc::new(record), used_at: AtomicI64::new(used_at) }
     }
 }
 
 fn outside_record(key: &ApiKey) -> KeyRecord {
     KeyRecord {
-        id: KeyId::new("configured"),
+        id: KeyId::configured(),
+        account: KeyId::configured(),
         name: "from the configuration".to_owned(),
         prefix: key.shown_prefix().to_owned(),
         digest: key.digest(),
