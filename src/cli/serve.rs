@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::http::{self, App, AppSettings, Patience, Stop};
 use crate::keys::{Environment, KeyRing, KeyStore, NewKey, SqliteStore};
-use crate::telemetry;
+use crate::telemetry::{self, Exporter};
 
 /// Arguments of `sentor serve`.
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     // The port first: that it is taken should not come out after the models are loaded.
     let listener = bind(&config.server.listen)?;
     let address = listener.local_addr()?;
+    let metrics_listener = config.server.metrics_listen.as_ref().map(bind).transpose()?;
     let store: Arc<dyn KeyStore> = Arc::new(SqliteStore::open(&config.keys.data_dir)?);
     let outside_key = config.outside_key()?;
     let keys = Arc::new(KeyRing::follow(Arc::clone(&store), outside_key.as_ref())?);
@@ -60,6 +61,14 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let server = tokio::spawn(http::run(listener, Arc::clone(&app), patience, stop));
         let stopping = tokio::spawn(signals.pass_on(tell.clone()));
+        if let Some(endpoint) = &config.log.otlp_endpoint {
+            app.export_traces(Exporter::start(endpoint)?);
+        }
+        if let Some(listener) = metrics_listener {
+            tracing::info!(address = %listener.local_addr()?, "serving metrics");
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(http::run_metrics(listener, Arc::clone(&app), patience, tell.subscribe()));
+        }
 
         // The server already answers, and says that it is not ready.
         let settings = config.analyzer_settings();
@@ -80,6 +89,9 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         }
         server.await.context("serving")?;
         stopping.abort();
+        if let Some(exporter) = app.exporter() {
+            exporter.close().await;
+        }
         anyhow::Ok(Some(analyzer))
     })?;
     if let Some(analyzer) = analyzer {
@@ -154,7 +166,7 @@ fn greeting(
         let what = if keys.is_empty() { "there is no key yet; make one" } else { "another key" };
         writeln!(text, "\n{what}: sentor keys create NAME --data-dir '{data_dir}'")?;
     }
-    writeln!(text, "\ntry it:\n")?;
+    writeln!(text, "\ntry it at http://{address}/ in a browser, or here:\n")?;
     let examples = [
         ("", "The camera is superb, but the battery is a joke.", r#""camera", "battery""#),
         (

@@ -32,7 +32,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn address(&mut self, name: &str) -> Listen {
-        self.read(name, |_, given| text_of(&given.raw)?.parse().ok()).unwrap_or_default()
+        self.address_or_unset(name).unwrap_or_default()
+    }
+
+    pub(super) fn address_or_unset(&mut self, name: &str) -> Option<Listen> {
+        self.read(name, |_, given| text_of(&given.raw)?.parse().ok())
     }
 
     pub(super) fn text(&mut self, name: &str) -> String {

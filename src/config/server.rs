@@ -12,6 +12,8 @@ use super::setting::{Fallback, Kind, Setting};
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: Listen,
+    /// Where to serve metrics without a key, beside the listener for all.
+    pub metrics_listen: Option<Listen>,
     /// Origins whose pages may call; none turns CORS off, `*` stands for all.
     pub cors_origins: Vec<String>,
     /// From the head of a request to its answer.
@@ -32,6 +34,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Address,
         default: Fallback::Value("127.0.0.1:8080"),
         help: "Where to listen. Only this machine can reach the default; port 0 picks a free one and prints it.",
+    },
+    Setting {
+        name: "metrics_listen",
+        kind: Kind::Address,
+        default: Fallback::Unset("metrics need a key with the scope metrics"),
+        help: "Where to serve /metrics without a key too, for a network that only the monitoring reaches.",
     },
     Setting {
         name: "cors_origins",
@@ -72,6 +80,7 @@ impl ServerConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             listen: reader.address("listen"),
+            metrics_listen: reader.address_or_unset("metrics_listen"),
             cors_origins: reader.list("cors_origins"),
             request_timeout: reader.milliseconds("request_timeout_ms"),
             header_timeout: reader.milliseconds("header_timeout_ms"),

@@ -10,6 +10,7 @@ use crate::analysis::{
 use crate::clock::Clock;
 use crate::config::{Config, LimitsConfig};
 use crate::keys::KeyRing;
+use crate::telemetry::{Exporter, Metrics};
 
 use super::error::{ApiError, ErrorCode};
 
@@ -73,18 +74,37 @@ pub struct App {
     pub(super) settings: AppSettings,
     pub(super) keys: Arc<KeyRing>,
     pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
     analyzer: OnceLock<Arc<dyn Analyze>>,
+    exporter: OnceLock<Exporter>,
 }
 
 impl App {
     /// An application without models.
     pub fn new(settings: AppSettings, keys: Arc<KeyRing>, clock: Clock) -> Self {
-        Self { settings, keys, clock, analyzer: OnceLock::new() }
+        Self {
+            settings,
+            keys,
+            clock,
+            metrics: Metrics::default(),
+            analyzer: OnceLock::new(),
+            exporter: OnceLock::new(),
+        }
     }
 
     /// From now on, documents can be scored. Only the first call has an effect.
     pub fn make_ready(&self, analyzer: Arc<dyn Analyze>) {
         let _ = self.analyzer.set(analyzer);
+    }
+
+    /// From now on, traces are sent. Only the first call has an effect.
+    pub fn export_traces(&self, exporter: Exporter) {
+        let _ = self.exporter.set(exporter);
+    }
+
+    /// Who takes traces, if somebody does.
+    pub fn exporter(&self) -> Option<&Exporter> {
+        self.exporter.get()
     }
 
     /// The analyzer, once it is there.

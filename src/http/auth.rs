@@ -46,7 +46,10 @@ pub(super) fn identify(
         Refusal::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
             .detail("revoked_at", iso_8601(at)),
     })?;
-    context.note(|notes| notes.key_id = Some(record.id.as_str().to_owned()));
+    context.note(|notes| {
+        notes.key_id = Some(record.id.as_str().to_owned());
+        notes.plan = Some(record.plan.clone());
+    });
     Ok(Some(record))
 }
 

@@ -10,7 +10,10 @@ mod error;
 mod headers;
 mod health;
 mod malformed;
+mod metrics;
 mod observe;
+mod openapi;
+mod pages;
 mod predict;
 mod problems;
 mod query;
@@ -19,5 +22,6 @@ mod server;
 
 pub use app::{Analyze, App, AppSettings, BoxFuture};
 pub use error::{ApiError, ErrorCode};
+pub use openapi::document as openapi_document;
 pub(crate) use predict::document_result;
-pub use server::{Patience, Stop, run};
+pub use server::{Patience, Stop, run, run_metrics};

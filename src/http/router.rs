@@ -14,7 +14,7 @@ use tower_http::compression::{CompressionLayer, Predicate as _, predicate};
 
 use super::app::App;
 use super::error::{ApiError, ErrorCode};
-use super::{body, headers, health, observe, predict};
+use super::{body, headers, health, metrics, observe, openapi, pages, predict};
 
 /// Smallest answer that is compressed; smaller ones fit into one packet anyway.
 const COMPRESS_FROM_BYTES: u64 = 1024;
@@ -45,13 +45,20 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/health", get(health::show_health))
         .route("/livez", get(health::show_liveness))
         .route("/readyz", get(health::show_readiness))
+        .route("/metrics", get(metrics::show_metrics))
+        .route("/openapi.json", get(openapi::show_openapi))
+        .route("/", get(pages::show_start))
+        .route("/web/{name}", get(pages::show_asset))
+        .route("/docs", get(pages::show_manual))
+        .route("/docs/{name}", get(pages::show_manual_page))
         .fallback(refuse_path)
         .method_not_allowed_fallback(refuse_method)
         .layer(middleware)
         .with_state(app)
 }
 
-async fn refuse_path(method: Method, uri: Uri) -> ApiError {
+/// There is nothing there.
+pub(super) async fn refuse_path(method: Method, uri: Uri) -> ApiError {
     ApiError::new(ErrorCode::NotFound, format!("there is nothing at {method} {}", shortened(uri.path())))
 }
 

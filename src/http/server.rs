@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::app::App;
 use super::malformed::ExplainRefusals;
+use super::metrics;
 use super::router::router;
 
 /// How far the server is told to go in stopping.
@@ -38,8 +39,27 @@ pub struct Patience {
 }
 
 /// Serves `app` on `listener` until `stop` says otherwise; a `stop` whose sender is gone means now.
-pub async fn run(listener: TcpListener, app: Arc<App>, patience: Patience, mut stop: watch::Receiver<Stop>) {
-    let router = router(Arc::clone(&app));
+pub async fn run(listener: TcpListener, app: Arc<App>, patience: Patience, stop: watch::Receiver<Stop>) {
+    serve(listener, router(Arc::clone(&app)), app, patience, stop).await;
+}
+
+/// Serves the metrics of `app`, and nothing else, without asking for a key; otherwise as [`run`] does.
+pub async fn run_metrics(
+    listener: TcpListener,
+    app: Arc<App>,
+    patience: Patience,
+    stop: watch::Receiver<Stop>,
+) {
+    serve(listener, metrics::open_router(Arc::clone(&app)), app, patience, stop).await;
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    app: Arc<App>,
+    patience: Patience,
+    mut stop: watch::Receiver<Stop>,
+) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut http = http1::Builder::new();
@@ -55,7 +75,9 @@ pub async fn run(listener: TcpListener, app: Arc<App>, patience: Patience, mut s
             Ok((stream, _)) => {
                 let connection = connection(&http, stream, router.clone(), Arc::clone(&app));
                 let watched = graceful.watch(connection);
+                let open = app.metrics.begin_connection();
                 connections.spawn(async move {
+                    let _open = open;
                     if let Err(error) = watched.await {
                         tracing::debug!(%error, "a connection ended early");
                     }

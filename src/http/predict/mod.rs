@@ -1,5 +1,6 @@
 //! `POST /api/predicts`: scores documents.
 
+mod example;
 mod json;
 mod request;
 mod response;
@@ -15,11 +16,14 @@ use tracing::Span;
 use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;
+use super::openapi::words;
 use super::query::PredictQuery;
 use super::{auth, body};
 use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
 use crate::keys::Scope;
 use crate::language::{Language, LanguageChoice};
+use crate::telemetry::{Phase, ScoredDocument};
+pub(super) use example::{answer as example_answer, request as example_request};
 use request::PredictRequest;
 pub(crate) use response::document_result;
 
@@ -30,6 +34,22 @@ const OFF_THREAD_BYTES: usize = 256 * 1024;
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
 /// `POST /api/predicts`: what can be refused cheaply is refused first.
+#[utoipa::path(
+    post, path = "/api/predicts", tag = "sentiment",
+    summary = "Score documents",
+    description = "Scores each document, each of its sentences, and each entity that it was sent with.",
+    params(
+        ("language" = Option<words::LanguageChoice>, Query,
+         description = "The language to score as; `auto` tells it for each document. Without it, the body's                         `language` counts, or else `en`."),
+        ("partial" = Option<bool>, Query,
+         description = "Whether a document that cannot be scored has an `error` in its place in `results`,                         and leaves the others their scores. Without it, the request is refused."),
+        ("offsets" = Option<words::Offsets>, Query,
+         description = "What `start` and `end` count: Unicode code points (the default), bytes of UTF-8, or                         units of UTF-16."),
+    ),
+    request_body(content = words::PredictBody, content_type = "application/json"),
+    responses((status = 200, description = "The scores, in the order of the documents.",
+               body = response::PredictResponse<'static>)),
+)]
 pub(super) async fn predict_documents(
     State(app): State<Arc<App>>,
     context: RequestContext,
@@ -45,22 +65,29 @@ pub(super) async fn predict_documents(
     let limits = app.settings.limits;
     let request = off_thread(is_large, move || PredictRequest::parse(&bytes, query, &limits)).await??;
     let language = request.language.unwrap_or(LanguageChoice::Fixed(Language::English));
+    let characters = request.characters();
+    context.end_phase(Phase::Receive, context.started);
     context.note(|notes| {
         notes.language = Some(language_name(language));
         notes.documents = Some(request.documents.len());
-        notes.characters = Some(request.characters());
+        notes.characters = Some(characters);
     });
+    app.metrics.take_documents(language_name(language), request.documents.len(), characters);
 
     let options = Options {
         language,
         caller: Caller::from(key.id.as_str()),
         deadline: Some(context.started + app.settings.request_timeout),
     };
-    let outcomes = analyze(&app, &request, options).await?;
-    let tokens = outcomes.iter().flatten().map(|analysis| analysis.tokens).sum();
-    context.note(|notes| notes.tokens = Some(tokens));
+    let score_started = Instant::now();
+    let outcomes = analyze(&app, &request, options).await;
+    context.end_phase(Phase::Score, score_started);
+    let outcomes = outcomes?;
+    count(&outcomes, &app, &context);
 
+    let write_started = Instant::now();
     let json = off_thread(is_large, move || response::write(&request, &outcomes, query)).await??;
+    context.end_phase(Phase::Write, write_started);
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
@@ -78,6 +105,19 @@ async fn analyze(
     let latest = options.deadline.map_or_else(Instant::now, |deadline| deadline + DEADLINE_SLACK);
     let outcomes = tokio::time::timeout_at(latest.into(), analyzer.analyze(documents, options)).await;
     Ok(outcomes.unwrap_or(Err(AnalysisError::DeadlinePassed))?)
+}
+
+/// Notes what was scored.
+fn count(outcomes: &[Result<DocumentAnalysis, DocumentError>], app: &App, context: &RequestContext) {
+    for analysis in outcomes.iter().flatten() {
+        app.metrics.score_document(ScoredDocument {
+            language: analysis.language,
+            entities: analysis.entities.len(),
+            tokens: analysis.tokens,
+        });
+    }
+    let tokens = outcomes.iter().flatten().map(|analysis| analysis.tokens).sum();
+    context.note(|notes| notes.tokens = Some(tokens));
 }
 
 /// Runs `work` where it does not hold up other requests, if it is large.
