@@ -14,7 +14,8 @@
 //! - text logic, pure functions from strings to spans: [`segment`], [`mention`], [`window`], [`aggregate`];
 //! - models: [`registry`] (what is on disk), [`encode`] (text to tensors), [`engine`] (tensors to logits);
 //! - the use case: [`analysis`];
-//! - services: [`clock`], [`keys`], [`config`], [`telemetry`];
+//! - services: [`clock`], [`keys`], [`metering`] (plans, limits, usage), [`store`] (where both are kept), [`audit`],
+//!   [`config`], [`telemetry`];
 //! - delivery: [`http`], [`cli`].
 
 pub mod text;
@@ -42,6 +43,12 @@ pub mod analysis;
 pub mod clock;
 
 pub mod keys;
+
+pub mod metering;
+
+pub mod store;
+
+pub mod audit;
 
 pub mod config;
 

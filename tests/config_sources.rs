@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sentor::config::{Config, ConfigError, LogFormat, Overrides, Surroundings, reference, settings};
+use sentor::metering::Limit;
 use tempfile::TempDir;
 
 struct Scene {
@@ -165,6 +166,41 @@ fn all_that_is_wrong_is_said_at_once_with_its_place() {
         .flag("run_tokens", "0")
         .flag("log_level", "loud");
     insta::assert_snapshot!(scene.complaint());
+}
+
+#[test]
+fn plans_are_tables_of_the_file() {
+    let scene = Scene::new().file(
+        "sentor.toml",
+        "workers = 1\n[plans.free]\nrequests_per_day = 200\ncharacters_per_call = \"unlimited\"\n\
+         [plans.\"très gold\"]\nweight = 3\nconcurrent_requests = 5\n",
+    );
+    let plans = scene.config().plans;
+    let free = plans.find("free").expect("a preset");
+    let limits = [Limit::RequestsPerMinute, Limit::RequestsPerDay, Limit::CharactersPerCall];
+    assert_eq!(limits.map(|limit| free.limit(limit)), [Some(5), Some(200), None], "the rest stays");
+    let gold = plans.find("très gold").expect("a new plan");
+    assert_eq!((gold.limit(Limit::ConcurrentRequests), gold.weight), (Some(5), 3));
+    assert_eq!(gold.limit(Limit::RequestsPerMinute), None);
+    let again = Scene::new().file("sentor.toml", &scene.config().to_toml()).config();
+    assert_eq!(again.plans, plans, "what is shown reads back");
+
+    let wrong = Scene::new().file(
+        "sentor.toml",
+        "[plans]\nx = 5\n[plans.gold]\nweigth = 2\nweight = 101\nrequests_per_minute = 0\nrequests_per_day = \"many\"",
+    );
+    insta::assert_snapshot!(wrong.complaint());
+}
+
+#[test]
+fn settings_that_need_each_other_say_so() {
+    let scene = Scene::new().flag("admin_client_ca", "ca.pem").flag("tls_private_key", "key.pem");
+    let complaint = scene.complaint();
+    for words in ["`tls_private_key` must be set together with tls_certificate", "`admin_client_ca` must be set together with admin_listen"] {
+        assert!(complaint.contains(words), "{complaint}");
+    }
+    let whole = scene.flag("tls_certificate", "cert.pem").flag("admin_listen", "127.0.0.1:1").config();
+    assert!(whole.server.tls.is_some_and(|tls| tls.admin_client_ca.is_some()));
 }
 
 #[test]

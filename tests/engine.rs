@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sentor::analysis::{Analyzer, Settings, StartError};
 use sentor::encode::{Row, RowSpan};
-use sentor::engine::{Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
+use sentor::engine::{Caller, Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
 use sentor::language::Language;
 use sentor::registry::{ModelFolder, RegistryError};
 
@@ -29,8 +29,8 @@ fn rows(count: usize, tokens: usize) -> Vec<Row> {
     vec![Row { ids, spans: vec![RowSpan::new(1, tokens - 2)] }; count]
 }
 
-fn caller(name: &str) -> Arc<str> {
-    Arc::from(name)
+fn caller(name: &str) -> Caller {
+    Caller::new(name, 1)
 }
 
 #[test]

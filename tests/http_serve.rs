@@ -48,8 +48,13 @@ struct Server {
 
 impl Server {
     fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[])
+    }
+
+    fn start_with(data_dir: &Path, args: &[&str]) -> Self {
         let mut child = sentor(data_dir)
             .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "trace"])
+            .args(args)
             .spawn()
             .expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
@@ -83,7 +88,9 @@ impl Server {
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).expect("stdout is text");
         let status = self.child.wait().expect("the server ends");
-        (status.code(), stdout, self.log.join().expect("the log is read"))
+        let log = self.log.join().expect("the log is read");
+        assert_eq!(key_in(&log), None, "no log holds a key, not even at its chattiest");
+        (status.code(), stdout, log)
     }
 }
 
@@ -177,6 +184,53 @@ fn keys_of_the_command_line_count_on_a_running_server() {
 }
 
 #[test]
+fn limits_and_usage_outlive_a_killed_server() {
+    let data = TempDir::new().expect("a folder");
+    let config = data.path().join("sentor.toml");
+    std::fs::write(&config, "[plans.small]\nrequests_per_minute = 4\nrequests_per_day = 6\n").expect("a file");
+    let config = config.to_string_lossy();
+    let created = run(data.path(), &["keys", "create", "shop", "--plan", "small", "--config", &config, "--json"]);
+    let created: Value = serde_json::from_slice(&created.stdout).expect("JSON was asked for");
+    let key = created["key"].as_str().expect("the key");
+    let documents = json!([{"doc_id": "1", "doc": "Great product!", "entities": ["product"]}]);
+
+    let server = Server::start_with(data.path(), &["--config", &config]);
+    let client = server.client(key);
+    for _ in 0..3 {
+        assert_eq!(client.predict("", &documents).status, 200);
+    }
+    // A second of counts may be lost, and these are older by the time of the kill.
+    std::thread::sleep(Duration::from_millis(1200));
+    server.stop("-KILL");
+
+    let server = Server::start_with(data.path(), &["--config", &config]);
+    let client = server.client(key);
+    let fourth = client.predict("", &documents);
+    assert_eq!((fourth.status, fourth.header("x-ratelimit-remaining")), (200, "0"));
+    let fifth = client.predict("", &documents);
+    assert_eq!((fifth.status, fifth.code().as_str()), (429, "rate_limit_exceeded"));
+    let usage = client.get("/api/usage").json();
+    assert_eq!((&usage["total"]["requests"], &usage["key"]["day"]["remaining"]), (&json!(4), &json!(2)));
+    server.stop("-TERM");
+
+    let csv = text(&run(data.path(), &["usage", "--format", "csv"]).stdout);
+    let mut lines = csv.lines();
+    assert_eq!(
+        lines.next(),
+        Some("day,key_id,name,plan,requests,documents,characters,tokens,entities")
+    );
+    let cells: Vec<&str> = lines.next().expect("a line for the day").split(',').collect();
+    assert_eq!(cells[1..7], [created["id"].as_str().expect("its id"), "shop", "small", "4", "4", "56"]);
+    assert_eq!((cells[8], lines.next()), ("4", None));
+    let table = text(&run(data.path(), &["usage", "--key", cells[1]]).stdout);
+    assert!(table.contains("shop") && table.lines().last().is_some_and(|line| line.starts_with("total")), "{table}");
+    let none = text(&run(data.path(), &["usage", "--to", "2020-01-01", "--from", "2020-01-01", "--format", "csv"]).stdout);
+    assert_eq!(none.lines().count(), 1, "{none}");
+    let audit = std::fs::read_to_string(data.path().join("audit.jsonl")).expect("the log is there");
+    assert!(audit.contains("\"key_created\"") && !audit.contains(key), "{audit}");
+}
+
+#[test]
 fn a_configured_key_lets_in_and_makes_no_other() {
     let (elsewhere, data) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let key = text(&run(elsewhere.path(), &["keys", "create", "container"]).stdout);
@@ -207,15 +261,23 @@ fn what_cannot_be_is_one_clear_sentence_and_its_exit_code() {
     std::fs::create_dir(&broken).expect("a folder");
     std::fs::write(broken.join("sentor.db"), "no database, and long enough to tell").expect("a file");
     let broken = broken.to_string_lossy();
-    let cases: [(&[&str], i32, &str); 8] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (&["serve", "--listen", &taken], 1, "cannot listen on"),
         (&["serve", "--listen", "nowhere"], 3, "flag --listen"),
         (&["serve", "--listen", "127.0.0.1:0", "--models-dir", "/nowhere"], 4, ""),
         (&["serve", "--lisen", "x"], 2, "--listen"),
         (&["config", "--config", "/nowhere.toml"], 3, "/nowhere.toml"),
-        (&["keys", "list", "--data-dir", &broken], 1, "not a readable key store"),
+        (&["keys", "list", "--data-dir", &broken], 1, "not a readable store"),
         (&["keys", "create", "x", "--data-dir", "/dev/null/x"], 1, "/dev/null/x/sentor.db"),
         (&["keys", "create", "x", "--scope", "root"], 2, "predict, cluster, admin"),
+        (&["keys", "create", "x", "--plan", "gold"], 1, "business, enterprise, free"),
+        (&["usage", "--key", "knobody"], 1, "there is no key knobody"),
+        (&["serve", "--listen", "127.0.0.1:0", "--tls-certificate", "/x"], 3, "together with tls_private_key"),
+        (
+            &["serve", "--listen", "127.0.0.1:0", "--tls-certificate", "/nowhere", "--tls-private-key", "/nowhere"],
+            3,
+            "/nowhere",
+        ),
     ];
     for (args, code, words) in cases {
         let output = run(data.path(), args);

@@ -329,5 +329,5 @@ fn aggregate(
 
 /// The name under which work without a key stands in the queue.
 pub fn local_caller() -> super::Caller {
-    Arc::from("local")
+    super::Caller::new("local", 1)
 }

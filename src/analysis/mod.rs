@@ -3,9 +3,9 @@
 mod analyzer;
 mod plan;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use crate::engine::Caller;
 use crate::language::{Detection, Language, LanguageChoice};
 use crate::mention::MatchForm;
 use crate::sentiment::Distribution;
@@ -38,14 +38,12 @@ pub enum MentionSource {
 pub struct Options {
     /// The language to score as.
     pub language: LanguageChoice,
-    /// Who asks: requests of one caller share their place in the queue.
+    /// Who asks: requests of one caller share their place in the queue. The key's account over HTTP, one
+    /// constant elsewhere.
     pub caller: Caller,
     /// When the answer is no longer of use.
     pub deadline: Option<Instant>,
 }
-
-/// Identifies a caller to the fair queue: the key's identifier over HTTP, one constant elsewhere.
-pub type Caller = Arc<str>;
 
 /// A scored document.
 #[derive(Clone, Debug)]

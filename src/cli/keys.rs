@@ -5,11 +5,13 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 use jiff::{Span, Timestamp, civil, tz::TimeZone};
-use serde::Serialize;
 
 use super::{Exit, GlobalArgs, print};
+use crate::audit::{Actor, AuditLog, Event};
 use crate::clock::iso_8601;
-use crate::keys::{ApiKey, Environment, KeyId, KeyRecord, KeyStore as _, NewKey, Scope, SqliteStore, rotate};
+use crate::http::{KeyView, NewKeyView};
+use crate::keys::{ApiKey, Environment, KeyId, KeyRecord, KeyStore as _, NewKey, Scope, rotate};
+use crate::store::SqliteStore;
 
 /// Arguments of `sentor keys`.
 #[derive(Debug, clap::Args)]
@@ -73,10 +75,17 @@ enum EnvironmentArg {
 pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
     let config = global.load_config()?;
     let store = SqliteStore::open(&config.keys.data_dir)?;
+    let audit = AuditLog::open(&config.keys.data_dir)?;
     let now = Timestamp::now();
+    let note_down = |event: Event<'_>| audit.write(now, Actor::CommandLine, event);
     match &args.command {
         KeysCommand::Create { name, plan, scopes, expires, environment, json } => {
             anyhow::ensure!(!name.trim().is_empty(), "a key needs a name");
+            anyhow::ensure!(
+                config.plans.find(plan).is_some(),
+                "there is no plan {plan:?}; the plans are {}, and [plans.NAME] in the configuration file adds one",
+                config.plans.names().join(", ")
+            );
             let expires_at = expires.as_deref().map(|text| moment(text, now)).transpose()?;
             let new = NewKey {
                 name: name.clone(),
@@ -90,13 +99,14 @@ pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
             };
             let (key, record) = new.generate(now, &mut rand::rng());
             store.insert(&record)?;
+            note_down(Event::KeyCreated(&record));
             print_key(&key, &record, now, *json)?;
             note(&format!("made key {} in {}; it is not shown again", record.id, store.path().display()));
         }
         KeysCommand::List { json } => {
             let records = store.records()?;
             if *json {
-                let rows: Vec<Row<'_>> = records.iter().map(|record| Row::of(record, now)).collect();
+                let rows: Vec<KeyView> = records.iter().map(|record| KeyView::of(record, now)).collect();
                 print(format!("{}\n", serde_json::to_string_pretty(&rows)?).as_bytes())?;
             } else {
                 print(table(&records, now).as_bytes())?;
@@ -104,11 +114,14 @@ pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
         }
         KeysCommand::Revoke { id } => {
             let record = store.revoke(&KeyId::new(id), now)?;
+            note_down(Event::KeyRevoked(&record));
             note(&format!("key {} ({}) is revoked", record.id, record.name));
         }
         KeysCommand::Rotate { id, overlap, json } => {
             let until = after(overlap, now).context("--overlap")?;
-            let (key, record) = rotate(&store, &KeyId::new(id), until, now, &mut rand::rng())?;
+            let old = KeyId::new(id);
+            let (key, record) = rotate(&store, &old, until, now, &mut rand::rng())?;
+            note_down(Event::KeyRotated { old: &old, new: &record });
             print_key(&key, &record, now, *json)?;
             note(&format!("key {} follows {id}, which works until {} at most", record.id, iso_8601(until)));
         }
@@ -120,7 +133,7 @@ fn print_key(key: &ApiKey, record: &KeyRecord, now: Timestamp, json: bool) -> an
     if !json {
         return print(format!("{}\n", key.expose()).as_bytes());
     }
-    let shown = NewRow { key: key.expose(), row: Row::of(record, now) };
+    let shown = NewKeyView::of(key, record, now);
     print(format!("{}\n", serde_json::to_string_pretty(&shown)?).as_bytes())
 }
 
@@ -128,46 +141,6 @@ fn print_key(key: &ApiKey, record: &KeyRecord, now: Timestamp, json: bool) -> an
 fn note(text: &str) {
     // Nothing is lost if nobody hears it.
     let _ = writeln!(anstream::stderr(), "{text}");
-}
-
-/// A key as `list --json` shows it.
-#[derive(Serialize)]
-struct Row<'a> {
-    id: &'a str,
-    name: &'a str,
-    prefix: &'a str,
-    state: &'static str,
-    plan: &'a str,
-    scopes: Vec<&'static str>,
-    created_at: String,
-    expires_at: Option<String>,
-    last_used_at: Option<String>,
-    revoked_at: Option<String>,
-}
-
-/// A new key as `create --json` shows it, the one time that it can be seen.
-#[derive(Serialize)]
-struct NewRow<'a> {
-    key: &'a str,
-    #[serde(flatten)]
-    row: Row<'a>,
-}
-
-impl<'a> Row<'a> {
-    fn of(record: &'a KeyRecord, now: Timestamp) -> Self {
-        Self {
-            id: record.id.as_str(),
-            name: &record.name,
-            prefix: &record.prefix,
-            state: record.state(now).word(),
-            plan: &record.plan,
-            scopes: record.scopes.words(),
-            created_at: iso_8601(record.created_at),
-            expires_at: record.expires_at.map(iso_8601),
-            last_used_at: record.last_used_at.map(iso_8601),
-            revoked_at: record.revoked_at.map(iso_8601),
-        }
-    }
 }
 
 fn table(records: &[KeyRecord], now: Timestamp) -> String {
@@ -191,14 +164,7 @@ fn table(records: &[KeyRecord], now: Timestamp) -> String {
             minute(record.last_used_at),
         ]
     }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 9] = std::array::from_fn(width);
-    let line = |row: &[String; 9]| {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    super::table::table(&rows)
 }
 
 /// Reads a moment to come: a span from now, a date (its start, in UTC) or a time with its zone.

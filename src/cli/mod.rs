@@ -11,6 +11,8 @@ mod models;
 mod predict;
 mod serve;
 mod session;
+mod table;
+mod usage;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::analysis::StartError;
 use crate::config::{Config, ConfigError, Overrides};
+use crate::http::TlsError;
 use crate::telemetry::{self, EndpointError};
 
 /// How a run ended, as its exit code.
@@ -60,7 +63,7 @@ impl Exit {
     /// The exit code that an error calls for, by what lies at its root.
     fn of_error(error: &anyhow::Error) -> Self {
         for cause in error.chain() {
-            if cause.is::<ConfigError>() || cause.is::<EndpointError>() {
+            if cause.is::<ConfigError>() || cause.is::<EndpointError>() || cause.is::<TlsError>() {
                 return Self::Configuration;
             }
             if cause.is::<StartError>() {
@@ -121,6 +124,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make, list, revoke and rotate keys
     Keys(keys::KeysArgs),
+    /// Show what keys used
+    Usage(usage::UsageArgs),
     /// List and verify models
     Models(models::ModelsArgs),
     /// Show the effective configuration as TOML
@@ -154,6 +159,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Eval(args) => with_log(global, || eval::run(args, global)),
         Command::Bench(args) => with_log(global, || bench::run(args, global)),
         Command::Keys(args) => with_log(global, || keys::run(args, global)),
+        Command::Usage(args) => with_log(global, || usage::run(args, global)),
         Command::Models(args) => with_log(global, || models::run(args, global)),
         Command::Config(args) => config::run(args, global),
         Command::Completions { shell } => {

@@ -2,20 +2,27 @@
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::flags::ServerFlags;
 use super::{Exit, GlobalArgs, print};
 use crate::analysis::Analyzer;
+use crate::audit::{Actor, AuditLog, Event};
 use crate::clock::Clock;
-use crate::config::{Config, Listen};
-use crate::http::{self, App, AppSettings, Patience, Stop};
-use crate::keys::{Environment, KeyRing, KeyStore, NewKey, SqliteStore};
+use crate::config::{Config, Listen, TlsConfig};
+use crate::http::{
+    self, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls, TlsError, TlsFiles,
+};
+use crate::keys::{Environment, KeyRing, KeyState, NewKey};
+use crate::metering::Meter;
+use crate::store::SqliteStore;
 use crate::telemetry::{self, Exporter};
 
 /// Arguments of `sentor serve`.
@@ -40,11 +47,14 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     // The port first: that it is taken should not come out after the models are loaded.
     let listener = bind(&config.server.listen)?;
     let address = listener.local_addr()?;
+    let admin_listener = config.server.admin_listen.as_ref().map(bind).transpose()?;
     let metrics_listener = config.server.metrics_listen.as_ref().map(bind).transpose()?;
-    let store: Arc<dyn KeyStore> = Arc::new(SqliteStore::open(&config.keys.data_dir)?);
-    let outside_key = config.outside_key()?;
-    let keys = Arc::new(KeyRing::follow(Arc::clone(&store), outside_key.as_ref())?);
-    let app = Arc::new(App::new(AppSettings::of(&config), Arc::clone(&keys), Clock::system()));
+    let tls = load_tls(config.server.tls.as_ref())?;
+    warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
+    let services = services(&config)?;
+    let Services { keys, meter, .. } = services.clone();
+    warn_of_unknown_plans(&services)?;
+    let app = Arc::new(App::new(AppSettings::of(&config), services.clone()));
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
@@ -58,16 +68,25 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             header_timeout: config.server.header_timeout,
             shutdown_grace: config.server.shutdown_grace,
         };
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let server = tokio::spawn(http::run(listener, Arc::clone(&app), patience, stop));
+        let mut servers = JoinSet::new();
+        let surface = if admin_listener.is_some() { Surface::Public } else { Surface::Whole };
+        let endpoints = [
+            (Some(listener), tls.public, surface),
+            (admin_listener, tls.admin, Surface::Admin),
+            (metrics_listener, None, Surface::Metrics),
+        ];
+        for (listener, tls, surface) in endpoints {
+            let Some(listener) = listener else { continue };
+            if let Some(tls) = &tls {
+                tokio::spawn(Arc::clone(tls).follow());
+            }
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let endpoint = Endpoint { listener, tls, surface };
+            servers.spawn(http::run(endpoint, Arc::clone(&app), patience, stop.clone()));
+        }
         let stopping = tokio::spawn(signals.pass_on(tell.clone()));
         if let Some(endpoint) = &config.log.otlp_endpoint {
             app.export_traces(Exporter::start(endpoint)?);
-        }
-        if let Some(listener) = metrics_listener {
-            tracing::info!(address = %listener.local_addr()?, "serving metrics");
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(http::run_metrics(listener, Arc::clone(&app), patience, tell.subscribe()));
         }
 
         // The server already answers, and says that it is not ready.
@@ -82,12 +101,14 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
 
-        let greeting = greeting(&config, address, store.as_ref(), &keys)?;
+        let greeting = greeting(&config, address, &services)?;
         if let Err(error) = print(greeting.as_bytes()) {
             // Whoever started the server does not listen to it; its callers still may.
             tracing::warn!(%error, "cannot print where the server listens");
         }
-        server.await.context("serving")?;
+        while let Some(ended) = servers.join_next().await {
+            ended.context("serving")?;
+        }
         stopping.abort();
         if let Some(exporter) = app.exporter() {
             exporter.close().await;
@@ -98,10 +119,67 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         analyzer.shutdown(Instant::now() + WORKERS_GRACE);
     }
     keys.close();
+    meter.close();
     tracing::info!("stopped");
     // A thread that still loads models must not hold up the end.
     runtime.shutdown_background();
     Ok(Exit::Ok)
+}
+
+/// Opens what is kept in the data folder.
+fn services(config: &Config) -> anyhow::Result<Services> {
+    let store = Arc::new(SqliteStore::open(&config.keys.data_dir)?);
+    let audit = Arc::new(AuditLog::open(&config.keys.data_dir)?);
+    let clock = Clock::system();
+    let outside_key = config.outside_key()?;
+    let keys = Arc::new(KeyRing::follow(Arc::clone(&store) as _, outside_key.as_ref())?);
+    let meter = Arc::new(Meter::start(Arc::clone(&store) as _, config.plans.clone(), clock.clone())?);
+    Ok(Services { keys, meter, store, audit, clock })
+}
+
+/// The TLS of the two listeners.
+#[derive(Default)]
+struct ListenerTls {
+    public: Option<Arc<Tls>>,
+    admin: Option<Arc<Tls>>,
+}
+
+fn load_tls(config: Option<&TlsConfig>) -> Result<ListenerTls, TlsError> {
+    let Some(config) = config else { return Ok(ListenerTls::default()) };
+    let load = |client_ca: Option<&PathBuf>| {
+        let (certificate, private_key) = (config.certificate.clone(), config.private_key.clone());
+        Tls::load(TlsFiles { certificate, private_key, client_ca: client_ca.cloned() }).map(Arc::new)
+    };
+    Ok(ListenerTls {
+        public: Some(load(None)?),
+        admin: Some(load(config.admin_client_ca.as_ref())?),
+    })
+}
+
+fn warn_of_plain_http(config: &Config, listeners: [Option<&TcpListener>; 2]) {
+    if config.server.tls.is_some() {
+        return;
+    }
+    let addresses = listeners.into_iter().flatten().filter_map(|listener| listener.local_addr().ok());
+    for address in addresses.filter(|address| !address.ip().is_loopback()) {
+        tracing::warn!(
+            %address,
+            "keys and documents travel unencrypted: set tls_certificate and tls_private_key, or let only a proxy \
+             that speaks TLS reach this address"
+        );
+    }
+}
+
+/// A plan that was taken out of the configuration locks its keys out, which should not be a surprise.
+fn warn_of_unknown_plans(services: &Services) -> anyhow::Result<()> {
+    let now = services.clock.now();
+    for record in services.store.records()? {
+        if services.meter.plan(&record).is_none() && record.state(now) == KeyState::Active {
+            let (key_id, plan) = (record.id.as_str(), &record.plan);
+            tracing::warn!(key_id, plan, "the plan of a key is not in the configuration: its requests will fail");
+        }
+    }
+    Ok(())
 }
 
 fn bind(listen: &Listen) -> anyhow::Result<TcpListener> {
@@ -142,19 +220,17 @@ async fn wait_for_stop(mut stop: watch::Receiver<Stop>) {
 }
 
 /// What is printed once the server is ready. The first line is for programs, the rest for people.
-fn greeting(
-    config: &Config,
-    address: SocketAddr,
-    store: &dyn KeyStore,
-    keys: &KeyRing,
-) -> anyhow::Result<String> {
-    let mut text = format!("listening on http://{address}\n");
+fn greeting(config: &Config, address: SocketAddr, services: &Services) -> anyhow::Result<String> {
+    let Services { keys, store, .. } = services;
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let mut text = format!("listening on {scheme}://{address}\n");
     let is_first_start = keys.is_empty() && address.ip().is_loopback();
     let key = if is_first_start {
         // Nobody else can reach the server, so this lets in nobody else.
         let new = NewKey { environment: Environment::Test, ..NewKey::named("development") };
         let (key, record) = new.generate(Timestamp::now(), &mut rand::rng());
         store.insert(&record)?;
+        services.audit.write(record.created_at, Actor::FirstStart, Event::KeyCreated(&record));
         keys.refresh()?;
         writeln!(text, "\nmade a development key, which is not shown again:\n\n  {}", key.expose())?;
         key.expose().to_owned()
@@ -178,7 +254,7 @@ fn greeting(
     for (query, document, entities) in examples {
         writeln!(
             text,
-            "  curl 'http://{address}/api/predicts{query}' -H \"x-api-key: {key}\" \\\n    \
+            "  curl '{scheme}://{address}/api/predicts{query}' -H \"x-api-key: {key}\" \\\n    \
              -H 'content-type: application/json' \\\n    \
              -d '{{\"docs\": [{{\"doc_id\": \"1\", \"doc\": \"{document}\", \"entities\": [{entities}]}}]}}'\n",
         )?;

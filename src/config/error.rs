@@ -62,8 +62,8 @@ pub enum Problem {
     Invalid {
         /// Where it is set.
         place: Place,
-        /// Its name.
-        setting: &'static str,
+        /// Its name, with those of the tables that it is in.
+        setting: String,
         /// The value, where it may be shown.
         value: Option<String>,
         /// What it must be.

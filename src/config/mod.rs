@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod log;
 mod models;
+mod plans;
 mod print;
 mod reader;
 mod server;
@@ -25,7 +26,7 @@ pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
 pub use models::ModelsConfig;
 pub use print::reference;
-pub use server::{Listen, ServerConfig};
+pub use server::{Listen, ServerConfig, TlsConfig};
 pub use setting::{Fallback, Kind, Setting};
 pub use sources::Place;
 pub use surroundings::Surroundings;
@@ -33,11 +34,12 @@ pub use surroundings::Surroundings;
 use std::path::PathBuf;
 
 use reader::Reader;
-use sources::Values;
+use sources::{Gathered, Values};
 
 use crate::analysis;
 use crate::keys::{ApiKey, ApiKeyError};
 use crate::language::Language;
+use crate::metering::Plans;
 
 /// All settings, typed.
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Where keys are kept.
     pub keys: KeysConfig,
+    /// How much a key may use, by the name of its plan.
+    pub plans: Plans,
     /// Where the models are.
     pub models: ModelsConfig,
     /// How much work runs and waits.
@@ -131,12 +135,13 @@ impl Config {
 
     /// Reads the configuration that a process would have in `surroundings`; fails as [`Config::load`] does.
     pub fn load_in(overrides: &Overrides, surroundings: &Surroundings) -> Result<Self, ConfigError> {
-        let (values, problems) = sources::gather(overrides, surroundings)?;
+        let Gathered { values, plans, problems } = sources::gather(overrides, surroundings)?;
         let mut reader = Reader::new(&values, surroundings, problems);
         let config = Self {
             server: ServerConfig::read(&mut reader),
             limits: LimitsConfig::read(&mut reader),
             keys: KeysConfig::read(&mut reader),
+            plans,
             models: ModelsConfig::read(&mut reader),
             engine: EngineConfig::read(&mut reader),
             log: LogConfig::read(&mut reader),
@@ -176,7 +181,10 @@ impl Config {
         secret.expose().trim().parse().map(Some).map_err(|_: ApiKeyError| {
             let place = self.values.0.get("api_key").map_or(Place::Default, |given| given.place.clone());
             let expected = Kind::Secret.expected();
-            ConfigError::Invalid(vec![Problem::Invalid { place, setting: "api_key", value: None, expected }])
+            ConfigError::Invalid(vec![Problem::Invalid {
+                place,
+                setting: "api_key".to_owned(),
+                value: None, expected }])
         })
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::setting::{Fallback, Kind, Setting};
 use super::sources::{Place, Raw};
-use super::{Config, Section};
+use super::{Config, Section, plans};
 
 /// The effective configuration; see [`Config::to_toml`].
 pub(super) fn effective(config: &Config) -> String {
@@ -24,6 +24,8 @@ pub(super) fn effective(config: &Config) -> String {
         }
         out.push('\n');
     }
+    // Last, for what follows a table's head belongs to the table.
+    out.push_str(&plans::to_toml(&config.plans));
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
@@ -42,6 +44,9 @@ fn effective_value(config: &Config, setting: &Setting) -> Option<String> {
         "model_nl" => Some(&config.models.model_nl),
         "onnxruntime" => config.models.onnxruntime.as_ref(),
         "api_key_file" => config.keys.api_key_file.as_ref(),
+        "tls_certificate" => config.server.tls.as_ref().map(|tls| &tls.certificate),
+        "tls_private_key" => config.server.tls.as_ref().map(|tls| &tls.private_key),
+        "admin_client_ca" => config.server.tls.as_ref().and_then(|tls| tls.admin_client_ca.as_ref()),
         _ => None,
     };
     if let Some(path) = found {
@@ -89,7 +94,6 @@ pub fn reference() -> String {
         }
         out.push('\n');
     }
-    out.truncate(out.trim_end().len());
-    out.push('\n');
+    out.push_str(&plans::reference());
     out
 }

@@ -31,12 +31,22 @@ impl<'a> Reader<'a> {
         self.surroundings
     }
 
-    pub(super) fn address(&mut self, name: &str) -> Listen {
-        self.address_or_unset(name).unwrap_or_default()
+    pub(super) fn address(&mut self, name: &str) -> Option<Listen> {
+        self.read(name, |_, given| text_of(&given.raw)?.parse().ok())
     }
 
-    pub(super) fn address_or_unset(&mut self, name: &str) -> Option<Listen> {
-        self.read(name, |_, given| text_of(&given.raw)?.parse().ok())
+    /// Notes a problem where the setting `name` is set, and `other`, without which it means nothing, is not.
+    pub(super) fn needs(&mut self, name: &'static str, other: &str) {
+        if let Some(given) = self.values.get(name)
+            && !self.values.contains_key(other)
+        {
+            self.problems.push(Problem::Invalid {
+                place: given.place.clone(),
+                setting: name.to_owned(),
+                value: None,
+                expected: format!("set together with {other}"),
+            });
+        }
     }
 
     pub(super) fn text(&mut self, name: &str) -> String {
@@ -106,7 +116,7 @@ impl<'a> Reader<'a> {
         if value.is_none() {
             self.problems.push(Problem::Invalid {
                 place: given.place.clone(),
-                setting: setting.name,
+                setting: setting.name.to_owned(),
                 value: (!setting.is_secret()).then(|| given.raw.to_string()),
                 expected: setting.kind.expected(),
             });

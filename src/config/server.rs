@@ -1,6 +1,7 @@
 //! Settings of the listener and of how long things may take.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ pub struct ServerConfig {
     pub listen: Listen,
     /// Where to serve metrics without a key, beside the listener for all.
     pub metrics_listen: Option<Listen>,
+    /// Where the admin interface listens; `None`: with everything else.
+    pub admin_listen: Option<Listen>,
+    /// What the listeners prove who they are with; `None`: plain HTTP.
+    pub tls: Option<TlsConfig>,
     /// Origins whose pages may call; none turns CORS off, `*` stands for all.
     pub cors_origins: Vec<String>,
     /// From the head of a request to its answer.
@@ -24,6 +29,17 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// For requests to finish after the server is told to stop.
     pub shutdown_grace: Duration,
+}
+
+/// The files of a server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate and those between it and a root, in PEM.
+    pub certificate: PathBuf,
+    /// The certificate's private key, in PEM.
+    pub private_key: PathBuf,
+    /// Who vouches for callers of the admin listener, in PEM; `None`: they need no certificate.
+    pub admin_client_ca: Option<PathBuf>,
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -40,6 +56,32 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Address,
         default: Fallback::Unset("metrics need a key with the scope metrics"),
         help: "Where to serve /metrics without a key too, for a network that only the monitoring reaches.",
+    },
+    Setting {
+        name: "admin_listen",
+        kind: Kind::Address,
+        default: Fallback::Unset("the admin interface is at the address of listen"),
+        help: "Where the admin interface listens, and nothing else does; it is then nowhere else.",
+    },
+    Setting {
+        name: "tls_certificate",
+        kind: Kind::Path,
+        default: Fallback::Unset("plain HTTP"),
+        help: "PEM file of the certificate, with those between it and a root behind it; read again when it \
+               changes. Needs tls_private_key, and makes every listener speak HTTPS.",
+    },
+    Setting {
+        name: "tls_private_key",
+        kind: Kind::Path,
+        default: Fallback::Unset("plain HTTP"),
+        help: "PEM file of the certificate's private key.",
+    },
+    Setting {
+        name: "admin_client_ca",
+        kind: Kind::Path,
+        default: Fallback::Unset("callers of the admin listener need no certificate"),
+        help: "PEM file of the authorities that vouch for callers of the admin listener (mutual TLS). Needs \
+               admin_listen and tls_certificate.",
     },
     Setting {
         name: "cors_origins",
@@ -79,14 +121,30 @@ pub(super) const SETTINGS: &[Setting] = &[
 impl ServerConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
-            listen: reader.address("listen"),
-            metrics_listen: reader.address_or_unset("metrics_listen"),
+            listen: reader.address("listen").unwrap_or_default(),
+            admin_listen: reader.address("admin_listen"),
+            metrics_listen: reader.address("metrics_listen"),
+            tls: TlsConfig::read(reader),
             cors_origins: reader.list("cors_origins"),
             request_timeout: reader.milliseconds("request_timeout_ms"),
             header_timeout: reader.milliseconds("header_timeout_ms"),
             body_timeout: reader.milliseconds("body_timeout_ms"),
             shutdown_grace: reader.milliseconds("shutdown_grace_ms"),
         }
+    }
+}
+
+impl TlsConfig {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.needs("tls_certificate", "tls_private_key");
+        reader.needs("tls_private_key", "tls_certificate");
+        reader.needs("admin_client_ca", "tls_certificate");
+        reader.needs("admin_client_ca", "admin_listen");
+        Some(Self {
+            certificate: reader.path("tls_certificate")?,
+            private_key: reader.path("tls_private_key")?,
+            admin_client_ca: reader.path("admin_client_ca"),
+        })
     }
 }
 

@@ -9,7 +9,8 @@ use toml::de::{DeTable, DeValue};
 use super::error::{ConfigError, Problem};
 use super::setting::{Fallback, Setting, VARIABLE_PREFIX};
 use super::surroundings::Surroundings;
-use super::{Overrides, settings};
+use super::{Overrides, plans, settings};
+use crate::metering::Plans;
 
 /// Variables that start like a setting's and are none: the file's place, what clients go by, and
 /// where the set-up step puts ONNX Runtime.
@@ -83,17 +84,24 @@ pub(super) struct Given {
 /// The settings that have a value, by name.
 pub(super) type Values = BTreeMap<&'static str, Given>;
 
+/// What all sources say together.
+pub(super) struct Gathered {
+    pub(super) values: Values,
+    /// Of the file, which alone can name plans.
+    pub(super) plans: Plans,
+    /// What was said of things that do not exist.
+    pub(super) problems: Vec<Problem>,
+}
+
 /// Takes each setting from the source that counts most.
-pub(super) fn gather(
-    overrides: &Overrides,
-    surroundings: &Surroundings,
-) -> Result<(Values, Vec<Problem>), ConfigError> {
-    let mut values = defaults(surroundings);
-    let mut problems = Vec::new();
+pub(super) fn gather(overrides: &Overrides, surroundings: &Surroundings) -> Result<Gathered, ConfigError> {
+    let mut gathered =
+        Gathered { values: defaults(surroundings), plans: Plans::default(), problems: Vec::new() };
     if let Some(path) = file_path(overrides, surroundings) {
-        read_file(&path, &mut values, &mut problems)?;
+        read_file(&path, &mut gathered)?;
     }
-    read_variables(surroundings, &mut values, &mut problems);
+    let Gathered { values, problems, .. } = &mut gathered;
+    read_variables(surroundings, values, problems);
     for (name, text) in &overrides.flags {
         if let Some(setting) = find(name) {
             let place = Place::Flag(setting.flag().unwrap_or_else(|| name.clone()));
@@ -101,7 +109,7 @@ pub(super) fn gather(
             values.insert(setting.name, Given { raw: Raw::Untyped(text.clone()), place, root });
         }
     }
-    Ok((values, problems))
+    Ok(gathered)
 }
 
 fn defaults(surroundings: &Surroundings) -> Values {
@@ -128,7 +136,7 @@ fn file_path(overrides: &Overrides, surroundings: &Surroundings) -> Option<PathB
     candidates.into_iter().flatten().find(|path| path.is_file())
 }
 
-fn read_file(path: &Path, values: &mut Values, problems: &mut Vec<Problem>) -> Result<(), ConfigError> {
+fn read_file(path: &Path, gathered: &mut Gathered) -> Result<(), ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     let table = DeTable::parse(&text).map_err(|error| {
@@ -136,23 +144,25 @@ fn read_file(path: &Path, values: &mut Values, problems: &mut Vec<Problem>) -> R
         ConfigError::Syntax { path: path.to_owned(), line, column, problem: error.message().to_owned() }
     })?;
     let root = path.parent().unwrap_or(Path::new("."));
+    let place = |at: usize| Place::File { path: path.to_owned(), line: line_and_column(&text, at).0 };
     for (key, value) in table.get_ref() {
-        let (line, _) = line_and_column(&text, key.span().start);
-        let place = Place::File { path: path.to_owned(), line };
+        if key.get_ref() == plans::TABLE {
+            plans::read(value, &place, &mut gathered.plans, &mut gathered.problems);
+            continue;
+        }
+        let place = place(key.span().start);
         match find(key.get_ref()) {
             Some(setting) => {
-                values.insert(
-                    setting.name,
-                    Given { raw: typed(value.get_ref()), place, root: root.to_owned() },
-                );
+                let given = Given { raw: typed(value.get_ref()), place, root: root.to_owned() };
+                gathered.values.insert(setting.name, given);
             }
-            None => problems.push(unknown(place, key.get_ref())),
+            None => gathered.problems.push(unknown(place, key.get_ref())),
         }
     }
     Ok(())
 }
 
-fn typed(value: &DeValue<'_>) -> Raw {
+pub(super) fn typed(value: &DeValue<'_>) -> Raw {
     match value {
         DeValue::String(text) => Raw::Text(text.clone().into_owned()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -192,12 +202,15 @@ fn find(name: &str) -> Option<&'static Setting> {
 }
 
 fn unknown(place: Place, name: &str) -> Problem {
-    let nearest = settings()
-        .map(|setting| (strsim::jaro_winkler(setting.name, name), setting.name))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, name)| name);
+    let nearest = nearest(name, settings().map(|setting| setting.name));
     Problem::Unknown { place, name: name.to_owned(), nearest }
+}
+
+/// The known name that was probably meant.
+pub(super) fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let likeness = known.map(|known| (strsim::jaro_winkler(known, name), known));
+    let likely = likeness.filter(|(likeness, _)| *likeness > 0.7);
+    likely.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, known)| known)
 }
 
 fn line_and_column(text: &str, byte: usize) -> (usize, usize) {

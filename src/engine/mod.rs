@@ -26,6 +26,22 @@ use scheduler::{Batch, Lane, Scheduler};
 /// Logits (negative, neutral, positive) of each span of a row, or `None` where the model failed on it.
 pub type RowLogits = Option<Vec<[f32; 3]>>;
 
+/// Whose rows they are, and how large a share its holder has while others wait too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Rows of one name share its turns.
+    pub name: Arc<str>,
+    /// Callers are served in proportion to their weights.
+    pub weight: u32,
+}
+
+impl Caller {
+    /// A caller with a name and a weight of at least 1.
+    pub fn new(name: &str, weight: u32) -> Self {
+        Self { name: Arc::from(name), weight: weight.max(1) }
+    }
+}
+
 /// How much the engine does and holds at once.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSettings {
@@ -162,7 +178,7 @@ impl Engine {
         &self,
         model: usize,
         rows: Vec<Row>,
-        caller: &Arc<str>,
+        caller: &Caller,
         deadline: Option<Instant>,
     ) -> Result<Ticket, SubmitError> {
         let (sender, receiver) = oneshot::channel();
@@ -178,7 +194,7 @@ impl Engine {
         let ticket = Ticket {
             receiver,
             job: Arc::clone(&job),
-            caller: Arc::clone(caller),
+            caller: Arc::clone(&caller.name),
             shared: Arc::clone(&self.shared),
         };
         if job.rows.is_empty() {

@@ -3,11 +3,14 @@
 //! Pure: no thread, no clock, no model. The queue between callers is surplus round robin, the form of deficit
 //! round robin (Shreedhar and Varghese, 1995) for items whose cost is known only by the batch: a caller whose
 //! credit is used up goes to the back and is given new credit when its turn comes, so over any stretch of time
-//! two callers that both have work waiting get equal cost, to within one batch.
+//! two callers that both have work waiting get cost in proportion to their weights, to within a batch for each unit
+//! of weight.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+
+use super::Caller;
 
 /// Rows that may share a run: of one model, padded to one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +51,8 @@ pub(super) struct Waiting {
 
 #[derive(Debug)]
 struct CallerQueue<T> {
+    /// How many shares of credit a turn brings; that of the row that came last.
+    weight: u32,
     /// What the caller may still be given before the turn goes on, in units of cost; below zero after a batch
     /// that cost more than was left.
     credit: i64,
@@ -72,14 +77,15 @@ impl<T> Scheduler<T> {
     }
 
     /// Puts a row of `caller` at the end of its queue.
-    pub(super) fn push(&mut self, caller: &Arc<str>, lane: Lane, row: T) {
-        let queue = match self.callers.entry(Arc::clone(caller)) {
+    pub(super) fn push(&mut self, caller: &Caller, lane: Lane, row: T) {
+        let queue = match self.callers.entry(Arc::clone(&caller.name)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                self.turns.push_back(Arc::clone(caller));
-                entry.insert(CallerQueue { credit: 0, lanes: BTreeMap::new() })
+                self.turns.push_back(Arc::clone(&caller.name));
+                entry.insert(CallerQueue { weight: 1, credit: 0, lanes: BTreeMap::new() })
             }
         };
+        queue.weight = caller.weight;
         queue.lanes.entry(lane).or_default().push_back((self.arrivals, row));
         self.arrivals += 1;
         self.waiting.rows += 1;
@@ -98,7 +104,7 @@ impl<T> Scheduler<T> {
             if queue.credit > 0 {
                 break;
             }
-            queue.credit = queue.credit.saturating_add(new_credit);
+            queue.credit = queue.credit.saturating_add(new_credit.saturating_mul(queue.weight.into()));
             self.turns.rotate_left(1);
         }
         let lane = self.callers.get(self.turns.front()?)?.oldest_lane()?;
@@ -177,8 +183,8 @@ mod tests {
 
     const COST: [u64; 2] = [1, 4];
 
-    fn caller(name: &str) -> Arc<str> {
-        Arc::from(name)
+    fn caller(name: &str) -> Caller {
+        Caller::new(name, 1)
     }
 
     fn lane(model: usize, padded_tokens: usize) -> Lane {
@@ -238,6 +244,20 @@ mod tests {
         assert_eq!(*scheduler.waiting(), Waiting { rows: 5, tokens: vec![40] });
         assert_eq!(scheduler.next_batch(&COST[..1]).map(|batch| batch.rows), Some(vec![0, 2, 4, 6, 8]));
         assert_eq!(scheduler.next_batch(&COST[..1]), None);
+    }
+
+    #[test]
+    fn a_caller_of_three_times_the_weight_is_given_three_times_as_much() {
+        let mut scheduler = Scheduler::new(1, 64);
+        let (light, heavy) = (Caller::new("light", 1), Caller::new("heavy", 3));
+        for _ in 0..1000 {
+            scheduler.push(&light, lane(0, 32), 1);
+            scheduler.push(&heavy, lane(0, 32), 3);
+        }
+        let rows: Vec<i32> =
+            std::iter::from_fn(|| scheduler.next_batch(&COST[..1])).take(400).flat_map(|batch| batch.rows).collect();
+        let heavy_rows = rows.iter().filter(|row| **row == 3).count();
+        assert!((590..=610).contains(&heavy_rows), "{heavy_rows} of {}", rows.len());
     }
 
     proptest! {

@@ -4,12 +4,17 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::analysis::{
     AnalysisError, Analyzer, Document, DocumentAnalysis, DocumentError, ModelStatus, Options,
 };
+use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::config::{Config, LimitsConfig};
 use crate::keys::KeyRing;
+use crate::metering::Meter;
+use crate::store::Store;
 use crate::telemetry::{Exporter, Metrics};
 
 use super::error::{ApiError, ErrorCode};
@@ -69,11 +74,25 @@ impl AppSettings {
     }
 }
 
+/// What the server goes by to tell callers apart and to keep account of them.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// All keys, in memory.
+    pub keys: Arc<KeyRing>,
+    /// Limits and accounting.
+    pub meter: Arc<Meter>,
+    /// Where keys are kept.
+    pub store: Arc<dyn Store>,
+    /// Where changes of keys are written down.
+    pub audit: Arc<AuditLog>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
 /// What all handlers share. The server runs, and says that it is not ready, before the models are loaded.
 pub struct App {
     pub(super) settings: AppSettings,
-    pub(super) keys: Arc<KeyRing>,
-    pub(super) clock: Clock,
+    pub(super) services: Services,
     pub(super) metrics: Metrics,
     analyzer: OnceLock<Arc<dyn Analyze>>,
     exporter: OnceLock<Exporter>,
@@ -81,15 +100,14 @@ pub struct App {
 
 impl App {
     /// An application without models.
-    pub fn new(settings: AppSettings, keys: Arc<KeyRing>, clock: Clock) -> Self {
-        Self {
-            settings,
-            keys,
-            clock,
-            metrics: Metrics::default(),
-            analyzer: OnceLock::new(),
-            exporter: OnceLock::new(),
-        }
+    pub fn new(settings: AppSettings, services: Services) -> Self {
+        let (analyzer, exporter) = (OnceLock::new(), OnceLock::new());
+        Self { settings, services, metrics: Metrics::default(), analyzer, exporter }
+    }
+
+    /// The present moment.
+    pub(super) fn now(&self) -> Timestamp {
+        self.services.clock.now()
     }
 
     /// From now on, documents can be scored. Only the first call has an effect.

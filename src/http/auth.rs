@@ -1,4 +1,4 @@
-//! Who is asking, and whether they may.
+//! Who is asking, whether they may, and whether they may now.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use super::app::App;
 use super::error::{ApiError, ErrorCode};
 use super::observe::RequestContext;
 use crate::clock::iso_8601;
-use crate::keys::{ApiKey, KeyRecord, Refusal, Scope};
+use crate::keys::{self, ApiKey, KeyRecord, Scope};
+use crate::metering::{Admission, Refusal};
 
 /// The holder of a key with the scope `scope`, or the refusal.
 pub(super) fn require(
@@ -17,15 +18,42 @@ pub(super) fn require(
     scope: Scope,
     context: &RequestContext,
 ) -> Result<Arc<KeyRecord>, ApiError> {
-    let record = identify(app, headers, context)?
-        .ok_or_else(|| ApiError::new(ErrorCode::MissingKey, "no API key: send it in the header x-api-key"))?;
-    if !record.scopes.contains(scope) {
-        let message = format!("this API key lacks the scope {}", scope.word());
-        return Err(ApiError::new(ErrorCode::InsufficientScope, message)
-            .detail("required", scope.word())
-            .detail("granted", record.scopes.words()));
-    }
+    let record = authenticate(app, headers, context)?;
+    require_scope(&record, scope)?;
     Ok(record)
+}
+
+/// The holder of any key, or the refusal.
+pub(super) fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    context: &RequestContext,
+) -> Result<Arc<KeyRecord>, ApiError> {
+    identify(app, headers, context)?
+        .ok_or_else(|| ApiError::new(ErrorCode::MissingKey, "no API key: send it in the header x-api-key"))
+}
+
+/// Refuses a key that lacks a scope.
+pub(super) fn require_scope(record: &KeyRecord, scope: Scope) -> Result<(), ApiError> {
+    if record.scopes.contains(scope) {
+        return Ok(());
+    }
+    let message = format!("this API key lacks the scope {}", scope.word());
+    Err(ApiError::new(ErrorCode::InsufficientScope, message)
+        .detail("required", scope.word())
+        .detail("granted", record.scopes.words()))
+}
+
+/// Lets a request in against the plan of its key, until what is returned is dropped.
+pub(super) fn admit(app: &App, key: &KeyRecord, context: &RequestContext) -> Result<Admission, ApiError> {
+    let admission = app.services.meter.admit(key).map_err(|refusal| {
+        if refusal == Refusal::UnknownPlan {
+            tracing::error!(plan = key.plan, "the plan of a key is not in the configuration; add [plans.NAME]");
+        }
+        ApiError::of_limit(refusal, &key.plan, app.now())
+    })?;
+    context.note(|notes| notes.minute = Some(admission.standing()));
+    Ok(admission)
 }
 
 /// The holder of the key, if one was sent. A key that does not let in is an error even where none is needed.
@@ -38,16 +66,18 @@ pub(super) fn identify(
     let invalid = |message: String| ApiError::new(ErrorCode::InvalidKey, message);
     let key: ApiKey =
         presented.parse().map_err(|error| invalid(format!("this is not a valid API key: {error}")))?;
-    let record = app.keys.authenticate(&key, app.clock.now()).map_err(|refusal| match refusal {
-        Refusal::Unknown => invalid("this API key is not known here".to_owned()),
-        Refusal::Expired { at } => {
+    let record = app.services.keys.authenticate(&key, app.now()).map_err(|refusal| match refusal {
+        keys::Refusal::Unknown => invalid("this API key is not known here".to_owned()),
+        keys::Refusal::Expired { at } => {
             ApiError::new(ErrorCode::ExpiredKey, "API key has expired").detail("expires_at", iso_8601(at))
         }
-        Refusal::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
+        keys::Refusal::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
             .detail("revoked_at", iso_8601(at)),
     })?;
+    let minute = app.services.meter.minute(&record);
     context.note(|notes| {
-        notes.key_id = Some(record.id.as_str().to_owned());
+        notes.key_id = Some(record.id.clone());
+        notes.minute = minute;
         notes.plan = Some(record.plan.clone());
     });
     Ok(Some(record))

@@ -9,9 +9,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::headers::unix_seconds;
 use super::problems::Problems;
 use crate::analysis::{AnalysisError, DocumentError};
 use crate::clock::iso_8601;
+use crate::keys::StoreError;
+use crate::metering::{Limit, Refusal, Standing};
 
 /// Every way to refuse a request; `docs/errors.md` has a section for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +31,16 @@ pub enum ErrorCode {
     RevokedKey,
     /// The key is for something else.
     InsufficientScope,
+    /// The key's day or month is used up.
+    QuotaExceeded,
     /// There is nothing at this path.
     NotFound,
     /// There is something at this path, but not for this method.
     MethodNotAllowed,
     /// The body did not arrive in time.
     RequestTimeout,
+    /// What is asked does not fit the state of what it is asked of.
+    Conflict,
     /// The body is too large.
     PayloadTooLarge,
     /// The path and query are too long.
@@ -42,6 +49,8 @@ pub enum ErrorCode {
     UnsupportedMediaType,
     /// The body is JSON, and says what cannot be.
     ValidationError,
+    /// The key's minute is used up, or too many of its requests are running.
+    RateLimitExceeded,
     /// The headers are too many or too large.
     HeadersTooLarge,
     /// The server failed.
@@ -54,20 +63,23 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, in the order of their status.
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 20] = [
         Self::BadRequest,
         Self::MissingKey,
         Self::InvalidKey,
         Self::ExpiredKey,
         Self::RevokedKey,
         Self::InsufficientScope,
+        Self::QuotaExceeded,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
+        Self::Conflict,
         Self::PayloadTooLarge,
         Self::UriTooLong,
         Self::UnsupportedMediaType,
         Self::ValidationError,
+        Self::RateLimitExceeded,
         Self::HeadersTooLarge,
         Self::ServerError,
         Self::Overloaded,
@@ -83,13 +95,16 @@ impl ErrorCode {
             Self::ExpiredKey => ("expired_key", StatusCode::UNAUTHORIZED),
             Self::RevokedKey => ("revoked_key", StatusCode::UNAUTHORIZED),
             Self::InsufficientScope => ("insufficient_scope", StatusCode::FORBIDDEN),
+            Self::QuotaExceeded => ("quota_exceeded", StatusCode::FORBIDDEN),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
+            Self::Conflict => ("conflict", StatusCode::CONFLICT),
             Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UriTooLong => ("uri_too_long", StatusCode::URI_TOO_LONG),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::ValidationError => ("validation_error", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::RateLimitExceeded => ("rate_limit_exceeded", StatusCode::TOO_MANY_REQUESTS),
             Self::HeadersTooLarge => ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Self::ServerError => ("server_error", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
@@ -246,6 +261,25 @@ pub(super) struct ErrorSummary<'a> {
     details: &'a Map<String, Value>,
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSuchKey(id) => {
+                Self::new(ErrorCode::NotFound, format!("there is no key {id}")).detail("id", id.as_str())
+            }
+            StoreError::NotActive { id, state } => {
+                let message = format!("the key {id} is {state}, and such a key has no successor");
+                Self::new(ErrorCode::Conflict, message).detail("state", state)
+            }
+            error => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "the store failed");
+                Self::server()
+            }
+        }
+    }
+}
+
 impl From<AnalysisError> for ApiError {
     fn from(error: AnalysisError) -> Self {
         match error {
@@ -270,6 +304,59 @@ impl From<AnalysisError> for ApiError {
 }
 
 impl ApiError {
+    /// The refusal of a request that the plan `plan` does not let in.
+    pub(super) fn of_limit(refusal: Refusal, plan: &str, now: Timestamp) -> Self {
+        let waiting = |error: Self, standing: Standing| {
+            let wait = Duration::try_from(standing.reset.duration_since(now)).unwrap_or_default();
+            let seconds = whole_seconds(wait);
+            error
+                .detail("limit", standing.limit)
+                .detail("remaining", standing.remaining())
+                .detail("reset", unix_seconds(standing.reset))
+                .detail("retry_after", seconds)
+                .retry_after(seconds)
+        };
+        let error = match refusal {
+            Refusal::Minute(standing) => {
+                let most = standing.limit.unwrap_or_default();
+                let message = format!("rate limit exceeded: the plan {plan} allows {most} requests a minute");
+                waiting(Self::new(ErrorCode::RateLimitExceeded, message), standing).detail("window", "minute")
+            }
+            Refusal::Concurrent { limit } => {
+                let message = format!("rate limit exceeded: the plan {plan} allows {limit} requests at once");
+                // When one of them will be over, nobody can tell.
+                let standing = Standing { limit: Some(limit), used: limit, reset: now };
+                waiting(Self::new(ErrorCode::RateLimitExceeded, message), standing)
+                    .detail("window", "concurrent")
+            }
+            Refusal::Quota(quota, standing) => {
+                let (word, most) = (quota.word(), standing.limit.unwrap_or_default());
+                let message = format!("quota exceeded: the plan {plan} allows {most} requests a {word}");
+                waiting(Self::new(ErrorCode::QuotaExceeded, message), standing)
+                    .detail("window", word)
+                    .detail("resets_at", iso_8601(standing.reset))
+            }
+            Refusal::UnknownPlan => return Self::server(),
+        };
+        error.detail("plan", plan)
+    }
+
+    /// The refusal of a request that is larger than the plan `plan` allows.
+    pub(super) fn larger_than_plan(what: Limit, found: u64, most: u64, plan: &str) -> Self {
+        let noun = if what == Limit::DocumentsPerCall { "documents" } else { "characters" };
+        let message =
+            format!("the request holds {found} {noun}, but the plan {plan} allows {most} in one; send it in parts");
+        Self::new(ErrorCode::PayloadTooLarge, message)
+            .detail(what.name(), most)
+            .detail(noun, found)
+            .detail("plan", plan)
+    }
+
+    /// Whether the server is at fault rather than the request.
+    pub(super) fn is_server_fault(&self) -> bool {
+        self.code.status().is_server_error()
+    }
+
     /// A refusal that lists what is wrong with the content.
     pub(super) fn validation(problems: &Problems) -> Self {
         let listed: Vec<Value> = problems

@@ -1,8 +1,11 @@
 //! Headers that every answer has, and pages of other origins.
 
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
+use jiff::Timestamp;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::metering::Standing;
 
 /// Answers are data for one caller: no cache keeps them, and no browser guesses at them or runs them.
 pub(super) async fn secure(mut response: Response) -> Response {
@@ -16,6 +19,31 @@ pub(super) async fn secure(mut response: Response) -> Response {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+const RATE_LIMIT: [HeaderName; 4] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+    HeaderName::from_static("x-ratelimit-used"),
+];
+
+/// What stands for "no limit", since clients expect a number: the largest that all of them can hold.
+const NO_LIMIT: u64 = i32::MAX as u64;
+
+/// Says how far the caller's minute is used.
+pub(super) fn add_rate_limit(headers: &mut HeaderMap, minute: Standing) {
+    let remaining = minute.remaining().unwrap_or(NO_LIMIT.saturating_sub(minute.used));
+    let values = [minute.limit.unwrap_or(NO_LIMIT), remaining, unix_seconds(minute.reset), minute.used];
+    for (name, value) in RATE_LIMIT.into_iter().zip(values) {
+        headers.insert(name, HeaderValue::from(value));
+    }
+}
+
+/// Whole seconds since 1970, rounded up: who waits until then has waited long enough.
+pub(super) fn unix_seconds(moment: Timestamp) -> u64 {
+    let seconds = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
+    u64::try_from(seconds).unwrap_or(0)
 }
 
 /// Lets the pages of `origins` call; `None` where there are none.
@@ -39,6 +67,6 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
                 HeaderName::from_static("x-api-key"),
                 request_id.clone(),
             ])
-            .expose_headers([request_id, header::RETRY_AFTER]),
+            .expose_headers(RATE_LIMIT.into_iter().chain([request_id, header::RETRY_AFTER]).collect::<Vec<_>>()),
     )
 }

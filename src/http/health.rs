@@ -32,6 +32,16 @@ pub(super) struct Health {
     llm_status: &'static str,
     #[schema(value_type = words::HealthModels)]
     models: BTreeMap<&'static str, Option<ModelHealth>>,
+    store: StoreHealth,
+}
+
+/// Scoring goes on where the store fails, so none of this makes the server `degraded`.
+#[derive(Debug, Serialize, ToSchema)]
+struct StoreHealth {
+    /// `ok`, or `failing`: keys are as they were last read.
+    keys: &'static str,
+    /// `ok`, or `failing`: what is used is kept in memory only.
+    usage: &'static str,
 }
 
 /// A loaded model.
@@ -74,12 +84,17 @@ pub(super) async fn show_health(
         })
         .collect();
     let is_healthy = models.values().all(|model| model.as_ref().is_some_and(|model| model.ready));
+    let word = |is_ok| if is_ok { "ok" } else { "failing" };
     Ok(Json(Health {
         status: if is_healthy { "healthy" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
-        timestamp: iso_8601(app.clock.now()),
+        timestamp: iso_8601(app.now()),
         llm_status: "unavailable",
         models,
+        store: StoreHealth {
+            keys: word(app.services.keys.is_following()),
+            usage: word(app.services.meter.failing_since().is_none()),
+        },
     }))
 }
 

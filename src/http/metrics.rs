@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 
 use super::app::App;
 use super::auth;
@@ -34,10 +32,9 @@ pub(super) async fn show_metrics(
     Ok(write(&app))
 }
 
-/// The routes of the listener that is for metrics alone. It is the operator's to say who reaches it.
-pub(super) fn open_router(app: Arc<App>) -> Router {
-    let show = async |State(app): State<Arc<App>>| write(&app);
-    Router::new().route("/metrics", get(show)).with_state(app)
+/// `GET /metrics` on a listener for metrics alone: it is the operator's to say who reaches it.
+pub(super) async fn show_metrics_openly(State(app): State<Arc<App>>) -> Response {
+    write(&app)
 }
 
 fn write(app: &App) -> Response {

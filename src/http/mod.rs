@@ -3,6 +3,7 @@
 //! [`App`] is what handlers share, `router.rs` shows every route and all middleware, and [`run`]
 //! serves them on a listener until it is told to stop. [`ApiError`] is the one way to refuse a request.
 
+mod admin;
 mod app;
 mod auth;
 mod body;
@@ -19,9 +20,21 @@ mod problems;
 mod query;
 mod router;
 mod server;
+mod tls;
+mod usage;
 
-pub use app::{Analyze, App, AppSettings, BoxFuture};
+pub(crate) use admin::{KeyView, NewKeyView};
+pub use app::{Analyze, App, AppSettings, BoxFuture, Services};
 pub use error::{ApiError, ErrorCode};
 pub use openapi::document as openapi_document;
 pub(crate) use predict::document_result;
-pub use server::{Patience, Stop, run, run_metrics};
+pub use router::Surface;
+pub use server::{Endpoint, Patience, Stop, run};
+pub use tls::{Tls, TlsError, TlsFiles};
+
+/// Runs `work` on a thread that may take its time.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let span = tracing::Span::current();
+    // A panic there is logged by the hook, inside this request's span.
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
+}

@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 use super::app::App;
 use super::error::ApiError;
+use super::headers;
+use crate::keys::KeyId;
+use crate::metering::Standing;
 use crate::telemetry::{InFlight, Phase, RequestOutcome, Step, TraceContext};
 
 /// Identifies a request, in and out.
@@ -39,8 +42,10 @@ pub(super) struct RequestContext {
 /// What the handler tells the log of a request; never a text or a key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
-    pub(super) key_id: Option<String>,
+    pub(super) key_id: Option<KeyId>,
     pub(super) plan: Option<String>,
+    /// How far the key's minute is used; the answer's headers say so.
+    pub(super) minute: Option<Standing>,
     pub(super) language: Option<&'static str>,
     pub(super) documents: Option<usize>,
     pub(super) characters: Option<usize>,
@@ -69,6 +74,11 @@ impl RequestContext {
     pub(super) fn end_phase(&self, phase: Phase, started: Instant) {
         let duration = started.elapsed();
         self.note(|notes| notes.phases.push(EndedPhase { phase, started, duration }));
+    }
+
+    /// What is known so far.
+    pub(super) fn notes(&self) -> Notes {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds to what the log line will say.
@@ -102,7 +112,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let mut record = Record {
         app: Arc::clone(&app),
         context: context.clone(),
-        began_at: app.clock.now(),
+        began_at: app.now(),
         method: request.method().clone(),
         route,
         status: None,
@@ -114,7 +124,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         context.note(|notes| notes.error = Some(error.code().name()));
         app.metrics.refuse(error.code().name());
-        let mut written = error.write(&context.id, app.clock.now());
+        let mut written = error.write(&context.id, app.now());
         // What the router said of the path, such as Allow, stays; the marker's own length does not.
         response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
         for (name, value) in response.headers() {
@@ -125,6 +135,9 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     // The identifier is printable ASCII, so this always succeeds.
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if let Some(minute) = context.notes().minute {
+        headers::add_rate_limit(response.headers_mut(), minute);
     }
     // Digits and dashes are a valid header.
     if let Ok(traceparent) = HeaderValue::from_str(&context.trace.traceparent()) {
@@ -148,7 +161,7 @@ struct Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let notes = self.context.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let notes = self.context.notes();
         let duration = self.context.started.elapsed();
         let route = self.route.as_deref().unwrap_or("unmatched");
         let status = self.status.map(|status| status.as_u16());
@@ -166,7 +179,7 @@ impl Drop for Record {
             receive_ms = phase_ms(Phase::Receive),
             score_ms = phase_ms(Phase::Score),
             write_ms = phase_ms(Phase::Write),
-            key_id = notes.key_id,
+            key_id = notes.key_id.as_ref().map(KeyId::as_str),
             language = notes.language,
             documents = notes.documents,
             characters = notes.characters,

@@ -1,4 +1,6 @@
-//! The query of a predict request.
+//! The query of a request.
+
+use std::str::FromStr;
 
 use axum::extract::Query;
 use axum::http::Uri;
@@ -7,7 +9,7 @@ use super::error::{ApiError, ErrorCode};
 use crate::language::LanguageChoice;
 use crate::text::OffsetUnit;
 
-/// What the query asks for. Parameters that are not known are ignored.
+/// What the query of a predict request asks for. Parameters that are not known are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PredictQuery {
     /// `None` leaves it to the body.
@@ -17,31 +19,50 @@ pub(super) struct PredictQuery {
     pub(super) offsets: OffsetUnit,
 }
 
+/// The parameters of a query, of which each may stand once.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn parse(uri: &Uri) -> Result<Self, ApiError> {
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        let Query(pairs) =
+            pairs.map_err(|_| ApiError::new(ErrorCode::BadRequest, "the query cannot be read"))?;
+        Ok(Self(pairs))
+    }
+
+    /// The value of a parameter, where it is given.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let mut values = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
+        let first = values.next();
+        match values.next() {
+            None => Ok(first),
+            Some(_) => {
+                let message = format!("the query parameter {name} stands twice");
+                Err(ApiError::new(ErrorCode::BadRequest, message).detail("parameter", name))
+            }
+        }
+    }
+
+    /// The value of a parameter that is written as a `T` is.
+    pub(super) fn read<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
+        let read = |text: &str| text.parse().map_err(|_| bad_parameter(name, text, expected));
+        self.text(name)?.map(read).transpose()
+    }
+}
+
 impl PredictQuery {
     pub(super) fn parse(uri: &Uri) -> Result<Self, ApiError> {
-        let bad = |message: String| ApiError::new(ErrorCode::BadRequest, message);
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|_| bad("the query cannot be read".to_owned()))?;
-        let single = |name: &str| {
-            let mut values = pairs.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
-            let first = values.next();
-            match values.next() {
-                None => Ok(first),
-                Some(_) => {
-                    Err(bad(format!("the query parameter {name} stands twice")).detail("parameter", name))
-                }
-            }
-        };
+        let parameters = Parameters::parse(uri)?;
         Ok(Self {
-            language: single("language")?.map(parse_language).transpose()?,
+            language: parameters.text("language")?.map(parse_language).transpose()?,
             partial: parse_value(
-                single("partial")?.unwrap_or("false"),
+                parameters.text("partial")?.unwrap_or("false"),
                 "partial",
                 &["true", "false"],
                 |text| text.parse().ok(),
             )?,
             offsets: parse_value(
-                single("offsets")?.unwrap_or("codepoint"),
+                parameters.text("offsets")?.unwrap_or("codepoint"),
                 "offsets",
                 &["codepoint", "utf8", "utf16"],
                 OffsetUnit::parse,
@@ -62,10 +83,13 @@ fn parse_value<T>(
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, ApiError> {
     parse(text).ok_or_else(|| {
-        let shown: String = text.chars().take(40).collect();
-        let message = format!("{name} is {shown:?}, but must be one of {}", allowed.join(", "));
-        ApiError::new(ErrorCode::BadRequest, message)
-            .detail("parameter", name)
-            .detail("allowed", allowed.to_vec())
+        bad_parameter(name, text, &format!("one of {}", allowed.join(", "))).detail("allowed", allowed.to_vec())
     })
+}
+
+/// The refusal of a value that a parameter cannot have.
+pub(super) fn bad_parameter(name: &str, value: &str, expected: &str) -> ApiError {
+    let shown: String = value.chars().take(40).collect();
+    let message = format!("{name} is {shown:?}, but must be {expected}");
+    ApiError::new(ErrorCode::BadRequest, message).detail("parameter", name)
 }

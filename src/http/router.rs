@@ -14,13 +14,26 @@ use tower_http::compression::{CompressionLayer, Predicate as _, predicate};
 
 use super::app::App;
 use super::error::{ApiError, ErrorCode};
-use super::{body, headers, health, metrics, observe, openapi, pages, predict};
+use super::{admin, body, headers, health, metrics, observe, openapi, pages, predict, usage};
 
 /// Smallest answer that is compressed; smaller ones fit into one packet anyway.
 const COMPRESS_FROM_BYTES: u64 = 1024;
 
-/// The whole service.
-pub(super) fn router(app: Arc<App>) -> Router {
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Everything.
+    Whole,
+    /// Everything but the admin interface.
+    Public,
+    /// The admin interface, and whether the process is alive.
+    Admin,
+    /// The metrics without a key, and whether the process is alive.
+    Metrics,
+}
+
+/// The service of a listener.
+pub(super) fn router(app: Arc<App>, surface: Surface) -> Router {
     // The outermost first.
     let middleware = ServiceBuilder::new()
         // Identifies and logs each request, whatever happens further in, and writes refusals' bodies.
@@ -38,12 +51,27 @@ pub(super) fn router(app: Arc<App>) -> Router {
         // A bug in a handler is an error of that request only; the panic hook logs it.
         .layer(CatchPanicLayer::custom(|_| ApiError::server().into_response()));
 
+    let routes = match surface {
+        Surface::Whole => public_routes().merge(admin_routes(&app)),
+        Surface::Public => public_routes(),
+        Surface::Admin => admin_routes(&app),
+        Surface::Metrics => Router::new().route("/metrics", get(metrics::show_metrics_openly)),
+    };
+    routes
+        .route("/livez", get(health::show_liveness))
+        .fallback(refuse_path)
+        .method_not_allowed_fallback(refuse_method)
+        .layer(middleware)
+        .with_state(app)
+}
+
+fn public_routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/predicts", post(predict::predict_documents))
         .route("/api/ml/predict", post(predict::predict_documents)) // sentor-ml 1.0
+        .route("/api/usage", get(usage::show_usage))
         .route("/api/predicts/health", get(health::show_health))
         .route("/api/health", get(health::show_health))
-        .route("/livez", get(health::show_liveness))
         .route("/readyz", get(health::show_readiness))
         .route("/metrics", get(metrics::show_metrics))
         .route("/openapi.json", get(openapi::show_openapi))
@@ -51,10 +79,16 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/web/{name}", get(pages::show_asset))
         .route("/docs", get(pages::show_manual))
         .route("/docs/{name}", get(pages::show_manual_page))
-        .fallback(refuse_path)
-        .method_not_allowed_fallback(refuse_method)
-        .layer(middleware)
-        .with_state(app)
+}
+
+fn admin_routes(app: &Arc<App>) -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/admin/keys", get(admin::list_keys).post(admin::create_key))
+        .route("/api/admin/keys/{id}", get(admin::show_key))
+        .route("/api/admin/keys/{id}/rotate", post(admin::rotate_key))
+        .route("/api/admin/keys/{id}/revoke", post(admin::revoke_key))
+        // Inside everything else, so that it sees who called and what was refused.
+        .route_layer(from_fn_with_state(Arc::clone(app), admin::audit_refusals))
 }
 
 /// There is nothing there.

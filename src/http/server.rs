@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
 use super::malformed::ExplainRefusals;
-use super::metrics;
-use super::router::router;
+use super::router::{Surface, router};
+use super::tls::{self, Tls};
 
 /// How far the server is told to go in stopping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,32 +40,23 @@ pub struct Patience {
     pub shutdown_grace: Duration,
 }
 
-/// Serves `app` on `listener` until `stop` says otherwise; a `stop` whose sender is gone means now.
-pub async fn run(listener: TcpListener, app: Arc<App>, patience: Patience, stop: watch::Receiver<Stop>) {
-    serve(listener, router(Arc::clone(&app)), app, patience, stop).await;
+/// A listener, and what is served on it.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Where connections come from.
+    pub listener: TcpListener,
+    /// How they are encrypted; `None`: they are not.
+    pub tls: Option<Arc<Tls>>,
+    /// What is served.
+    pub surface: Surface,
 }
 
-/// Serves the metrics of `app`, and nothing else, without asking for a key; otherwise as [`run`] does.
-pub async fn run_metrics(
-    listener: TcpListener,
-    app: Arc<App>,
-    patience: Patience,
-    stop: watch::Receiver<Stop>,
-) {
-    serve(listener, metrics::open_router(Arc::clone(&app)), app, patience, stop).await;
-}
-
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    app: Arc<App>,
-    patience: Patience,
-    mut stop: watch::Receiver<Stop>,
-) {
+/// Serves `app` at an endpoint until `stop` says otherwise; a `stop` whose sender is gone means now.
+pub async fn run(endpoint: Endpoint, app: Arc<App>, patience: Patience, mut stop: watch::Receiver<Stop>) {
+    let Endpoint { listener, tls, surface } = endpoint;
+    let server = Arc::new(Server::new(app, surface, patience));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience.header_timeout);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -73,13 +66,13 @@ async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(&http, stream, router.clone(), Arc::clone(&app));
-                let watched = graceful.watch(connection);
-                let open = app.metrics.begin_connection();
+                let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+                let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+                let open = server.app.metrics.begin_connection();
                 connections.spawn(async move {
                     let _open = open;
-                    if let Err(error) = watched.await {
-                        tracing::debug!(%error, "a connection ended early");
+                    if let Err(error) = server.serve(stream, acceptor, watcher).await {
+                        tracing::debug!(error, "a connection ended early");
                     }
                 });
             }
@@ -101,18 +94,56 @@ async fn serve(
     connections.shutdown().await;
 }
 
-fn connection(
-    http: &http1::Builder,
-    stream: TcpStream,
-    router: Router,
+/// What all connections of an endpoint share.
+struct Server {
     app: Arc<App>,
-) -> http1::Connection<ExplainRefusals<TokioIo<TcpStream>>, TowerToHyperService<Router>> {
-    // Answers are written whole, so waiting for more to send gains nothing.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    router: Router,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    handshake_timeout: Duration,
+}
+
+/// Why a connection ended early.
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Server {
+    fn new(app: Arc<App>, surface: Surface, patience: Patience) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(patience.header_timeout);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        // A connection may idle, as long as the other side still answers.
+        http2.timer(TokioTimer::new()).keep_alive_interval(patience.header_timeout);
+        let router = router(Arc::clone(&app), surface);
+        Self { app, router, http1, http2, handshake_timeout: patience.header_timeout }
     }
-    let explained = ExplainRefusals::new(TokioIo::new(stream), app);
-    http.serve_connection(explained, TowerToHyperService::new(router))
+
+    /// Serves one connection to its end.
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        acceptor: Option<TlsAcceptor>,
+        watcher: Watcher,
+    ) -> Result<(), ConnectionError> {
+        // Answers are written whole, so waiting for more to send gains nothing.
+        stream.set_nodelay(true)?;
+        let Some(acceptor) = acceptor else {
+            return Ok(watcher.watch(self.http1_connection(stream)).await?);
+        };
+        let stream = tokio::time::timeout(self.handshake_timeout, acceptor.accept(stream)).await??;
+        if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2) {
+            let service = TowerToHyperService::new(self.router.clone());
+            return Ok(watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?);
+        }
+        Ok(watcher.watch(self.http1_connection(stream)).await?)
+    }
+
+    fn http1_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: S,
+    ) -> http1::Connection<ExplainRefusals<TokioIo<S>>, TowerToHyperService<Router>> {
+        let explained = ExplainRefusals::new(TokioIo::new(stream), Arc::clone(&self.app));
+        self.http1.serve_connection(explained, TowerToHyperService::new(self.router.clone()))
+    }
 }
 
 /// Waits until the server is told to go at least as far as `least`.

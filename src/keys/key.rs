@@ -52,6 +52,11 @@ impl Environment {
         }
     }
 
+    /// What a key, or the head of one, says that it is for.
+    pub(super) fn of_key(key: &str) -> Self {
+        if key.starts_with("sentor_test_") { Self::Test } else { Self::Live }
+    }
+
     fn parse(word: &str) -> Option<Self> {
         [Self::Live, Self::Test].into_iter().find(|environment| environment.word() == word)
     }
@@ -85,6 +90,15 @@ impl ApiKey {
         Self(format!("{body}_{checksum}"))
     }
 
+    /// The key whose text is `body` and the checksum that fits.
+    ///
+    /// # Errors
+    ///
+    /// Where `body` is not of the form `sentor_<environment>_<random>`.
+    pub fn with_checksum(body: &str) -> Result<Self, ApiKeyError> {
+        format!("{body}_{}", checksum(body)).parse()
+    }
+
     /// The key as text. Only for showing it once, to its owner.
     pub fn expose(&self) -> &str {
         &self.0
@@ -103,7 +117,7 @@ impl ApiKey {
 
     /// What it is for.
     pub fn environment(&self) -> Environment {
-        if self.0.starts_with("sentor_test_") { Environment::Test } else { Environment::Live }
+        Environment::of_key(&self.0)
     }
 }
 

@@ -5,15 +5,11 @@
 //! store in memory for the hot path, and follows the store within a second.
 
 mod key;
-mod memory;
 mod record;
 mod ring;
-mod sqlite;
 mod store;
 
 pub use key::{ApiKey, ApiKeyError, Environment, KeyDigest};
-pub use memory::MemoryStore;
 pub use record::{KeyId, KeyRecord, KeyState, NewKey, Scope, Scopes, UnknownScope};
 pub use ring::{KeyRing, Refusal};
-pub use sqlite::SqliteStore;
 pub use store::{KeyStore, StoreError, rotate};

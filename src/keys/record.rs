@@ -18,6 +18,11 @@ impl KeyId {
         Self(text.into())
     }
 
+    /// That of the key from outside the store.
+    pub fn configured() -> Self {
+        Self::new("configured")
+    }
+
     fn generate(random: &mut impl rand::CryptoRng) -> Self {
         // No letters that read as digits or as each other.
         const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
@@ -144,8 +149,10 @@ impl NewKey {
     /// Makes the key, and what shall be stored of it.
     pub fn generate(self, now: Timestamp, random: &mut impl rand::CryptoRng) -> (ApiKey, KeyRecord) {
         let key = ApiKey::generate(self.environment, random);
+        let id = KeyId::generate(random);
         let record = KeyRecord {
-            id: KeyId::generate(random),
+            account: id.clone(),
+            id,
             name: self.name,
             prefix: key.shown_prefix().to_owned(),
             digest: key.digest(),
@@ -165,6 +172,8 @@ impl NewKey {
 pub struct KeyRecord {
     /// Names it.
     pub id: KeyId,
+    /// Whose limits and usage it shares: the first key of a line of rotations, mostly the key itself.
+    pub account: KeyId,
     /// For people.
     pub name: String,
     /// Its first characters.
@@ -216,6 +225,11 @@ impl KeyState {
 impl KeyRecord {
     /// The plan without limits.
     pub const UNLIMITED: &str = "unlimited";
+
+    /// What the key is for, as its own text says.
+    pub fn environment(&self) -> Environment {
+        Environment::of_key(&self.prefix)
+    }
 
     /// Where the key is in its life at `now`. A revoked key stays revoked when its time is over too.
     pub fn state(&self, now: Timestamp) -> KeyState {

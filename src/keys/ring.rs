@@ -1,7 +1,7 @@
 //! All keys in memory, for the hot path, kept as the store has them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -40,6 +40,8 @@ struct Shared {
     /// A key from outside the store.
     outside: Option<KeyRecord>,
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Whether the last look into the store succeeded.
+    healthy: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl KeyRing {
     pub fn follow(store: Arc<dyn KeyStore>, outside: Option<&ApiKey>) -> Result<Self, StoreError> {
         let outside = outside.map(outside_record);
         let snapshot = RwLock::new(Arc::new(Snapshot::take(store.as_ref(), outside.as_ref())?));
-        let shared = Arc::new(Shared { store, outside, snapshot });
+        let shared = Arc::new(Shared { store, outside, snapshot, healthy: AtomicBool::new(true) });
         let (stop, stopped) = mpsc::channel();
         let follower = Arc::clone(&shared);
         let thread =
@@ -119,6 +121,11 @@ impl KeyRing {
         self.shared.snapshot().entries.is_empty()
     }
 
+    /// Whether the store could be read when the ring last looked.
+    pub fn is_following(&self) -> bool {
+        self.shared.healthy.load(Ordering::Relaxed)
+    }
+
     /// Looks into the store now, for who cannot wait for the ring to do so by itself.
     ///
     /// # Errors
@@ -153,21 +160,20 @@ impl Shared {
     /// Runs until `stopped` hangs up.
     fn follow(&self, stopped: &mpsc::Receiver<()>) {
         let mut polls = 0;
-        let mut healthy = true;
         loop {
             let stop = stopped.recv_timeout(POLL) != Err(RecvTimeoutError::Timeout);
             polls += 1;
             let outcome = self.refresh(stop || polls % POLLS_BETWEEN_NOTES == 0);
+            let was_healthy = self.healthy.swap(outcome.is_ok(), Ordering::Relaxed);
             match outcome {
-                Ok(()) if !healthy => tracing::info!("the key store can be used again"),
+                Ok(()) if !was_healthy => tracing::info!("the key store can be used again"),
                 // Said once, not four times a second; keys in memory go on working.
-                Err(ref error) if healthy => {
-                    let cause = std::error::Error::source(error).map(ToString::to_string);
+                Err(error) if was_healthy => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%error, cause, "the key store fails: keys stay as they were last read");
                 }
                 _ => {}
             }
-            healthy = outcome.is_ok();
             if stop {
                 return;
             }
@@ -213,7 +219,8 @@ impl Snapshot {
 
 fn outside_record(key: &ApiKey) -> KeyRecord {
     KeyRecord {
-        id: KeyId::new("configured"),
+        id: KeyId::configured(),
+        account: KeyId::configured(),
         name: "from the configuration".to_owned(),
         prefix: key.shown_prefix().to_owned(),
         digest: key.digest(),

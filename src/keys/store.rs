@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::key::ApiKey;
 use super::record::{KeyId, KeyRecord, KeyState, NewKey};
 
-/// A place where records are kept. All stores pass one test suite (`tests/keys_store.rs`).
+/// A place where records are kept. All stores pass one test suite (`tests/store.rs`).
 ///
 /// Every method may block on a disk.
 pub trait KeyStore: Send + Sync + std::fmt::Debug {
@@ -16,6 +16,9 @@ pub trait KeyStore: Send + Sync + std::fmt::Debug {
 
     /// All records, the oldest first.
     fn records(&self) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// The record of one key.
+    fn record(&self, id: &KeyId) -> Result<KeyRecord, StoreError>;
 
     /// Marks a record as revoked; one that already was keeps its time.
     fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError>;
@@ -35,7 +38,7 @@ pub trait KeyStore: Send + Sync + std::fmt::Debug {
     fn revision(&self) -> Result<u64, StoreError>;
 }
 
-/// Makes a new key that follows the key `id`: same name, plan and scopes. The old one expires at
+/// Makes a new key that follows the key `id`: same name, plan, scopes and account. The old one expires at
 /// `old_expires_at` or at its own time, whichever is first.
 ///
 /// # Errors
@@ -48,25 +51,21 @@ pub fn rotate(
     now: Timestamp,
     random: &mut impl rand::CryptoRng,
 ) -> Result<(ApiKey, KeyRecord), StoreError> {
-    let old = store.records()?.into_iter().find(|record| record.id == *id);
-    let old = old.ok_or_else(|| StoreError::NoSuchKey(id.clone()))?;
+    let old = store.record(id)?;
     let state = old.state(now);
     if state != KeyState::Active {
         return Err(StoreError::NotActive { id: id.clone(), state: state.word() });
     }
-    let environment = if old.prefix.starts_with("sentor_test_") {
-        super::Environment::Test
-    } else {
-        super::Environment::Live
-    };
     let successor = NewKey {
         name: old.name.clone(),
-        environment,
+        environment: old.environment(),
         plan: old.plan.clone(),
         scopes: old.scopes,
         expires_at: old.expires_at,
     };
-    let (key, record) = successor.generate(now, random);
+    let (key, mut record) = successor.generate(now, random);
+    // A new key must not be a second helping of the same plan.
+    record.account = old.account;
     let old_expires_at = old.expires_at.map_or(old_expires_at, |own| own.min(old_expires_at));
     store.replace(id, &record, old_expires_at)?;
     Ok((key, record))
@@ -76,7 +75,7 @@ pub fn rotate(
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file cannot be opened or made.
-    #[error("cannot open the key store {}; --data-dir or SENTOR_DATA_DIR moves it", .path.display())]
+    #[error("cannot open the store {}; --data-dir or SENTOR_DATA_DIR moves it", .path.display())]
     Open {
         /// Which file.
         path: PathBuf,
@@ -84,7 +83,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The file is there and is no store, or is a broken one.
-    #[error("{} is not a readable key store; restore it from a backup or move it away", .path.display())]
+    #[error("{} is not a readable store; restore it from a backup or move it away", .path.display())]
     Corrupt {
         /// Which file.
         path: PathBuf,
@@ -101,8 +100,36 @@ pub enum StoreError {
         /// The newest known one.
         known: i64,
     },
-    /// SQLite could not read or write.
-    #[error("cannot use the key store {}", .path.display())]
+    /// Another program has the file to itself.
+    #[error("the store {} is locked by another program; end that program, or wait for it", .path.display())]
+    Locked {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The file or its folder cannot be written.
+    #[error(
+        "the store {} can be read but not written; sentor must own the file and its folder, on a disk that is \
+         not read-only",
+        .path.display()
+    )]
+    ReadOnly {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// There is no room left.
+    #[error("the disk of the store {} is full", .path.display())]
+    Full {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// SQLite could not read or write, for another reason.
+    #[error("cannot use the store {}", .path.display())]
     Database {
         /// Which file.
         path: PathBuf,
@@ -110,7 +137,7 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// A stored record makes no sense.
-    #[error("the key store {} holds a record that makes no sense: {problem}", .path.display())]
+    #[error("the store {} holds a record that makes no sense: {problem}", .path.display())]
     BadRecord {
         /// Which file.
         path: PathBuf,

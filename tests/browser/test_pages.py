@@ -227,7 +227,7 @@ class Pages(unittest.TestCase):
         self.find("#filter-text").send_keys(" ")
         self.find("#download-csv").click()
         self.find("#download-jsonl").click()
-        self.assertEqual(len(self.downloaded("sentor.csv").splitlines()), 6, "a line for each entity; one text has two lines")
+        self.assertEqual(len(self.downloaded("sentor.csv").splitlines()), 7, "a line for each entity; one text has two lines")
         lines = [json.loads(line) for line in self.downloaded("sentor.jsonl").splitlines()]
         self.assertEqual(sorted(line["doc_id"] for line in lines), ["7", "8", "9"])
 

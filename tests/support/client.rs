@@ -51,6 +51,12 @@ impl Client {
         self.get_with(path, &[])
     }
 
+    /// The status, where there is an answer at all.
+    pub fn try_get(&self, path: &str) -> Option<u16> {
+        let answer = self.agent.get(format!("{}{path}", self.base)).call();
+        answer.ok().map(|answer| answer.status().as_u16())
+    }
+
     pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.request("GET", path, headers, Vec::new())
     }

@@ -12,10 +12,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sentor::audit::AuditLog;
 use sentor::clock::Clock;
 use sentor::config::{Config, Overrides, Surroundings};
-use sentor::http::{Analyze, App, AppSettings, Patience, Stop};
-use sentor::keys::{ApiKey, KeyRing, KeyStore, MemoryStore, NewKey};
+use sentor::http::{Analyze, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls};
+use sentor::keys::{ApiKey, KeyRing, KeyStore, NewKey};
+use sentor::metering::{Meter, Plans, UsageStore};
+use sentor::store::MemoryStore;
 use tokio::sync::watch;
 
 use client::Client;
@@ -29,6 +32,12 @@ pub struct Setup {
     pub settings: AppSettings,
     pub patience: Patience,
     pub analyzer: Option<Arc<dyn Analyze>>,
+    pub plans: Plans,
+    pub clock: Clock,
+    pub surface: Surface,
+    pub tls: Option<Arc<Tls>>,
+    /// Where usage is kept; `None`: with the keys.
+    pub usage_store: Option<Arc<dyn UsageStore>>,
 }
 
 impl Default for Setup {
@@ -39,7 +48,16 @@ impl Default for Setup {
             header_timeout: config.server.header_timeout,
             shutdown_grace: config.server.shutdown_grace,
         };
-        Self { settings: AppSettings::of(&config), patience, analyzer: Some(Arc::new(FakeAnalyzer)) }
+        Self {
+            settings: AppSettings::of(&config),
+            patience,
+            analyzer: Some(Arc::new(FakeAnalyzer)),
+            plans: Plans::default(),
+            clock: Clock::from_fn(now),
+            surface: Surface::Whole,
+            tls: None,
+            usage_store: None,
+        }
     }
 }
 
@@ -48,7 +66,8 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub app: Arc<App>,
     store: Arc<MemoryStore>,
-    keys: Arc<KeyRing>,
+    services: Services,
+    audit: Lines,
     stop: watch::Sender<Stop>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -62,8 +81,17 @@ impl TestServer {
         let store = Arc::new(MemoryStore::default());
         let keys =
             KeyRing::follow(Arc::clone(&store) as Arc<dyn KeyStore>, None).expect("memory can be read");
-        let keys = Arc::new(keys);
-        let app = Arc::new(App::new(setup.settings, Arc::clone(&keys), Clock::from_fn(now)));
+        let usage_store = setup.usage_store.unwrap_or_else(|| Arc::clone(&store) as _);
+        let meter = Meter::start(usage_store, setup.plans, setup.clock.clone()).expect("it can be read");
+        let audit = Lines::default();
+        let services = Services {
+            keys: Arc::new(keys),
+            meter: Arc::new(meter),
+            store: Arc::clone(&store) as _,
+            audit: Arc::new(AuditLog::to(audit.clone())),
+            clock: setup.clock,
+        };
+        let app = Arc::new(App::new(setup.settings, services.clone()));
         if let Some(analyzer) = setup.analyzer {
             app.make_ready(analyzer);
         }
@@ -80,18 +108,19 @@ impl TestServer {
                 .expect("a runtime");
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-                sentor::http::run(listener, served, setup.patience, told).await;
+                let endpoint = Endpoint { listener, tls: setup.tls, surface: setup.surface };
+                sentor::http::run(endpoint, served, setup.patience, told).await;
             });
             runtime.shutdown_background();
         });
-        Self { address, app, store, keys, stop, thread: Mutex::new(Some(thread)) }
+        Self { address, app, store, services, audit, stop, thread: Mutex::new(Some(thread)) }
     }
 
     /// Makes a key that the server knows at once.
     pub fn issue(&self, new: NewKey) -> ApiKey {
         let (key, record) = new.generate(now(), &mut rand::rng());
         self.store.insert(&record).expect("memory can be written");
-        self.keys.refresh().expect("memory can be read");
+        self.services.keys.refresh().expect("memory can be read");
         key
     }
 
@@ -100,7 +129,16 @@ impl TestServer {
     }
 
     pub fn refresh_keys(&self) {
-        self.keys.refresh().expect("memory can be read");
+        self.services.keys.refresh().expect("memory can be read");
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.services.meter
+    }
+
+    /// The lines of the audit log.
+    pub fn audit_lines(&self) -> Vec<serde_json::Value> {
+        self.audit.read().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
     }
 
     /// A client without a key.
@@ -151,6 +189,45 @@ impl Drop for TestServer {
         if !std::thread::panicking() {
             self.join();
         }
+    }
+}
+
+/// Text that one side writes and the other reads.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub fn read(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no writer panics").clone()).expect("it is text")
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no writer panics").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A clock that a test sets.
+#[derive(Clone)]
+pub struct Hands(Arc<Mutex<Timestamp>>);
+
+impl Hands {
+    pub fn at(time: &str) -> Self {
+        Self(Arc::new(Mutex::new(time.parse().expect("a valid time"))))
+    }
+
+    pub fn set(&self, time: &str) {
+        *self.0.lock().expect("no reader panics") = time.parse().expect("a valid time");
+    }
+
+    pub fn clock(&self) -> Clock {
+        let hands = self.clone();
+        Clock::from_fn(move || *hands.0.lock().expect("no setter panics"))
     }
 }
 

@@ -12,7 +12,7 @@ use utoipa::openapi::{Components, Deprecated, OpenApi as Document, PathItem};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{health, metrics, predict};
+use super::{admin, health, metrics, predict, usage};
 use refusals::Refusals;
 
 /// The body of every refusal.
@@ -32,6 +32,12 @@ type Refusal = ErrorBody<'static>;
         health::show_liveness,
         health::show_readiness,
         metrics::show_metrics,
+        usage::show_usage,
+        admin::list_keys,
+        admin::create_key,
+        admin::show_key,
+        admin::rotate_key,
+        admin::revoke_key,
     ),
     components(schemas(Refusal, words::Offsets)),
     modifiers(&Security, &Examples, &Refusals, &Aliases),
@@ -39,6 +45,8 @@ type Refusal = ErrorBody<'static>;
     tags(
         (name = "sentiment", description = "Scoring documents"),
         (name = "health", description = "For probes; never behind the queue of documents"),
+        (name = "usage", description = "What keys used"),
+        (name = "admin", description = "Managing keys, with a key of the scope admin"),
         (name = "operation", description = "For who runs the server"),
     ),
 )]

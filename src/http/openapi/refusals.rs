@@ -46,14 +46,27 @@ const WITH_KEY: [ErrorCode; 4] =
     [ErrorCode::MissingKey, ErrorCode::InvalidKey, ErrorCode::ExpiredKey, ErrorCode::RevokedKey];
 
 /// What a request with documents may be refused for, besides.
-const WITH_DOCUMENTS: [ErrorCode; 7] = [
+const WITH_DOCUMENTS: [ErrorCode; 9] = [
     ErrorCode::InsufficientScope,
+    ErrorCode::QuotaExceeded,
+    ErrorCode::RateLimitExceeded,
     ErrorCode::RequestTimeout,
     ErrorCode::PayloadTooLarge,
     ErrorCode::UnsupportedMediaType,
     ErrorCode::ValidationError,
     ErrorCode::Overloaded,
     ErrorCode::NotReady,
+];
+
+/// What a request that changes a key may be refused for, besides.
+const WITH_CHANGE: [ErrorCode; 7] = [
+    ErrorCode::InsufficientScope,
+    ErrorCode::NotFound,
+    ErrorCode::RequestTimeout,
+    ErrorCode::Conflict,
+    ErrorCode::PayloadTooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::ValidationError,
 ];
 
 /// The refusals of the operations at `path`.
@@ -63,7 +76,9 @@ fn codes(path: &str) -> Vec<ErrorCode> {
         "/readyz" => &[&[ErrorCode::NotReady]],
         "/api/health" => &[&WITH_KEY],
         "/metrics" => &[&WITH_KEY, &[ErrorCode::InsufficientScope]],
-        _ => &[&WITH_KEY, &WITH_DOCUMENTS],
+        "/api/usage" => &[&WITH_KEY, &[ErrorCode::InsufficientScope, ErrorCode::NotFound]],
+        "/api/predicts" => &[&WITH_KEY, &WITH_DOCUMENTS],
+        _ => &[&WITH_KEY, &WITH_CHANGE],
     };
     let all = ALWAYS.into_iter().chain(own.iter().flat_map(|codes| codes.iter().copied()));
     // In the table's order, which is that of the status.
@@ -126,6 +141,24 @@ fn example(code: ErrorCode) -> ApiError {
         ErrorCode::InsufficientScope => refusal("this API key lacks the scope predict")
             .detail("required", "predict")
             .detail("granted", vec!["metrics"]),
+        ErrorCode::QuotaExceeded => refusal("quota exceeded: the plan free allows 100 requests a day")
+            .detail("limit", 100)
+            .detail("remaining", 0)
+            .detail("reset", 1_767_312_000)
+            .detail("retry_after", 3600)
+            .detail("window", "day")
+            .detail("plan", "free")
+            .retry_after(3600),
+        ErrorCode::RateLimitExceeded => refusal("rate limit exceeded: the plan free allows 5 requests a minute")
+            .detail("limit", 5)
+            .detail("remaining", 0)
+            .detail("reset", 1_767_308_460)
+            .detail("retry_after", 12)
+            .detail("window", "minute")
+            .detail("plan", "free")
+            .retry_after(12),
+        ErrorCode::Conflict => refusal("the key k2345abcdefgh is revoked, and such a key has no successor")
+            .detail("state", "revoked"),
         ErrorCode::NotFound => refusal("there is nothing at GET /nowhere"),
         ErrorCode::MethodNotAllowed => {
             refusal("/livez does not take POST; the header Allow names what it does")

@@ -116,6 +116,56 @@ pub(in crate::http) struct HealthModels {
     nl: Option<ModelHealth>,
 }
 
+/// Where a key is in its life.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum KeyState {
+    Active,
+    Expired,
+    Revoked,
+}
+
+/// Something that a key may do.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum Scope {
+    Predict,
+    Cluster,
+    Admin,
+    Metrics,
+}
+
+/// What a key is for.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum KeyEnvironment {
+    Live,
+    Test,
+}
+
+/// What was used.
+#[derive(ToSchema)]
+pub(in crate::http) struct Usage {
+    requests: u64,
+    documents: u64,
+    characters: u64,
+    tokens: u64,
+    entities: u64,
+}
+
+/// The limits of a plan; null where it has none.
+#[derive(ToSchema)]
+pub(in crate::http) struct PlanLimits {
+    requests_per_minute: Option<u64>,
+    requests_per_day: Option<u64>,
+    requests_per_month: Option<u64>,
+    characters_per_call: Option<u64>,
+    documents_per_call: Option<u64>,
+    concurrent_requests: Option<u64>,
+    /// Its share of the queue, against those of other plans.
+    weight: Option<u32>,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -139,6 +189,18 @@ mod tests {
         assert_eq!(words::<Language>(), crate::language::Language::ALL.map(crate::language::Language::code));
         assert!(words::<LanguageChoice>().iter().all(|word| Choice::parse(word).is_some()));
         assert!(words::<Offsets>().iter().all(|word| OffsetUnit::parse(word).is_some()));
+        let scopes = crate::keys::Scope::ALL.map(crate::keys::Scope::word);
+        assert_eq!(words::<Scope>(), scopes);
+        let usage = serde_json::to_value(crate::metering::Usage::default()).expect("a struct is JSON");
+        let described = serde_json::to_value(Usage::schema()).expect("a schema is JSON");
+        let names = |value: &Value| -> Vec<String> {
+            value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+        };
+        assert_eq!(names(&described["properties"]), names(&usage));
+        let limits = serde_json::to_value(PlanLimits::schema()).expect("a schema is JSON");
+        for limit in crate::metering::Limit::ALL {
+            assert!(limits["properties"][limit.name()].is_object(), "{}", limit.name());
+        }
         let forms = [MatchForm::Exact, MatchForm::Inflected, MatchForm::Compound];
         assert_eq!(words::<Form>(), forms.map(MatchForm::label));
     }

@@ -11,17 +11,16 @@ use std::time::{Duration, Instant};
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use tracing::Span;
-
 use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;
 use super::openapi::words;
 use super::query::PredictQuery;
-use super::{auth, body};
+use super::{auth, blocking, body};
 use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
-use crate::keys::Scope;
+use crate::keys::{KeyRecord, Scope};
 use crate::language::{Language, LanguageChoice};
+use crate::metering::{Admission, Limit, Usage};
 use crate::telemetry::{Phase, ScoredDocument};
 pub(super) use example::{answer as example_answer, request as example_request};
 use request::PredictRequest;
@@ -55,8 +54,24 @@ pub(super) async fn predict_documents(
     context: RequestContext,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let key = auth::require(&app, request.headers(), Scope::Predict, &context)?;
+    let admission = auth::admit(&app, &key, &context)?;
+    let answer = score(&app, request, &context, &key, &admission).await;
+    if answer.as_ref().is_err_and(ApiError::is_server_fault) {
+        admission.give_back();
+    }
+    answer
+}
+
+/// Answers a request that was let in.
+async fn score(
+    app: &App,
+    request: Request,
+    context: &RequestContext,
+    key: &KeyRecord,
+    admission: &Admission,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let key = auth::require(&app, &parts.headers, Scope::Predict, &context)?;
     body::check_headers(&parts.headers, app.settings.limits.body_limit_bytes)?;
     let query = PredictQuery::parse(&parts.uri)?;
     let bytes = body::read(&parts.headers, body, &app.settings).await?;
@@ -65,30 +80,61 @@ pub(super) async fn predict_documents(
     let limits = app.settings.limits;
     let request = off_thread(is_large, move || PredictRequest::parse(&bytes, query, &limits)).await??;
     let language = request.language.unwrap_or(LanguageChoice::Fixed(Language::English));
-    let characters = request.characters();
+    let (documents, characters) = (request.documents.len(), request.characters());
     context.end_phase(Phase::Receive, context.started);
     context.note(|notes| {
         notes.language = Some(language_name(language));
-        notes.documents = Some(request.documents.len());
+        notes.documents = Some(documents);
         notes.characters = Some(characters);
     });
-    app.metrics.take_documents(language_name(language), request.documents.len(), characters);
+    check_plan(admission, &key.plan, documents, characters)?;
+    app.metrics.take_documents(language_name(language), documents, characters);
 
     let options = Options {
         language,
-        caller: Caller::from(key.id.as_str()),
+        caller: Caller::new(key.account.as_str(), admission.plan().weight),
         deadline: Some(context.started + app.settings.request_timeout),
     };
     let score_started = Instant::now();
-    let outcomes = analyze(&app, &request, options).await;
+    let outcomes = analyze(app, &request, options).await;
     context.end_phase(Phase::Score, score_started);
     let outcomes = outcomes?;
-    count(&outcomes, &app, &context);
+    let scored = || outcomes.iter().flatten();
+    let tokens = scored().map(|analysis| analysis.tokens).sum();
+    context.note(|notes| notes.tokens = Some(tokens));
+    admission.note(Usage {
+        documents: count(scored().count()),
+        characters: count(characters),
+        tokens: count(tokens),
+        entities: count(scored().map(|analysis| analysis.entities.len()).sum()),
+        ..Usage::default()
+    });
+    count_scored(&outcomes, app);
 
     let write_started = Instant::now();
     let json = off_thread(is_large, move || response::write(&request, &outcomes, query)).await??;
     context.end_phase(Phase::Write, write_started);
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+/// Whether the plan allows a request of this size.
+fn check_plan(
+    admission: &Admission,
+    plan: &str,
+    documents: usize,
+    characters: usize,
+) -> Result<(), ApiError> {
+    for (limit, found) in [(Limit::DocumentsPerCall, documents), (Limit::CharactersPerCall, characters)] {
+        let found = found as u64;
+        if let Some(most) = admission.plan().limit(limit).filter(|most| found > *most) {
+            return Err(ApiError::larger_than_plan(limit, found, most, plan));
+        }
+    }
+    Ok(())
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// One outcome for each document of the request that can be scored.
@@ -107,8 +153,8 @@ async fn analyze(
     Ok(outcomes.unwrap_or(Err(AnalysisError::DeadlinePassed))?)
 }
 
-/// Notes what was scored.
-fn count(outcomes: &[Result<DocumentAnalysis, DocumentError>], app: &App, context: &RequestContext) {
+/// Counts what was scored.
+fn count_scored(outcomes: &[Result<DocumentAnalysis, DocumentError>], app: &App) {
     for analysis in outcomes.iter().flatten() {
         app.metrics.score_document(ScoredDocument {
             language: analysis.language,
@@ -116,8 +162,6 @@ fn count(outcomes: &[Result<DocumentAnalysis, DocumentError>], app: &App, contex
             tokens: analysis.tokens,
         });
     }
-    let tokens = outcomes.iter().flatten().map(|analysis| analysis.tokens).sum();
-    context.note(|notes| notes.tokens = Some(tokens));
 }
 
 /// Runs `work` where it does not hold up other requests, if it is large.
@@ -128,9 +172,7 @@ async fn off_thread<T: Send + 'static>(
     if !is_large {
         return Ok(work());
     }
-    let span = Span::current();
-    // A panic there is logged by the hook, inside this request's span.
-    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
+    blocking(work).await
 }
 
 fn language_name(language: LanguageChoice) -> &'static str {

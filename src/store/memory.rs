@@ -1,11 +1,13 @@
 //! A store that forgets: for tests.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
-use super::record::{KeyId, KeyRecord};
-use super::store::{KeyStore, StoreError};
+use crate::keys::{KeyId, KeyRecord, KeyStore, StoreError};
+use crate::metering::{DayUsage, RecentRequests, Usage, UsageBatch, UsageQuery, UsageStore};
 
 /// Keeps records in memory.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub struct MemoryStore {
 struct Inner {
     records: Vec<KeyRecord>,
     revision: u64,
+    usage: BTreeMap<(KeyId, Date), Usage>,
+    recent: Vec<RecentRequests>,
 }
 
 impl Inner {
@@ -43,6 +47,10 @@ impl KeyStore for MemoryStore {
 
     fn records(&self) -> Result<Vec<KeyRecord>, StoreError> {
         Ok(self.lock().records.clone())
+    }
+
+    fn record(&self, id: &KeyId) -> Result<KeyRecord, StoreError> {
+        self.lock().find(id).cloned()
     }
 
     fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError> {
@@ -79,5 +87,34 @@ impl KeyStore for MemoryStore {
 
     fn revision(&self) -> Result<u64, StoreError> {
         Ok(self.lock().revision)
+    }
+}
+
+impl UsageStore for MemoryStore {
+    fn add_usage(&self, batch: &UsageBatch) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        for DayUsage { account, day, usage } in &batch.days {
+            *inner.usage.entry((account.clone(), *day)).or_default() += *usage;
+        }
+        inner.recent.extend_from_slice(&batch.recent);
+        inner.recent.retain(|recent| recent.at >= batch.forget_before);
+        Ok(())
+    }
+
+    fn usage(&self, query: &UsageQuery) -> Result<Vec<DayUsage>, StoreError> {
+        let is_asked = |account: &KeyId, day: Date| {
+            (query.from..=query.to).contains(&day) && query.account.as_ref().is_none_or(|asked| asked == account)
+        };
+        let inner = self.lock();
+        let asked = inner.usage.iter().filter(|((account, day), _)| is_asked(account, *day));
+        Ok(asked
+            .map(|((account, day), usage)| DayUsage { account: account.clone(), day: *day, usage: *usage })
+            .collect())
+    }
+
+    fn recent_requests(&self, since: Timestamp) -> Result<Vec<RecentRequests>, StoreError> {
+        let mut recent: Vec<_> = self.lock().recent.iter().filter(|recent| recent.at >= since).cloned().collect();
+        recent.sort_by_key(|recent| recent.at);
+        Ok(recent)
     }
 }

@@ -1,0 +1,128 @@
+//! The bodies of admin requests, and all that can be wrong with them.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::openapi::words;
+use crate::http::problems::Problems;
+use crate::keys::{Environment, KeyRecord, NewKey, Scope, Scopes};
+use crate::metering::Plans;
+
+/// Longest name of a key, in characters; listings show it.
+const MAX_NAME: usize = 200;
+
+/// How long an old key still works, unless said otherwise: a day.
+const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 60 * 60;
+
+/// Longest time that an old key may still work: a year.
+const MAX_OVERLAP_SECONDS: i64 = 366 * 24 * 60 * 60;
+
+/// What a new key shall be.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct CreateKey {
+    /// For people; not of white space alone.
+    #[schema(max_length = 200, pattern = r"\S")]
+    name: String,
+    /// A plan of the configuration; without it, `unlimited`.
+    plan: Option<String>,
+    /// What it may do; without it, `predict` and `cluster`.
+    #[schema(value_type = Option<Vec<words::Scope>>, min_items = 1)]
+    scopes: Option<Vec<String>>,
+    /// What it is for; without it, `live`. Both kinds work alike.
+    #[schema(value_type = Option<words::KeyEnvironment>)]
+    environment: Option<String>,
+    /// From when on it is not valid: a time to come, with its zone.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// How a key is to be followed by another. A body may be left out.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(super) struct RotateKey {
+    /// How long the old key still works; without it, a day.
+    #[schema(minimum = 0, maximum = 31_622_400)]
+    overlap_seconds: Option<i64>,
+}
+
+impl CreateKey {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+        parse(bytes)
+    }
+
+    /// The key to make.
+    pub(super) fn check(self, plans: &Plans, now: Timestamp) -> Result<NewKey, ApiError> {
+        let mut problems = Problems::default();
+        if self.name.trim().is_empty() || self.name.chars().count() > MAX_NAME {
+            problems.add("name", format!("must be 1 to {MAX_NAME} characters and not white space only"));
+        }
+        let plan = self.plan.unwrap_or_else(|| KeyRecord::UNLIMITED.to_owned());
+        if plans.find(&plan).is_none() {
+            problems.add("plan", format!("must be one of {}", plans.names().join(", ")));
+        }
+        let scopes = match self.scopes {
+            None => Scopes::caller(),
+            Some(words) => {
+                if words.is_empty() {
+                    problems.add("scopes", "must hold at least one scope");
+                }
+                let mut scopes = Vec::new();
+                for (index, word) in words.iter().enumerate() {
+                    match word.parse::<Scope>() {
+                        Ok(scope) => scopes.push(scope),
+                        Err(error) => problems.add(&format!("scopes[{index}]"), error.to_string()),
+                    }
+                }
+                scopes.into_iter().collect()
+            }
+        };
+        let environment = match self.environment.as_deref() {
+            None | Some("live") => Environment::Live,
+            Some("test") => Environment::Test,
+            Some(_) => {
+                problems.add("environment", "must be live or test");
+                Environment::Live
+            }
+        };
+        let expires_at = self.expires_at.and_then(|text| match text.parse::<Timestamp>() {
+            Ok(at) if at > now => Some(at),
+            _ => {
+                problems.add("expires_at", "must be a time to come, such as 2030-01-31T12:00:00Z");
+                None
+            }
+        });
+        if !problems.is_empty() {
+            return Err(ApiError::validation(&problems));
+        }
+        Ok(NewKey { name: self.name, environment, plan, scopes, expires_at })
+    }
+}
+
+impl RotateKey {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+        if bytes.trim_ascii().is_empty() { Ok(Self::default()) } else { parse(bytes) }
+    }
+
+    /// When the old key shall expire at the latest.
+    pub(super) fn old_expires_at(&self, now: Timestamp) -> Result<Timestamp, ApiError> {
+        let seconds = self.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
+        let expires_at = now.checked_add(SignedDuration::from_secs(seconds)).ok();
+        expires_at.filter(|_| (0..=MAX_OVERLAP_SECONDS).contains(&seconds)).ok_or_else(|| {
+            let problem = format!("must be from 0 to {MAX_OVERLAP_SECONDS}");
+            ApiError::validation(&Problems::only("overlap_seconds", problem))
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        if error.is_data() {
+            return ApiError::validation(&Problems::only("$", error.to_string()));
+        }
+        ApiError::new(ErrorCode::BadRequest, format!("the body is not JSON: {error}"))
+            .detail("line", error.line())
+            .detail("column", error.column())
+    })
+}

@@ -1,0 +1,232 @@
+//! TLS: a certificate from files, read again when they change.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+/// What HTTP/2 is called in a handshake.
+pub(super) const HTTP_2: &[u8] = b"h2";
+
+const HTTP_1: &[u8] = b"http/1.1";
+
+/// How often the files are looked at. They are small, and a renewed certificate is in no hurry.
+const RELOAD_EVERY: Duration = Duration::from_secs(2);
+
+/// The files that a listener's TLS is made of, all in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and a root behind it.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub private_key: PathBuf,
+    /// Authorities that must vouch for clients; `None`: clients need no certificate.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Why there is no TLS from these files.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}, which {setting} names", .path.display())]
+    Unreadable {
+        /// The setting.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}, which {setting} names, holds no usable PEM {what}: {problem}", .path.display())]
+    Unusable {
+        /// The setting.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The certificate and the private key do not fit each other.
+    #[error("the certificate {} and the private key {} do not fit each other", .certificate.display(), .private_key.display())]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        private_key: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+}
+
+/// The TLS of a listener: as its files are now.
+pub struct Tls {
+    files: TlsFiles,
+    current: RwLock<Loaded>,
+}
+
+struct Loaded {
+    contents: Contents,
+    config: Arc<ServerConfig>,
+}
+
+/// What the files hold.
+#[derive(PartialEq, Eq)]
+struct Contents {
+    certificate: Vec<u8>,
+    private_key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read, is not what it should be, or they do not fit each other.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let contents = files.read()?;
+        let config = files.config(&contents)?;
+        Ok(Self { files, current: RwLock::new(Loaded { contents, config }) })
+    }
+
+    /// What takes connections with the certificate of this moment.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.config).into()
+    }
+
+    /// Reads the files again and again, for as long as it is polled. Files that are no use are said once, and
+    /// what was there before stays.
+    pub async fn follow(self: Arc<Self>) {
+        let mut last_problem = String::new();
+        loop {
+            tokio::time::sleep(RELOAD_EVERY).await;
+            let tls = Arc::clone(&self);
+            let Ok(outcome) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
+            match outcome {
+                Ok(true) => {
+                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read again");
+                    last_problem.clear();
+                }
+                Ok(false) => last_problem.clear(),
+                Err(error) => {
+                    let problem = error.to_string();
+                    if problem != last_problem {
+                        tracing::error!(%error, "cannot take the changed certificate; the one before stays");
+                    }
+                    last_problem = problem;
+                }
+            }
+        }
+    }
+
+    /// Reads the files again; whether they had changed.
+    fn reload(&self) -> Result<bool, TlsError> {
+        let contents = self.files.read()?;
+        if self.current.read().unwrap_or_else(PoisonError::into_inner).contents == contents {
+            return Ok(false);
+        }
+        let config = self.files.config(&contents)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Loaded { contents, config };
+        Ok(true)
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl TlsFiles {
+    fn read(&self) -> Result<Contents, TlsError> {
+        let read = |setting, path: &Path| {
+            let unreadable = |source| TlsError::Unreadable { setting, path: path.to_owned(), source };
+            std::fs::read(path).map_err(unreadable)
+        };
+        Ok(Contents {
+            certificate: read("tls_certificate", &self.certificate)?,
+            private_key: read("tls_private_key", &self.private_key)?,
+            client_ca: self.client_ca.as_deref().map(|path| read("admin_client_ca", path)).transpose()?,
+        })
+    }
+
+    fn config(&self, contents: &Contents) -> Result<Arc<ServerConfig>, TlsError> {
+        let chain = certificates("tls_certificate", &self.certificate, &contents.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&contents.private_key);
+        let key = key.map_err(|error| {
+            unusable("tls_private_key", &self.private_key, "private key", &no_secret(&error))
+        })?;
+
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        // The provider is whole, so the default versions, 1.2 and 1.3, are there.
+        let builder = builder.with_safe_default_protocol_versions().map_err(|source| self.mismatch(source))?;
+        let builder = match (&self.client_ca, &contents.client_ca) {
+            (Some(path), Some(bytes)) => {
+                builder.with_client_cert_verifier(client_verifier(path, bytes, provider)?)
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|source| self.mismatch(source))?;
+        config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn mismatch(&self, source: rustls::Error) -> TlsError {
+        let (certificate, private_key) = (self.certificate.clone(), self.private_key.clone());
+        TlsError::Mismatch { certificate, private_key, source }
+    }
+}
+
+fn client_verifier(
+    path: &Path,
+    bytes: &[u8],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
+    const SETTING: &str = "admin_client_ca";
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(SETTING, path, bytes)? {
+        roots.add(certificate).map_err(|error| unusable(SETTING, path, "certificate", &error.to_string()))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| unusable(SETTING, path, "certificate", &error.to_string()))
+}
+
+/// All certificates of a file, of which there must be one.
+fn certificates(
+    setting: &'static str,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unusable = |problem: &str| unusable(setting, path, "certificate", problem);
+    let certificates: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(bytes).collect();
+    let certificates = certificates.map_err(|error| unusable(&error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(unusable("there is no certificate in it"));
+    }
+    Ok(certificates)
+}
+
+fn unusable(setting: &'static str, path: &Path, what: &'static str, problem: &str) -> TlsError {
+    TlsError::Unusable { setting, path: path.to_owned(), what, problem: problem.to_owned() }
+}
+
+/// What is wrong with the file of a private key, without quoting it as the error itself does.
+fn no_secret(error: &pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "there is no private key in it".to_owned(),
+        _ => "it is not valid PEM".to_owned(),
+    }
+}

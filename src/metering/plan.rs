@@ -1,0 +1,119 @@
+//! Plans: named limits.
+
+use std::collections::BTreeMap;
+
+use crate::keys::KeyRecord;
+
+/// Something that a plan can limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Requests in any 60 seconds.
+    RequestsPerMinute,
+    /// Requests in a day of UTC.
+    RequestsPerDay,
+    /// Requests in a calendar month of UTC.
+    RequestsPerMonth,
+    /// Unicode characters of all texts of one request.
+    CharactersPerCall,
+    /// Documents of one request.
+    DocumentsPerCall,
+    /// Requests that are being answered at once.
+    ConcurrentRequests,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Limit; 6] = [
+        Self::RequestsPerMinute,
+        Self::RequestsPerDay,
+        Self::RequestsPerMonth,
+        Self::CharactersPerCall,
+        Self::DocumentsPerCall,
+        Self::ConcurrentRequests,
+    ];
+
+    /// What it is called in configurations and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RequestsPerMinute => "requests_per_minute",
+            Self::RequestsPerDay => "requests_per_day",
+            Self::RequestsPerMonth => "requests_per_month",
+            Self::CharactersPerCall => "characters_per_call",
+            Self::DocumentsPerCall => "documents_per_call",
+            Self::ConcurrentRequests => "concurrent_requests",
+        }
+    }
+}
+
+/// How much a key may use, and how large its share is while others wait too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    limits: [Option<u64>; Limit::ALL.len()],
+    /// While several keys have work waiting, they are served in proportion to their weights.
+    pub weight: u32,
+}
+
+impl Plan {
+    /// A plan without any limit.
+    pub const UNLIMITED: Plan = Plan { limits: [None; Limit::ALL.len()], weight: 1 };
+
+    /// The same plan with one limit changed; `None` takes it away.
+    #[must_use]
+    pub fn with(mut self, limit: Limit, most: Option<u64>) -> Self {
+        self.limits[limit as usize] = most;
+        self
+    }
+
+    /// How much it allows; `None` for any amount.
+    pub fn limit(&self, limit: Limit) -> Option<u64> {
+        self.limits[limit as usize]
+    }
+}
+
+/// Plans by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plans(BTreeMap<String, Plan>);
+
+impl Plans {
+    /// The plan of that name.
+    pub fn find(&self, name: &str) -> Option<&Plan> {
+        self.0.get(name)
+    }
+
+    /// Adds a plan, or takes the place of one.
+    pub fn set(&mut self, name: &str, plan: Plan) {
+        self.0.insert(name.to_owned(), plan);
+    }
+
+    /// Names and plans, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Plan)> {
+        self.0.iter().map(|(name, plan)| (name.as_str(), plan))
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+impl Default for Plans {
+    /// The published plans, and the one of a self-hosted key.
+    fn default() -> Self {
+        let published = |minute, day, month| {
+            Plan::UNLIMITED
+                .with(Limit::RequestsPerMinute, Some(minute))
+                .with(Limit::RequestsPerDay, Some(day))
+                .with(Limit::RequestsPerMonth, Some(month))
+        };
+        let plans = [
+            (KeyRecord::UNLIMITED, Plan::UNLIMITED),
+            ("free", published(5, 100, 1000).with(Limit::CharactersPerCall, Some(1000))),
+            ("starter", published(60, 1000, 10_000)),
+            ("growth", published(200, 3000, 30_000)),
+            ("business", published(500, 10_000, 100_000)),
+            // What is agreed on with each customer stands in the configuration.
+            ("enterprise", Plan::UNLIMITED),
+        ];
+        Self(plans.into_iter().map(|(name, plan)| (name.to_owned(), plan)).collect())
+    }
+}

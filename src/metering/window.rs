@@ -1,0 +1,136 @@
+//! Requests of the last minute.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+/// How finely the window moves. A request counts for 60 to 60.1 seconds: never less than a minute, so no
+/// minute anywhere holds more than the limit.
+const SLOT_MS: i64 = 100;
+
+/// Slots in a minute.
+const MINUTE_SLOTS: i64 = 60_000 / SLOT_MS;
+
+/// Counts the requests of the last minute, wherever that starts.
+///
+/// Slots without requests take no room, so this holds at most 601 of them, whatever the limit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MinuteWindow {
+    slots: VecDeque<Slot>,
+    used: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    /// Slots since 1970.
+    number: i64,
+    requests: u64,
+}
+
+impl MinuteWindow {
+    /// Requests that count at `now`.
+    pub(super) fn used(&mut self, now: Timestamp) -> u64 {
+        let current = slot_at(now);
+        while let Some(oldest) = self.slots.front()
+            && oldest.number + MINUTE_SLOTS < current
+        {
+            self.used -= oldest.requests;
+            self.slots.pop_front();
+        }
+        self.used
+    }
+
+    /// Adds requests. If the clock was put back, they count as if they came with the newest.
+    pub(super) fn add(&mut self, at: Timestamp, requests: u64) {
+        let number = slot_at(at);
+        self.used += requests;
+        match self.slots.back_mut() {
+            Some(newest) if newest.number >= number => newest.requests += requests,
+            _ => self.slots.push_back(Slot { number, requests }),
+        }
+    }
+
+    /// When the next request will be given back, or, where as many as `limit` are used, when one more will be
+    /// let in. The past where nothing is used. Call [`MinuteWindow::used`] first.
+    pub(super) fn next_free(&self, limit: u64) -> Timestamp {
+        let needed = self.used.saturating_sub(limit).saturating_add(1);
+        let mut freed = 0;
+        let freeing = self.slots.iter().find(|slot| {
+            freed += slot.requests;
+            freed >= needed
+        });
+        let leaves_ms = freeing.or(self.slots.back()).map_or(0, |slot| (slot.number + MINUTE_SLOTS + 1) * SLOT_MS);
+        Timestamp::from_millisecond(leaves_ms).unwrap_or(Timestamp::MAX)
+    }
+}
+
+fn slot_at(time: Timestamp) -> i64 {
+    time.as_millisecond().div_euclid(SLOT_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("a valid time")
+    }
+
+    #[test]
+    fn a_request_counts_for_a_minute() {
+        let mut window = MinuteWindow::default();
+        window.add(at(50), 3);
+        assert_eq!(window.used(at(60_050)), 3);
+        assert_eq!(window.next_free(3), at(60_100));
+        assert_eq!(window.used(at(60_100)), 0);
+        assert!(window.next_free(3) < at(0));
+    }
+
+    #[test]
+    fn where_a_limit_was_lowered_enough_must_leave_first() {
+        let mut window = MinuteWindow::default();
+        for second in 0..10 {
+            window.add(at(second * 1000), 1);
+        }
+        assert_eq!(window.used(at(10_000)), 10);
+        assert_eq!(window.next_free(20), at(60_100), "the first to be given back");
+        assert_eq!(window.next_free(4), at(66_100), "seven must leave before a fifth fits");
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_gives_nothing_away() {
+        let mut window = MinuteWindow::default();
+        window.add(at(30_000), 1);
+        window.add(at(0), 1);
+        assert_eq!(window.used(at(60_500)), 2);
+        assert_eq!(window.used(at(90_100)), 0);
+    }
+
+    proptest! {
+        /// Letting in whatever fits, no 60 seconds hold more than the limit, and who waits as told gets in.
+        #[test]
+        fn no_minute_holds_more_than_the_limit(
+            gaps in prop::collection::vec(prop_oneof![0_i64..50, 0_i64..3000, 0_i64..70_000], 1..400),
+            limit in 1_u64..20,
+        ) {
+            let mut window = MinuteWindow::default();
+            let mut passed: Vec<i64> = Vec::new();
+            let mut time = 0;
+            for gap in gaps {
+                time += gap;
+                let used = window.used(at(time));
+                if used < limit {
+                    window.add(at(time), 1);
+                    passed.push(time);
+                    let in_a_minute = passed.iter().filter(|&&other| other > time - 60_000).count() as u64;
+                    prop_assert!(in_a_minute <= limit, "{in_a_minute} within a minute");
+                } else {
+                    let wait = window.next_free(limit);
+                    prop_assert!(wait > at(time) && wait <= at(time + 60_100));
+                    prop_assert!(window.clone().used(wait) < limit);
+                }
+            }
+        }
+    }
+}
