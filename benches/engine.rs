@@ -3,7 +3,6 @@
 //! One worker, so that the figure is the rate of one core; `pipeline` measures all of them. Divide a shape's
 //! rate by that of `8x32` to see what its batching costs.
 
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sentor::encode::{Row, RowSpan};
 use sentor::engine::{Caller, Engine, EngineSettings, Runtime};

@@ -12,6 +12,10 @@ use sentor::keys::{ApiKey, KeyRecord, KeyRing, KeyStore, NewKey};
 use sentor::metering::{Meter, Plans};
 use sentor::store::{MemoryStore, SqliteStore};
 
+#[path = "support/wrong_key.rs"]
+mod wrong_key;
+use wrong_key::wrong_at;
+
 const COUNTS: [usize; 2] = [100, 100_000];
 
 fn fill(store: &dyn KeyStore, count: usize) -> (ApiKey, KeyRecord) {
@@ -22,17 +26,6 @@ fn fill(store: &dyn KeyStore, count: usize) -> (ApiKey, KeyRecord) {
     let (key, record) = make();
     store.insert(&record).expect("the store can be written");
     (key, record)
-}
-
-/// A key of the right form that nobody issued: `key` with another character at `place` of its random part, and the
-/// checksum that fits.
-fn wrong_at(key: &ApiKey, place: usize) -> ApiKey {
-    let text = key.expose();
-    let (body, _) = text.rsplit_once('_').expect("a key has a checksum");
-    let at = "sentor_live_".len() + place;
-    let other = if &body[at..=at] == "a" { "b" } else { "a" };
-    let body = format!("{}{other}{}", &body[..at], &body[at + 1..]);
-    ApiKey::with_checksum(&body).expect("it has the form of a key")
 }
 
 fn look_up(criterion: &mut Criterion) {
@@ -69,7 +62,7 @@ fn start_up(criterion: &mut Criterion) {
         // One transaction: the store's own way is one for each key, with a sync to disk.
         let mut connection = rusqlite::Connection::open(path).expect("it is a database");
         let transaction = connection.transaction().expect("nobody else writes");
-        for number in 0..count {
+        for number in 0..i64::try_from(count).expect("it fits") {
             let (_, record) = NewKey::named("bench").generate(Timestamp::UNIX_EPOCH, &mut rand::rng());
             transaction
                 .execute(

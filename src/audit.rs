@@ -117,15 +117,16 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    key: Option<Key<'a>>,
+    key: Option<Subject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replaces: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     call: Option<Call<'a>>,
 }
 
+/// The key that something was done with.
 #[derive(Serialize)]
-struct Key<'a> {
+struct Subject<'a> {
     key_id: &'a str,
     name: &'a str,
     plan: &'a str,
@@ -133,6 +134,7 @@ struct Key<'a> {
     expires_at: Option<String>,
 }
 
+/// The call that was refused.
 #[derive(Serialize)]
 struct Call<'a> {
     method: &'a str,
@@ -153,12 +155,12 @@ impl<'a> Line<'a> {
             }
         };
         (line.event, line.key) = match event {
-            Event::KeyCreated(record) => ("key_created", Some(Key::of(record))),
+            Event::KeyCreated(record) => ("key_created", Some(Subject::of(record))),
             Event::KeyRotated { old, new } => {
                 line.replaces = Some(old.as_str());
-                ("key_rotated", Some(Key::of(new)))
+                ("key_rotated", Some(Subject::of(new)))
             }
-            Event::KeyRevoked(record) => ("key_revoked", Some(Key::of(record))),
+            Event::KeyRevoked(record) => ("key_revoked", Some(Subject::of(record))),
             Event::AdminRefused { method, path, code } => {
                 line.call = Some(Call { method, path, error: code });
                 ("admin_refused", None)
@@ -168,7 +170,7 @@ impl<'a> Line<'a> {
     }
 }
 
-impl<'a> Key<'a> {
+impl<'a> Subject<'a> {
     fn of(record: &'a KeyRecord) -> Self {
         Self {
             key_id: record.id.as_str(),

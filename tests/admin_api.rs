@@ -71,11 +71,11 @@ fn a_key_lives_its_whole_life_over_http() {
 
     let lines = server.audit_lines();
     let events: Vec<&str> = lines.iter().map(|line| line["event"].as_str().expect("a word")).collect();
+    assert_eq!(events, ["key_created", "key_rotated", "key_revoked", "admin_refused", "admin_refused"]);
     assert_eq!(
-        events,
-        ["key_created", "key_rotated", "key_revoked", "admin_refused", "admin_refused"]
+        (&lines[0]["name"], &lines[1]["replaces"], &lines[2]["key_id"]),
+        (&json!("shop"), &json!(id), &json!(id))
     );
-    assert_eq!((&lines[0]["name"], &lines[1]["replaces"], &lines[2]["key_id"]), (&json!("shop"), &json!(id), &json!(id)));
     assert!(lines.iter().all(|line| line["actor_key_id"].is_string() && line["request_id"].is_string()));
 }
 
@@ -202,7 +202,8 @@ impl Authority {
 fn ask(server: &TestServer, config: ClientConfig) -> Result<(hyper::Version, u16, Vec<u8>), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
+        let stream =
+            tokio::net::TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
         let name = ServerName::try_from("localhost").expect("a valid name");
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
@@ -250,16 +251,13 @@ fn tls_speaks_both_versions_of_http_and_follows_its_files() {
     assert_eq!((older.0, older.1), (hyper::Version::HTTP_11, 200));
     assert_eq!(older.2, first.2);
     ask(&server, Authority::new().client("h2", None)).expect_err("nobody vouches for it there");
-    assert!(Client::new(&format!("http://{}", server.address), None).try_get("/livez").is_none(), "no plain HTTP");
+    assert!(
+        Client::new(&format!("http://{}", server.address), None).try_get("/livez").is_none(),
+        "no plain HTTP"
+    );
 
-    let follower = std::thread::spawn({
-        let tls = Arc::clone(&tls);
-        move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let patience = Duration::from_secs(15);
-            runtime.block_on(async { tokio::time::timeout(patience, tls.follow()).await })
-        }
-    });
+    let following = tokio::runtime::Runtime::new().expect("a runtime");
+    following.spawn(Arc::clone(&tls).follow());
     std::fs::write(authority.path("server.pem"), "half a file").expect("a file");
     std::thread::sleep(Duration::from_secs(3));
     let still = ask(&server, authority.client("h2", None)).expect("what was there stays");
@@ -270,8 +268,7 @@ fn tls_speaks_both_versions_of_http_and_follows_its_files() {
         assert!(renewed.elapsed() < Duration::from_secs(10), "the new certificate is taken up");
         std::thread::sleep(Duration::from_millis(200));
     }
-    drop(server);
-    let _ = follower.join();
+    following.shutdown_background();
 }
 
 #[test]

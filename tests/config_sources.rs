@@ -196,7 +196,10 @@ fn plans_are_tables_of_the_file() {
 fn settings_that_need_each_other_say_so() {
     let scene = Scene::new().flag("admin_client_ca", "ca.pem").flag("tls_private_key", "key.pem");
     let complaint = scene.complaint();
-    for words in ["`tls_private_key` must be set together with tls_certificate", "`admin_client_ca` must be set together with admin_listen"] {
+    for words in [
+        "`tls_private_key` must be set together with tls_certificate",
+        "`admin_client_ca` must be set together with admin_listen",
+    ] {
         assert!(complaint.contains(words), "{complaint}");
     }
     let whole = scene.flag("tls_certificate", "cert.pem").flag("admin_listen", "127.0.0.1:1").config();

@@ -2,7 +2,6 @@
 //! not what they should be.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sentor::analysis::{Analyzer, Settings, StartError};

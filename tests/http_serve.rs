@@ -187,9 +187,11 @@ fn keys_of_the_command_line_count_on_a_running_server() {
 fn limits_and_usage_outlive_a_killed_server() {
     let data = TempDir::new().expect("a folder");
     let config = data.path().join("sentor.toml");
-    std::fs::write(&config, "[plans.small]\nrequests_per_minute = 4\nrequests_per_day = 6\n").expect("a file");
+    std::fs::write(&config, "[plans.small]\nrequests_per_minute = 4\nrequests_per_day = 6\n")
+        .expect("a file");
     let config = config.to_string_lossy();
-    let created = run(data.path(), &["keys", "create", "shop", "--plan", "small", "--config", &config, "--json"]);
+    let created =
+        run(data.path(), &["keys", "create", "shop", "--plan", "small", "--config", &config, "--json"]);
     let created: Value = serde_json::from_slice(&created.stdout).expect("JSON was asked for");
     let key = created["key"].as_str().expect("the key");
     let documents = json!([{"doc_id": "1", "doc": "Great product!", "entities": ["product"]}]);
@@ -215,19 +217,53 @@ fn limits_and_usage_outlive_a_killed_server() {
 
     let csv = text(&run(data.path(), &["usage", "--format", "csv"]).stdout);
     let mut lines = csv.lines();
-    assert_eq!(
-        lines.next(),
-        Some("day,key_id,name,plan,requests,documents,characters,tokens,entities")
-    );
+    assert_eq!(lines.next(), Some("day,key_id,name,plan,requests,documents,characters,tokens,entities"));
     let cells: Vec<&str> = lines.next().expect("a line for the day").split(',').collect();
     assert_eq!(cells[1..7], [created["id"].as_str().expect("its id"), "shop", "small", "4", "4", "56"]);
     assert_eq!((cells[8], lines.next()), ("4", None));
     let table = text(&run(data.path(), &["usage", "--key", cells[1]]).stdout);
-    assert!(table.contains("shop") && table.lines().last().is_some_and(|line| line.starts_with("total")), "{table}");
-    let none = text(&run(data.path(), &["usage", "--to", "2020-01-01", "--from", "2020-01-01", "--format", "csv"]).stdout);
+    assert!(
+        table.contains("shop") && table.lines().last().is_some_and(|line| line.starts_with("total")),
+        "{table}"
+    );
+    let none = text(
+        &run(data.path(), &["usage", "--to", "2020-01-01", "--from", "2020-01-01", "--format", "csv"]).stdout,
+    );
     assert_eq!(none.lines().count(), 1, "{none}");
     let audit = std::fs::read_to_string(data.path().join("audit.jsonl")).expect("the log is there");
     assert!(audit.contains("\"key_created\"") && !audit.contains(key), "{audit}");
+}
+
+#[test]
+fn the_admin_interface_can_have_an_address_of_its_own() {
+    let data = TempDir::new().expect("a folder");
+    let key = text(&run(data.path(), &["keys", "create", "ops", "--scope", "admin"]).stdout);
+    let mut server = Server::start_with(data.path(), &["--admin-listen", "127.0.0.1:0"]);
+    let mut line = String::new();
+    server.stdout.read_line(&mut line).expect("stdout can be read");
+    let url = line.trim().strip_prefix("admin interface on ").expect("it says where").to_owned();
+    let admin = Client::new(&url, Some(key.trim()));
+    let made = admin.post("/api/admin/keys", json!({"name": "made over HTTP"}).to_string());
+    assert_eq!(made.status, 201);
+    let made = made.json();
+    let client = server.client(made["key"].as_str().expect("the key"));
+    assert_eq!(client.get("/api/health").status, 200);
+    assert_eq!((client.get("/api/admin/keys").status, admin.get("/api/health").status), (404, 404));
+    let (code, _, log) = server.stop("-TERM");
+    assert_eq!(code, Some(0), "both listeners end: {log}");
+    let list = text(&run(data.path(), &["keys", "list"]).stdout);
+    assert!(list.contains("made over HTTP"), "{list}");
+}
+
+#[test]
+fn plain_http_where_others_can_reach_it_is_warned_of() {
+    let data = TempDir::new().expect("a folder");
+    let warned = |address: &str| {
+        // It ends by itself, for want of models.
+        let output = run(data.path(), &["serve", "--listen", address, "--models-dir", "/nowhere"]);
+        text(&output.stderr).matches("travel unencrypted").count()
+    };
+    assert_eq!((warned("0.0.0.0:0"), warned("127.0.0.1:0")), (1, 0));
 }
 
 #[test]
@@ -272,9 +308,21 @@ fn what_cannot_be_is_one_clear_sentence_and_its_exit_code() {
         (&["keys", "create", "x", "--scope", "root"], 2, "predict, cluster, admin"),
         (&["keys", "create", "x", "--plan", "gold"], 1, "business, enterprise, free"),
         (&["usage", "--key", "knobody"], 1, "there is no key knobody"),
-        (&["serve", "--listen", "127.0.0.1:0", "--tls-certificate", "/x"], 3, "together with tls_private_key"),
         (
-            &["serve", "--listen", "127.0.0.1:0", "--tls-certificate", "/nowhere", "--tls-private-key", "/nowhere"],
+            &["serve", "--listen", "127.0.0.1:0", "--tls-certificate", "/x"],
+            3,
+            "together with tls_private_key",
+        ),
+        (
+            &[
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--tls-certificate",
+                "/nowhere",
+                "--tls-private-key",
+                "/nowhere",
+            ],
             3,
             "/nowhere",
         ),

@@ -209,7 +209,8 @@ fn a_key_and_its_successor_share_one_plan() {
     let (new, _) =
         rotate(server.store(), &record.id, later, now(), &mut rand::rng()).expect("the key is active");
     server.refresh_keys();
-    let statuses = [&old, &new, &new, &old].map(|key| server.client_with(key.expose()).predict("", &docs()).status);
+    let statuses =
+        [&old, &new, &new, &old].map(|key| server.client_with(key.expose()).predict("", &docs()).status);
     assert_eq!(statuses, [200, 200, 429, 429]);
 }
 
@@ -311,7 +312,8 @@ fn where_usage_cannot_be_written_scoring_goes_on_and_health_says_so() {
 
 #[test]
 fn a_real_minute_has_an_edge_and_no_more_than_its_limit() {
-    let setup = Setup { plans: plans(Limit::RequestsPerMinute, 3), clock: Clock::system(), ..Setup::default() };
+    let setup =
+        Setup { plans: plans(Limit::RequestsPerMinute, 3), clock: Clock::system(), ..Setup::default() };
     let server = TestServer::start_with(setup);
     let client = server.client_with(server.issue(of_plan("small")).expose());
     let started = Instant::now();

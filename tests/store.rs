@@ -58,12 +58,17 @@ fn check_usage(store: &dyn Store) {
     assert_eq!(store.recent_requests(later(2)).expect("it can be read"), [recent(2, 7)]);
 
     add(&[of("kone", "2026-03-02", -1)], &[], later(2));
-    let one = UsageQuery { from: day("2026-03-02"), to: day("2026-03-02"), account: Some(KeyId::new("kone")) };
+    let one =
+        UsageQuery { from: day("2026-03-02"), to: day("2026-03-02"), account: Some(KeyId::new("kone")) };
     let sum = Usage { requests: 9, documents: 4, characters: 6, tokens: 8, entities: 10 };
     assert_eq!(found(&one), [DayUsage { usage: sum, ..of("kone", "2026-03-02", 0) }], "sums add up");
     let march = UsageQuery { from: day("2026-03-01"), to: day("2026-03-31"), account: None };
     assert_eq!(found(&march).len(), 2, "both ends are included");
-    assert_eq!(store.recent_requests(now()).expect("it can be read"), [recent(2, 7)], "the older is forgotten");
+    assert_eq!(
+        store.recent_requests(now()).expect("it can be read"),
+        [recent(2, 7)],
+        "the older is forgotten"
+    );
 }
 
 fn check_keys(store: &dyn Store) {
@@ -202,9 +207,13 @@ fn a_file_of_every_earlier_schema_is_brought_up_to_date() {
     }
     let newest = TempDir::new().expect("a folder");
     let connection = rusqlite::Connection::open(open(&newest).path()).expect("it is a database");
-    let version: usize =
+    let version: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("it has a version");
-    assert_eq!(schemas.len() + 1, version, "every schema but the newest has a file here");
+    assert_eq!(
+        i64::try_from(schemas.len()).expect("few") + 1,
+        version,
+        "every schema but the newest has a file here"
+    );
 }
 
 #[test]
@@ -232,7 +241,8 @@ fn a_writer_for_another_test() {
     for number in 1.. {
         let (_, record) = add(&store, NewKey::named("written"));
         let usage = Usage { requests: 1, ..Usage::default() };
-        let days = vec![DayUsage { account: KeyId::new("all"), day: "2026-03-01".parse().expect("a day"), usage }];
+        let days =
+            vec![DayUsage { account: KeyId::new("all"), day: "2026-03-01".parse().expect("a day"), usage }];
         store.add_usage(&UsageBatch { days, ..UsageBatch::default() }).expect("usage is added");
         println!("acknowledged {number} {}", record.id);
     }

@@ -49,6 +49,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let address = listener.local_addr()?;
     let admin_listener = config.server.admin_listen.as_ref().map(bind).transpose()?;
     let metrics_listener = config.server.metrics_listen.as_ref().map(bind).transpose()?;
+    let admin_address = admin_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let tls = load_tls(config.server.tls.as_ref())?;
     warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
     let services = services(&config)?;
@@ -101,7 +102,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
 
-        let greeting = greeting(&config, address, &services)?;
+        let greeting = greeting(&config, address, admin_address, &services)?;
         if let Err(error) = print(greeting.as_bytes()) {
             // Whoever started the server does not listen to it; its callers still may.
             tracing::warn!(%error, "cannot print where the server listens");
@@ -150,10 +151,7 @@ fn load_tls(config: Option<&TlsConfig>) -> Result<ListenerTls, TlsError> {
         let (certificate, private_key) = (config.certificate.clone(), config.private_key.clone());
         Tls::load(TlsFiles { certificate, private_key, client_ca: client_ca.cloned() }).map(Arc::new)
     };
-    Ok(ListenerTls {
-        public: Some(load(None)?),
-        admin: Some(load(config.admin_client_ca.as_ref())?),
-    })
+    Ok(ListenerTls { public: Some(load(None)?), admin: Some(load(config.admin_client_ca.as_ref())?) })
 }
 
 fn warn_of_plain_http(config: &Config, listeners: [Option<&TcpListener>; 2]) {
@@ -176,7 +174,11 @@ fn warn_of_unknown_plans(services: &Services) -> anyhow::Result<()> {
     for record in services.store.records()? {
         if services.meter.plan(&record).is_none() && record.state(now) == KeyState::Active {
             let (key_id, plan) = (record.id.as_str(), &record.plan);
-            tracing::warn!(key_id, plan, "the plan of a key is not in the configuration: its requests will fail");
+            tracing::warn!(
+                key_id,
+                plan,
+                "the plan of a key is not in the configuration: its requests will fail"
+            );
         }
     }
     Ok(())
@@ -219,11 +221,20 @@ async fn wait_for_stop(mut stop: watch::Receiver<Stop>) {
     let _ = stop.wait_for(|told| *told >= Stop::Softly).await;
 }
 
-/// What is printed once the server is ready. The first line is for programs, the rest for people.
-fn greeting(config: &Config, address: SocketAddr, services: &Services) -> anyhow::Result<String> {
+/// What is printed once the server is ready. The first line, and the second where there is an
+/// admin listener, are for programs, the rest for people.
+fn greeting(
+    config: &Config,
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    services: &Services,
+) -> anyhow::Result<String> {
     let Services { keys, store, .. } = services;
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut text = format!("listening on {scheme}://{address}\n");
+    if let Some(address) = admin_address {
+        writeln!(text, "admin interface on {scheme}://{address}")?;
+    }
     let is_first_start = keys.is_empty() && address.ip().is_loopback();
     let key = if is_first_start {
         // Nobody else can reach the server, so this lets in nobody else.

@@ -108,7 +108,8 @@ impl<'a> Row<'a> {
 }
 
 fn to_table(rows: &[Row<'_>], total: Usage) -> String {
-    let head = ["DAY (UTC)", "KEY", "NAME", "PLAN", "REQUESTS", "DOCUMENTS", "CHARACTERS", "TOKENS", "ENTITIES"];
+    let head =
+        ["DAY (UTC)", "KEY", "NAME", "PLAN", "REQUESTS", "DOCUMENTS", "CHARACTERS", "TOKENS", "ENTITIES"];
     let mut cells = vec![head.map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {
         [
@@ -135,7 +136,15 @@ fn to_csv(rows: &[Row<'_>]) -> anyhow::Result<String> {
     if rows.is_empty() {
         // The writer takes the head from the first row; a file without rows should have one too.
         writer.write_record([
-            "day", "key_id", "name", "plan", "requests", "documents", "characters", "tokens", "entities",
+            "day",
+            "key_id",
+            "name",
+            "plan",
+            "requests",
+            "documents",
+            "characters",
+            "tokens",
+            "entities",
         ])?;
     }
     for row in rows {

@@ -184,7 +184,9 @@ impl Config {
             ConfigError::Invalid(vec![Problem::Invalid {
                 place,
                 setting: "api_key".to_owned(),
-                value: None, expected }])
+                value: None,
+                expected,
+            }])
         })
     }
 

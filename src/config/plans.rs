@@ -112,7 +112,8 @@ pub(super) fn to_toml(plans: &Plans) -> String {
 
 /// A name as a key of TOML.
 fn toml_key(name: &str) -> String {
-    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if is_bare { name.to_owned() } else { toml::Value::String(name.to_owned()).to_string() }
 }
 

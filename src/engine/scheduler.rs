@@ -254,8 +254,10 @@ mod tests {
             scheduler.push(&light, lane(0, 32), 1);
             scheduler.push(&heavy, lane(0, 32), 3);
         }
-        let rows: Vec<i32> =
-            std::iter::from_fn(|| scheduler.next_batch(&COST[..1])).take(400).flat_map(|batch| batch.rows).collect();
+        let rows: Vec<i32> = std::iter::from_fn(|| scheduler.next_batch(&COST[..1]))
+            .take(400)
+            .flat_map(|batch| batch.rows)
+            .collect();
         let heavy_rows = rows.iter().filter(|row| **row == 3).count();
         assert!((590..=610).contains(&heavy_rows), "{heavy_rows} of {}", rows.len());
     }

@@ -48,7 +48,10 @@ pub(super) fn require_scope(record: &KeyRecord, scope: Scope) -> Result<(), ApiE
 pub(super) fn admit(app: &App, key: &KeyRecord, context: &RequestContext) -> Result<Admission, ApiError> {
     let admission = app.services.meter.admit(key).map_err(|refusal| {
         if refusal == Refusal::UnknownPlan {
-            tracing::error!(plan = key.plan, "the plan of a key is not in the configuration; add [plans.NAME]");
+            tracing::error!(
+                plan = key.plan,
+                "the plan of a key is not in the configuration; add [plans.NAME]"
+            );
         }
         ApiError::of_limit(refusal, &key.plan, app.now())
     })?;

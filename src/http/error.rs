@@ -319,11 +319,11 @@ impl ApiError {
         let error = match refusal {
             Refusal::Minute(standing) => {
                 let most = standing.limit.unwrap_or_default();
-                let message = format!("rate limit exceeded: the plan {plan} allows {most} requests a minute");
+                let message = format!("rate limit exceeded: the plan {plan} allows {most} a minute");
                 waiting(Self::new(ErrorCode::RateLimitExceeded, message), standing).detail("window", "minute")
             }
             Refusal::Concurrent { limit } => {
-                let message = format!("rate limit exceeded: the plan {plan} allows {limit} requests at once");
+                let message = format!("rate limit exceeded: the plan {plan} allows {limit} at once");
                 // When one of them will be over, nobody can tell.
                 let standing = Standing { limit: Some(limit), used: limit, reset: now };
                 waiting(Self::new(ErrorCode::RateLimitExceeded, message), standing)
@@ -331,7 +331,7 @@ impl ApiError {
             }
             Refusal::Quota(quota, standing) => {
                 let (word, most) = (quota.word(), standing.limit.unwrap_or_default());
-                let message = format!("quota exceeded: the plan {plan} allows {most} requests a {word}");
+                let message = format!("quota exceeded: the plan {plan} allows {most} a {word}");
                 waiting(Self::new(ErrorCode::QuotaExceeded, message), standing)
                     .detail("window", word)
                     .detail("resets_at", iso_8601(standing.reset))
@@ -344,8 +344,9 @@ impl ApiError {
     /// The refusal of a request that is larger than the plan `plan` allows.
     pub(super) fn larger_than_plan(what: Limit, found: u64, most: u64, plan: &str) -> Self {
         let noun = if what == Limit::DocumentsPerCall { "documents" } else { "characters" };
-        let message =
-            format!("the request holds {found} {noun}, but the plan {plan} allows {most} in one; send it in parts");
+        let message = format!(
+            "the request holds {found} {noun}, but the plan {plan} allows {most} in one; send it in parts"
+        );
         Self::new(ErrorCode::PayloadTooLarge, message)
             .detail(what.name(), most)
             .detail(noun, found)

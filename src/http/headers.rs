@@ -67,6 +67,8 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
                 HeaderName::from_static("x-api-key"),
                 request_id.clone(),
             ])
-            .expose_headers(RATE_LIMIT.into_iter().chain([request_id, header::RETRY_AFTER]).collect::<Vec<_>>()),
+            .expose_headers(
+                RATE_LIMIT.into_iter().chain([request_id, header::RETRY_AFTER]).collect::<Vec<_>>(),
+            ),
     )
 }

@@ -34,13 +34,11 @@ impl Parameters {
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut values = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
         let first = values.next();
-        match values.next() {
-            None => Ok(first),
-            Some(_) => {
-                let message = format!("the query parameter {name} stands twice");
-                Err(ApiError::new(ErrorCode::BadRequest, message).detail("parameter", name))
-            }
+        if values.next().is_some() {
+            let message = format!("the query parameter {name} stands twice");
+            return Err(ApiError::new(ErrorCode::BadRequest, message).detail("parameter", name));
         }
+        Ok(first)
     }
 
     /// The value of a parameter that is written as a `T` is.
@@ -83,7 +81,8 @@ fn parse_value<T>(
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, ApiError> {
     parse(text).ok_or_else(|| {
-        bad_parameter(name, text, &format!("one of {}", allowed.join(", "))).detail("allowed", allowed.to_vec())
+        bad_parameter(name, text, &format!("one of {}", allowed.join(", ")))
+            .detail("allowed", allowed.to_vec())
     })
 }
 

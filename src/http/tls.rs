@@ -171,7 +171,8 @@ impl TlsFiles {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         // The provider is whole, so the default versions, 1.2 and 1.3, are there.
-        let builder = builder.with_safe_default_protocol_versions().map_err(|source| self.mismatch(source))?;
+        let builder =
+            builder.with_safe_default_protocol_versions().map_err(|source| self.mismatch(source))?;
         let builder = match (&self.client_ca, &contents.client_ca) {
             (Some(path), Some(bytes)) => {
                 builder.with_client_cert_verifier(client_verifier(path, bytes, provider)?)

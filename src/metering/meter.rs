@@ -269,9 +269,11 @@ impl Shared {
         for cell in cells {
             let pending = lock(&cell.account).take_pending(now);
             let account = || cell.id.clone();
-            batch.days.extend(
-                pending.days.iter().map(|(&day, &usage)| DayUsage { account: account(), day, usage }),
-            );
+            batch.days.extend(pending.days.iter().map(|(&day, &usage)| DayUsage {
+                account: account(),
+                day,
+                usage,
+            }));
             if pending.recent > 0 {
                 batch.recent.push(RecentRequests { account: account(), at: now, requests: pending.recent });
             }

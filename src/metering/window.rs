@@ -59,7 +59,8 @@ impl MinuteWindow {
             freed += slot.requests;
             freed >= needed
         });
-        let leaves_ms = freeing.or(self.slots.back()).map_or(0, |slot| (slot.number + MINUTE_SLOTS + 1) * SLOT_MS);
+        let leaves_ms =
+            freeing.or(self.slots.back()).map_or(0, |slot| (slot.number + MINUTE_SLOTS + 1) * SLOT_MS);
         Timestamp::from_millisecond(leaves_ms).unwrap_or(Timestamp::MAX)
     }
 }

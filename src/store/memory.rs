@@ -103,7 +103,8 @@ impl UsageStore for MemoryStore {
 
     fn usage(&self, query: &UsageQuery) -> Result<Vec<DayUsage>, StoreError> {
         let is_asked = |account: &KeyId, day: Date| {
-            (query.from..=query.to).contains(&day) && query.account.as_ref().is_none_or(|asked| asked == account)
+            (query.from..=query.to).contains(&day)
+                && query.account.as_ref().is_none_or(|asked| asked == account)
         };
         let inner = self.lock();
         let asked = inner.usage.iter().filter(|((account, day), _)| is_asked(account, *day));
@@ -113,7 +114,8 @@ impl UsageStore for MemoryStore {
     }
 
     fn recent_requests(&self, since: Timestamp) -> Result<Vec<RecentRequests>, StoreError> {
-        let mut recent: Vec<_> = self.lock().recent.iter().filter(|recent| recent.at >= since).cloned().collect();
+        let mut recent: Vec<_> =
+            self.lock().recent.iter().filter(|recent| recent.at >= since).cloned().collect();
         recent.sort_by_key(|recent| recent.at);
         Ok(recent)
     }

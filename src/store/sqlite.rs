@@ -21,8 +21,8 @@ const FILE_NAME: &str = "sentor.db";
 /// How long a change that somebody waits for waits for another process that is writing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a change waits that will be tried again soon, so that it does not hold up the others.
-const SHORT_PATIENCE: Duration = Duration::from_millis(200);
+/// How long a change waits that nobody waits for and that is tried again soon.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Keeps records in a SQLite file that only its owner can read.
 ///
@@ -226,8 +226,9 @@ impl UsageStore for SqliteStore {
                 "SELECT * FROM usage WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR account = ?3)
                  ORDER BY account, day",
             )?;
-            let rows = statement
-                .query_map(params![query.from.to_string(), query.to.to_string(), account], |row| {
+            let rows = statement.query_map(
+                params![query.from.to_string(), query.to.to_string(), account],
+                |row| {
                     let usage = Usage {
                         requests: row.get("requests")?,
                         documents: row.get("documents")?,
@@ -236,7 +237,8 @@ impl UsageStore for SqliteStore {
                         entities: row.get("entities")?,
                     };
                     Ok((row.get("account")?, row.get("day")?, usage))
-                })?;
+                },
+            )?;
             rows.collect()
         })?;
         let parse = |(account, day, usage): (String, String, Usage)| {

@@ -9,6 +9,7 @@ run), and runs test_sentor_ml.py in each.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,14 @@ from environment import pinned, prepared  # noqa: E402
 from server import Server, create_key  # noqa: E402
 
 ROOT = HERE.parents[1]
+# A key as a secret scanner finds it.
+KEY = re.compile(r"sentor_(live|test)_[0-9A-Za-z]{32,}")
 COMMON = HERE / "requirements.txt"
 RELEASES = HERE / "releases.txt"
 # A body limit that a test can exceed a few hundred times, and a queue in which one long document leaves no room.
 TIGHT_BODY_BYTES = 100_000
+# Plans that are used up by one request.
+PLANS = "[plans.once-a-minute]\nrequests_per_minute = 1\n[plans.once-a-day]\nrequests_per_day = 1\n"
 TIGHT_LIMITS = ["--body-limit-bytes", str(TIGHT_BODY_BYTES), "--queue-tokens", "16"]
 
 
@@ -64,7 +69,12 @@ def install(line, folder):
 
 def run_tests(program, data, pythons):
     """Run the tests with each Python; returns the releases that fail."""
+    config = data / "sentor.toml"
+    config.write_text(PLANS, encoding="utf-8")
+    os.environ["SENTOR_CONFIG"] = str(config)
     keys = {
+        "once a minute": create_key(program, data, "--plan", "once-a-minute")["key"],
+        "once a day": create_key(program, data, "--plan", "once-a-day")["key"],
         "good": create_key(program, data)["key"],
         # Over long before the servers have loaded their models.
         "expired": create_key(program, data, "--expires", "1s")["key"],
@@ -87,6 +97,12 @@ def run_tests(program, data, pythons):
         for started in (server, tight):
             if not started.is_running():
                 failed.append("the server ended early")
+    # Both have ended, so their logs are whole.
+    for log in (server.log(), tight.log()):
+        if KEY.search(log):
+            failed.append("a key is in the log")
+        if '"status":200' not in log:
+            failed.append("the log does not tell of requests")
     return failed
 
 

@@ -154,6 +154,27 @@ class Errors(ClientTest):
     def test_a_key_for_something_else(self):
         self.assert_error(SentorAPIError, "403", predict, client(KEYS["unscoped"]), self.DOCUMENTS)
 
+    def use_up(self, key):
+        """Uses the one request of a key's plan, unless another release has done so."""
+        try:
+            predict(client(key), self.DOCUMENTS)
+        except SentorAPIError:
+            pass
+
+    def test_a_minute_that_is_used_up(self):
+        self.use_up(KEYS["once a minute"])
+        error = self.assert_error(RateLimitError, "429", predict, client(KEYS["once a minute"]), self.DOCUMENTS)
+        self.assertIsInstance(error.retry_after, int)
+        self.assertTrue(1 <= error.retry_after <= 61, error.retry_after)
+        self.assertIn("rate limit", error.message)
+        # Testing a key is free.
+        self.assertEqual(client(KEYS["once a minute"]).check_health()["status"], "healthy")
+
+    def test_a_day_that_is_used_up(self):
+        self.use_up(KEYS["once a day"])
+        error = self.assert_error(SentorAPIError, "403", predict, client(KEYS["once a day"]), self.DOCUMENTS)
+        self.assertIn("quota", error.message)
+
     def test_documents_that_are_wrong(self):
         wrong = [
             [{"doc_id": "a"}],

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 import threading
 
 # Loading the models takes about a second; a busy machine may take many times that.
@@ -10,21 +11,25 @@ STOP_SECONDS = 30
 
 
 class Server:
-    """A running `sentor serve`; its log is shown if it does not start."""
+    """A running `sentor serve` that logs all there is to log; the log is shown if it does not start."""
 
     def __init__(self, program, data, *flags):
-        self.command = [program, "serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--log-level", "warn", *flags]
+        self.command = [program, "serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--log-level", "trace", *flags]
         self.url = None
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.log_file = tempfile.TemporaryFile(mode="w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log_file, text=True
+        )
         deadline = threading.Timer(START_SECONDS, self.process.kill)
         deadline.start()
         line = self.process.stdout.readline()
         deadline.cancel()
         if not line.startswith("listening on http://"):
             self.process.kill()
-            raise RuntimeError(f"the server did not start; it printed {line!r}")
+            self.process.wait()
+            raise RuntimeError(f"the server did not start; it printed {line!r} and logged\n{self.log()}")
         self.url = line.split()[2]
         return self
 
@@ -40,6 +45,11 @@ class Server:
 
     def is_running(self):
         return self.process.poll() is None
+
+    def log(self):
+        """All that was logged so far."""
+        self.log_file.seek(0)
+        return self.log_file.read()
 
 
 def create_key(program, data, *flags):

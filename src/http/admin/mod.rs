@@ -146,8 +146,7 @@ pub(super) async fn rotate_key(
     let until = RotateKey::parse(&bytes)?.old_expires_at(now)?;
     let id = KeyId::new(id);
     let old = id.clone();
-    let (key, record) =
-        in_store(&app, move |store| rotate(store, &id, until, now, &mut rand::rng())).await?;
+    let (key, record) = in_store(&app, move |store| rotate(store, &id, until, now, &mut rand::rng())).await?;
     note(&app, &admin, &context, Event::KeyRotated { old: &old, new: &record });
     Ok((StatusCode::CREATED, Json(NewKeyView::of(&key, &record, now))))
 }
@@ -180,8 +179,7 @@ pub(super) async fn audit_refusals(State(app): State<Arc<App>>, request: Request
     if let (Some(context), Some(error)) = (context, response.extensions().get::<ApiError>()) {
         let notes = context.notes();
         let actor = Actor::Key { id: notes.key_id.as_ref(), request_id: &context.id };
-        let event =
-            Event::AdminRefused { method: method.as_str(), path: &path, code: error.code().name() };
+        let event = Event::AdminRefused { method: method.as_str(), path: &path, code: error.code().name() };
         app.services.audit.write(app.now(), actor, event);
     }
     response

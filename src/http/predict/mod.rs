@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+
 use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;

@@ -1,0 +1,12 @@
+//! Keys of the right form that nobody issued.
+
+use sentor::keys::ApiKey;
+
+/// `key` with another character at `place` of its random part, and the checksum that fits.
+pub(crate) fn wrong_at(key: &ApiKey, place: usize) -> ApiKey {
+    let (body, _) = key.expose().rsplit_once('_').expect("a key has a checksum");
+    let at = "sentor_live_".len() + place;
+    let other = if &body[at..=at] == "a" { "b" } else { "a" };
+    let body = format!("{}{other}{}", &body[..at], &body[at + 1..]);
+    ApiKey::with_checksum(&body).expect("it has the form of a key")
+}
