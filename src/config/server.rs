@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
     /// Origins whose pages may call; none turns CORS off, `*` stands for all.
     pub cors_origins: Vec<String>,
+    /// Connections that a listener has open at a time.
+    pub max_connections: usize,
     /// From the head of a request to its answer.
     pub request_timeout: Duration,
     /// For the head of a request, and for idling between two requests of one connection.
@@ -90,6 +92,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         help: "Origins whose web pages may call, such as https://example.org; * allows all.",
     },
     Setting {
+        name: "max_connections",
+        kind: Kind::Count { least: 1, most: 1_000_000 },
+        default: Fallback::Value("900"),
+        help: "Most connections that a listener has open at a time; more wait until one closes. The default \
+               leaves room below the 1,024 descriptors that most systems give a process.",
+    },
+    Setting {
         name: "request_timeout_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("120000"),
@@ -126,6 +135,7 @@ impl ServerConfig {
             metrics_listen: reader.address("metrics_listen"),
             tls: TlsConfig::read(reader),
             cors_origins: reader.list("cors_origins"),
+            max_connections: reader.count("max_connections"),
             request_timeout: reader.milliseconds("request_timeout_ms"),
             header_timeout: reader.milliseconds("header_timeout_ms"),
             body_timeout: reader.milliseconds("body_timeout_ms"),

@@ -54,6 +54,8 @@ impl Analyze for Analyzer {
 pub struct AppSettings {
     /// How large a request may be.
     pub limits: LimitsConfig,
+    /// Connections that a listener has open at a time.
+    pub max_connections: usize,
     /// From the head of a request to its answer.
     pub request_timeout: Duration,
     /// For the whole body of a request to arrive.
@@ -67,6 +69,7 @@ impl AppSettings {
     pub fn of(config: &Config) -> Self {
         Self {
             limits: config.limits,
+            max_connections: config.server.max_connections,
             request_timeout: config.server.request_timeout,
             body_timeout: config.server.body_timeout,
             cors_origins: config.server.cors_origins.clone(),

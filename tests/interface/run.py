@@ -28,7 +28,7 @@ def main():
     if not program.is_file():
         sys.exit(f"{options.sentor} is missing; `make build` makes it")
     python = prepared(program.parent / "schemathesis", pinned(HERE / "requirements.txt"), "schemathesis")
-    scopes = ["--scope", "predict", "--scope", "cluster", "--scope", "metrics"]
+    scopes = ["--scope", "predict", "--scope", "cluster", "--scope", "metrics", "--scope", "admin"]
     with tempfile.TemporaryDirectory(prefix="sentor-interface-") as data:
         key = create_key(program, data, *scopes)["key"]
         with Server(program, data) as server:
