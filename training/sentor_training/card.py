@@ -9,7 +9,7 @@ from pathlib import Path
 from .data import files
 from .export import is_fit
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
-from .recipes import RECIPES, Recipe, copies_of
+from .recipes import SHIPPED, Recipe, copies_of
 from .terms import terms_of
 
 LANGUAGE_NAMES = {"en": "English", "nl": "Dutch"}
@@ -24,7 +24,7 @@ BASE_NAMES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
-    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("model", choices=sorted(SHIPPED))
     add_runs_option(parser)
     add_data_option(parser)
 
@@ -88,7 +88,7 @@ def robustness_section(model: str, path: Path) -> list[str]:
 
 def run(options: argparse.Namespace) -> None:
     """Write the card."""
-    recipe = RECIPES[options.model]
+    recipe = SHIPPED[options.model]
     folder = REPOSITORY / "models" / options.model
     manifest = json.loads((folder / "manifest.json").read_text())
     evaluation = json.loads((runs_folder(options) / options.model / "evaluation.json").read_text())

@@ -22,7 +22,7 @@ import onnx
 from .fetch import sha256_file
 from .metrics import confusion, macro_f1
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
-from .recipes import RECIPES
+from .recipes import SHIPPED
 from .reference import make_cases
 from .rows import Row
 from .runtime import onnx_runner, session_of
@@ -38,7 +38,7 @@ MOST_LABELS_CHANGED = 0.015
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
-    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("model", choices=sorted(SHIPPED))
     parser.add_argument("--name", help="run name (default: the model's)")
     parser.add_argument("--out", type=Path, help="folder of the model (default: models/NAME of the repository)")
     parser.add_argument("--reference", type=Path, help="reference file (default: tests/reference/NAME.json)")

@@ -25,7 +25,7 @@ from .data import Group, group_by_text, files
 from .dev import UNSCORED
 from .metrics import accuracy, confusion, macro_f1
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
-from .recipes import RECIPES
+from .recipes import SHIPPED
 from .rows import Row, Span, SpecialTokens, encode_row, load_tokenizer
 from .runtime import onnx_runner, session_of
 from .scoring import score_rows
@@ -39,7 +39,7 @@ Change = Callable[[Group, random.Random], tuple[str, list[Span]] | None]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
-    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("model", choices=sorted(SHIPPED))
     parser.add_argument("--folder", type=Path, help="model folder (default: models/NAME of the repository)")
     parser.add_argument("--texts", type=int, default=100_000, help="most texts, drawn at random (default: all)")
     add_runs_option(parser)
@@ -96,7 +96,7 @@ def changes(groups: list[Group]) -> dict[str, Change]:
 
 def run(options: argparse.Namespace) -> None:
     """Write RUNS/NAME/robustness.json and print a table."""
-    lang = RECIPES[options.model].languages[0]
+    lang = SHIPPED[options.model].languages[0]
     folder = options.folder or REPOSITORY / "models" / options.model
     tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
     special = SpecialTokens.of(tokenizer)

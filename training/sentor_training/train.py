@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from .batches import Sampler
 from .data import read_groups
+from .labels import add_labels, labels_for
 from .metrics import accuracy, confusion, macro_f1
 from .model import SpanClassifier, load_base
 from .onnx_graph import read_weights
@@ -49,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start-from", type=Path, metavar="FOLDER",
         help="start from the weights of an exported model folder, such as models/sentor-en, where its checkpoint is lost (default: the prepared base)",
+    )
+    parser.add_argument(
+        "--labels", type=Path, nargs="*", metavar="FILE",
+        help="what teachers say of the training targets, from the label stage (default: all of training/labels/MODEL.*; without a file: none)",
     )
     parser.add_argument("--minutes", type=float, default=60, help="budget of training time, dev scoring left out (default 60)")
     parser.add_argument("--checkpoint-minutes", type=float, default=8, help="time between checkpoints (default 8)")
@@ -116,7 +121,9 @@ class Run:
         self.average = load_base(prepared / "base", special.sep, 0.0).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = optimiser_for(self.model, self.recipe)
-        self.sampler = Sampler(read_groups(prepared / "train.jsonl.gz"), self.recipe, self.tokenizer, options.seed)
+        groups = read_groups(prepared / "train.jsonl.gz")
+        self.soft_targets = add_labels(groups, options.labels if options.labels is not None else labels_for(options.model))
+        self.sampler = Sampler(groups, self.recipe, self.tokenizer, options.seed)
         self.step = self.tokens = self.averages = 0
         self.elapsed_s = 0.0
         self.mode = "off"
@@ -141,7 +148,7 @@ class Run:
         config = {**dataclasses.asdict(self.recipe), **chosen, "start_from": start}
         (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         if not path.exists():
-            self.log(event="start", class_weights=self.sampler.class_weights)
+            self.log(event="start", class_weights=self.sampler.class_weights, soft_targets=self.soft_targets)
             return
         state = torch.load(path, map_location="cpu", weights_only=False)
         self.model.load_state_dict(state["model"])
@@ -224,7 +231,7 @@ class Run:
         """One update; returns the loss."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             logits = self.model(batch.ids, batch.attention, batch.span_row, batch.span_start, batch.span_end)
-        losses = functional.cross_entropy(logits.float(), batch.labels, reduction="none", label_smoothing=self.recipe.label_smoothing)
+        losses = functional.cross_entropy(logits.float(), batch.wanted, reduction="none")
         loss = (losses * batch.weights).sum() / batch.weights.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for n, p in self.model.named_parameters() if p.requires_grad and "input_range" not in n], 1.0)

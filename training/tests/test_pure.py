@@ -138,6 +138,32 @@ class Bundle(unittest.TestCase):
 
 
 
+class Labels(unittest.TestCase):
+    def test_a_target_gets_the_mean_of_its_teachers(self):
+        import gzip
+        import json
+
+        from sentor_training.data import Group, Target
+        from sentor_training.labels import add_labels, key_of
+
+        def group(text, targets):
+            return Group(text, "en", [Target("x", -1, -1, 1, "set", "news") for _ in range(targets)])
+
+        groups = [group("one", 1), group("two", 2), group("three", 1)]
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for teacher, parts in (("a", [[100, 300]]), ("b", [[300, 500]])):
+                paths.append(Path(folder) / f"{teacher}.jsonl.gz")
+                lines = [{"text": key_of(groups[0]), "parts": parts}, {"text": key_of(groups[1]), "parts": parts}]
+                with gzip.open(paths[-1], "wt") as out:
+                    out.write("".join(json.dumps(line) + "\n" for line in lines))
+            self.assertEqual(add_labels(groups, paths), 1)
+        np.testing.assert_allclose(groups[0].targets[0].soft, [0.2, 0.4, 0.4])
+        # A text that has another number of targets now is left alone.
+        self.assertIsNone(groups[1].targets[0].soft)
+        self.assertIsNone(groups[2].targets[0].soft)
+
+
 class Graph(unittest.TestCase):
     def test_weights_come_back_from_the_exported_graph(self):
         from sentor_training.model import Shape, SpanClassifier
