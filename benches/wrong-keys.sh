@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 sentor=target/release/sentor
 [ -x "$sentor" ] || { echo "run \`make build\` first: $sentor is missing" >&2; exit 1; }
-seconds=${SENTOR_BENCH_SECONDS:-10}
+seconds=${BENCH_SECONDS:-10}
 data=$(mktemp -d)
 server= flood=
 trap 'kill $server $flood 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM

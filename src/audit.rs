@@ -50,8 +50,10 @@ pub enum Event<'a> {
     AdminRefused {
         /// The call's method.
         method: &'a str,
-        /// The call's path.
-        path: &'a str,
+        /// The pattern of the call's path.
+        route: &'a str,
+        /// The key in its path, if it has one.
+        id: Option<&'a KeyId>,
         /// What the refusal is called on the wire.
         code: &'a str,
     },
@@ -138,7 +140,9 @@ struct Subject<'a> {
 #[derive(Serialize)]
 struct Call<'a> {
     method: &'a str,
-    path: &'a str,
+    route: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<&'a str>,
     error: &'a str,
 }
 
@@ -161,8 +165,8 @@ impl<'a> Line<'a> {
                 ("key_rotated", Some(Subject::of(new)))
             }
             Event::KeyRevoked(record) => ("key_revoked", Some(Subject::of(record))),
-            Event::AdminRefused { method, path, code } => {
-                line.call = Some(Call { method, path, error: code });
+            Event::AdminRefused { method, route, id, code } => {
+                line.call = Some(Call { method, route, key_id: id.map(KeyId::as_str), error: code });
                 ("admin_refused", None)
             }
         };
@@ -209,7 +213,7 @@ mod tests {
         let again = AuditLog::open(folder.path()).expect("a log");
         again.write(now, Actor::CommandLine, Event::KeyRotated { old: &id, new: &record });
         let anonymous = Actor::Key { id: None, request_id: "r2" };
-        let refused = Event::AdminRefused { method: "GET", path: "/x", code: "missing_key" };
+        let refused = Event::AdminRefused { method: "GET", route: "/x/{id}", id: Some(&id), code: "missing_key" };
         again.write(now, anonymous, refused);
 
         let text = std::fs::read_to_string(folder.path().join(FILE_NAME)).expect("the log can be read");
@@ -221,7 +225,8 @@ mod tests {
         assert_eq!((&lines[0]["actor_key_id"], &lines[0]["request_id"]), (&"kadmin".into(), &"r1".into()));
         assert_eq!((&lines[1]["replaces"], &lines[1]["actor"]), (&"kadmin".into(), &"command_line".into()));
         let expected = serde_json::json!({"time": "2026-03-01T12:00:00.000Z", "event": "admin_refused",
-            "actor": "key", "request_id": "r2", "method": "GET", "path": "/x", "error": "missing_key"});
+            "actor": "key", "request_id": "r2", "method": "GET", "route": "/x/{id}",
+            "key_id": "kadmin", "error": "missing_key"});
         assert_eq!(lines[2], expected);
     }
 }

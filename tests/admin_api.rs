@@ -100,6 +100,11 @@ fn wrong_admin_requests_say_all_that_is_wrong() {
         assert_eq!(admin.get(&format!("{KEYS}{query}")).code(), "bad_request", "{query}");
     }
     assert_eq!(admin.get(&format!("{KEYS}?after=knobody")).code(), "not_found");
+    let mistaken = server.issue(NewKey::named("mistaken"));
+    let answer = admin.post(&format!("{KEYS}/{}/revoke", mistaken.expose()), "");
+    assert_eq!(answer.code(), "not_found", "a key is no identifier");
+    assert!(!String::from_utf8_lossy(&answer.bytes).contains(mistaken.expose()));
+    assert!(server.audit_lines().iter().all(|line| !line.to_string().contains(mistaken.expose())));
     let body = json!({"overlap_seconds": -1}).to_string();
     assert_eq!(admin.post(&format!("{KEYS}/knobody/rotate"), body).code(), "validation_error");
 }
@@ -121,7 +126,8 @@ fn only_admins_get_in_and_who_does_not_is_written_down() {
     assert_eq!(calls(&server.client()), ["insufficient_scope"; 5]);
     let lines = server.audit_lines();
     assert_eq!(lines.len(), 10);
-    assert_eq!((&lines[0]["method"], &lines[0]["path"]), (&json!("GET"), &json!(KEYS)));
+    assert_eq!((&lines[0]["method"], &lines[0]["route"]), (&json!("GET"), &json!(KEYS)));
+    assert_eq!((&lines[4]["route"], &lines[4]["key_id"]), (&json!(format!("{KEYS}/{{id}}/revoke")), &json!("kone")));
     assert!(lines[..5].iter().all(|line| line["actor_key_id"].is_null()));
     assert!(lines[5..].iter().all(|line| line["actor_key_id"].is_string()));
 }

@@ -20,7 +20,7 @@ use crate::config::{Config, Listen, TlsConfig};
 use crate::http::{
     self, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls, TlsError, TlsFiles,
 };
-use crate::keys::{Environment, KeyRing, KeyState, NewKey};
+use crate::keys::{Environment, KeyRing, NewKey};
 use crate::metering::Meter;
 use crate::store::SqliteStore;
 use crate::telemetry::{self, Exporter};
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
     let services = services(&config)?;
     let Services { keys, meter, .. } = services.clone();
-    warn_of_unknown_plans(&services)?;
+    warn_of_unknown_plans(&services);
     let app = Arc::new(App::new(AppSettings::of(&config), services.clone()));
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -169,19 +169,15 @@ fn warn_of_plain_http(config: &Config, listeners: [Option<&TcpListener>; 2]) {
 }
 
 /// A plan that was taken out of the configuration locks its keys out, which should not be a surprise.
-fn warn_of_unknown_plans(services: &Services) -> anyhow::Result<()> {
-    let now = services.clock.now();
-    for record in services.store.records()? {
-        if services.meter.plan(&record).is_none() && record.state(now) == KeyState::Active {
-            let (key_id, plan) = (record.id.as_str(), &record.plan);
-            tracing::warn!(
-                key_id,
-                plan,
-                "the plan of a key is not in the configuration: its requests will fail"
-            );
-        }
+fn warn_of_unknown_plans(services: &Services) {
+    let plans = services.keys.plans_in_use(services.clock.now());
+    for (plan, keys) in plans.iter().filter(|(plan, _)| services.meter.plans().find(plan).is_none()) {
+        tracing::warn!(
+            plan,
+            keys,
+            "a plan of active keys is not in the configuration: their requests will fail; add [plans.NAME]"
+        );
     }
-    Ok(())
 }
 
 fn bind(listen: &Listen) -> anyhow::Result<TcpListener> {

@@ -11,13 +11,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::auth;
 use super::error::ApiError;
 use super::observe::RequestContext;
 use super::openapi::words;
 use super::query::Parameters;
+use super::{admin, auth, blocking};
 use crate::clock::iso_8601;
-use crate::keys::{KeyId, KeyRecord, Scope};
+use crate::keys::{KeyRecord, Scope};
 use crate::metering::{DayUsage, Limit, Plan, Quota, Standing, Usage, UsageQuery};
 
 /// What one or all keys used.
@@ -109,12 +109,12 @@ pub(super) async fn show_usage(
     }
     let shown = match asked {
         Some("all") => None,
-        Some(id) => Some(super::admin::find_key(&app, KeyId::new(id)).await?),
+        Some(id) => Some(admin::find_key(&app, admin::parse_id(id)?).await?),
         None => Some(own.as_ref().clone()),
     };
     let query = UsageQuery { from, to, account: shown.as_ref().map(|key| key.account.clone()) };
     let meter = Arc::clone(&app.services.meter);
-    let days = super::blocking(move || meter.usage(&query)).await??;
+    let days = blocking(move || meter.usage(&query)).await??;
     Ok(Json(UsageAnswer {
         from,
         to,

@@ -18,6 +18,13 @@ impl KeyId {
         Self(text.into())
     }
 
+    /// The identifier that a text from outside may be; `None` for others, such as a whole key that somebody took
+    /// for one: those must not be echoed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        (is_plain && !text.is_empty()).then(|| Self::new(text))
+    }
+
     /// That of the key from outside the store.
     pub fn configured() -> Self {
         Self::new("configured")
@@ -244,6 +251,14 @@ impl KeyRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_not_taken_for_an_identifier() {
+        let (key, record) = NewKey::named("test").generate(Timestamp::UNIX_EPOCH, &mut rand::rng());
+        assert_eq!(KeyId::parse(record.id.as_str()), Some(record.id));
+        assert_eq!(KeyId::parse(key.expose()), None);
+        assert_eq!(KeyId::parse(""), None);
+    }
 
     #[test]
     fn scopes_hold_what_they_were_given() {

@@ -1,6 +1,6 @@
 //! All keys in memory, for the hot path, kept as the store has them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -119,6 +119,17 @@ impl KeyRing {
     /// Whether no key at all would let in.
     pub fn is_empty(&self) -> bool {
         self.shared.snapshot().entries.is_empty()
+    }
+
+    /// The plans of the keys that let in at `now`, and how many keys each has.
+    pub fn plans_in_use(&self, now: Timestamp) -> BTreeMap<String, usize> {
+        let mut plans = BTreeMap::new();
+        for entry in self.shared.snapshot().entries.values() {
+            if entry.record.state(now) == KeyState::Active {
+                *plans.entry(entry.record.plan.clone()).or_default() += 1;
+            }
+        }
+        plans
     }
 
     /// Whether the store could be read when the ring last looked.

@@ -8,7 +8,7 @@ mod view;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorCode};
 use super::observe::RequestContext;
 use super::query::{Parameters, bad_parameter};
 use super::{auth, blocking, body};
@@ -65,10 +65,13 @@ pub(super) async fn list_keys(
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(bad_parameter("limit", &limit.to_string(), &expected));
     }
-    let after = parameters.text("after")?.map(KeyId::new);
+    let after = parameters.text("after")?.map(parse_id).transpose()?;
     let records = in_store(&app, |store| store.records()).await?;
-    let start = match &after {
-        Some(id) => 1 + records.iter().position(|record| record.id == *id).ok_or_else(|| no_such_key(id))?,
+    let start = match after {
+        Some(id) => match records.iter().position(|record| record.id == id) {
+            Some(index) => index + 1,
+            None => return Err(StoreError::NoSuchKey(id).into()),
+        },
         None => 0,
     };
     let page = records.get(start..).unwrap_or_default();
@@ -119,7 +122,7 @@ pub(super) async fn show_key(
     Path(id): Path<String>,
 ) -> Result<Json<KeyView>, ApiError> {
     auth::require(&app, &headers, Scope::Admin, &context)?;
-    let record = find_key(&app, KeyId::new(id)).await?;
+    let record = find_key(&app, parse_id(&id)?).await?;
     Ok(Json(KeyView::of(&record, app.now())))
 }
 
@@ -144,7 +147,7 @@ pub(super) async fn rotate_key(
     let bytes = body::read(&parts.headers, body, &app.settings).await?;
     let now = app.now();
     let until = RotateKey::parse(&bytes)?.old_expires_at(now)?;
-    let id = KeyId::new(id);
+    let id = parse_id(&id)?;
     let old = id.clone();
     let (key, record) = in_store(&app, move |store| rotate(store, &id, until, now, &mut rand::rng())).await?;
     note(&app, &admin, &context, Event::KeyRotated { old: &old, new: &record });
@@ -165,21 +168,32 @@ pub(super) async fn revoke_key(
     Path(id): Path<String>,
 ) -> Result<Json<KeyView>, ApiError> {
     let admin = auth::require(&app, &headers, Scope::Admin, &context)?;
-    let (id, now) = (KeyId::new(id), app.now());
+    let (id, now) = (parse_id(&id)?, app.now());
     let record = in_store(&app, move |store| store.revoke(&id, now)).await?;
     note(&app, &admin, &context, Event::KeyRevoked(&record));
     Ok(Json(KeyView::of(&record, now)))
 }
 
-/// Writes a line for each call that is refused, whoever made it.
-pub(super) async fn audit_refusals(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let context = request.extensions().get::<RequestContext>().cloned();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+/// Writes a line for each call that is refused, whoever made it. Of its path it has what is known to be no secret.
+pub(super) async fn audit_refusals(
+    State(app): State<Arc<App>>,
+    route: MatchedPath,
+    context: RequestContext,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let id = request.uri().path().split('/').nth(4).and_then(KeyId::parse);
     let response = next.run(request).await;
-    if let (Some(context), Some(error)) = (context, response.extensions().get::<ApiError>()) {
+    if let Some(error) = response.extensions().get::<ApiError>() {
         let notes = context.notes();
         let actor = Actor::Key { id: notes.key_id.as_ref(), request_id: &context.id };
-        let event = Event::AdminRefused { method: method.as_str(), path: &path, code: error.code().name() };
+        let event = Event::AdminRefused {
+            method: method.as_str(),
+            route: route.as_str(),
+            id: id.as_ref(),
+            code: error.code().name(),
+        };
         app.services.audit.write(app.now(), actor, event);
     }
     response
@@ -209,6 +223,8 @@ fn note(app: &App, admin: &KeyRecord, context: &RequestContext, event: Event<'_>
     app.services.audit.write(app.now(), actor, event);
 }
 
-fn no_such_key(id: &KeyId) -> ApiError {
-    StoreError::NoSuchKey(id.clone()).into()
+/// The identifier in a path or query.
+pub(super) fn parse_id(text: &str) -> Result<KeyId, ApiError> {
+    let message = "there is no such key; identifiers are as listings show them, and are not the keys themselves";
+    KeyId::parse(text).ok_or_else(|| ApiError::new(ErrorCode::NotFound, message))
 }
