@@ -213,7 +213,8 @@ mod tests {
         let again = AuditLog::open(folder.path()).expect("a log");
         again.write(now, Actor::CommandLine, Event::KeyRotated { old: &id, new: &record });
         let anonymous = Actor::Key { id: None, request_id: "r2" };
-        let refused = Event::AdminRefused { method: "GET", route: "/x/{id}", id: Some(&id), code: "missing_key" };
+        let refused =
+            Event::AdminRefused { method: "GET", route: "/x/{id}", id: Some(&id), code: "missing_key" };
         again.write(now, anonymous, refused);
 
         let text = std::fs::read_to_string(folder.path().join(FILE_NAME)).expect("the log can be read");

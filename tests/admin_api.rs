@@ -127,7 +127,10 @@ fn only_admins_get_in_and_who_does_not_is_written_down() {
     let lines = server.audit_lines();
     assert_eq!(lines.len(), 10);
     assert_eq!((&lines[0]["method"], &lines[0]["route"]), (&json!("GET"), &json!(KEYS)));
-    assert_eq!((&lines[4]["route"], &lines[4]["key_id"]), (&json!(format!("{KEYS}/{{id}}/revoke")), &json!("kone")));
+    assert_eq!(
+        (&lines[4]["route"], &lines[4]["key_id"]),
+        (&json!(format!("{KEYS}/{{id}}/revoke")), &json!("kone"))
+    );
     assert!(lines[..5].iter().all(|line| line["actor_key_id"].is_null()));
     assert!(lines[5..].iter().all(|line| line["actor_key_id"].is_string()));
 }

@@ -134,7 +134,9 @@ fn connections_beyond_the_limit_wait_for_room() {
     let server = TestServer::start_with(setup);
     let held = [server.connect(), server.connect()];
     let mut third = server.connect();
-    third.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("the system takes it");
+    third
+        .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("the system takes it");
     third.set_read_timeout(Some(Duration::from_millis(500))).expect("a socket takes settings");
     assert_eq!(read_one(&mut third), None, "there is no room");
     drop(held);

@@ -225,6 +225,7 @@ fn note(app: &App, admin: &KeyRecord, context: &RequestContext, event: Event<'_>
 
 /// The identifier in a path or query.
 pub(super) fn parse_id(text: &str) -> Result<KeyId, ApiError> {
-    let message = "there is no such key; identifiers are as listings show them, and are not the keys themselves";
+    let message =
+        "there is no such key; identifiers are as listings show them, and are not the keys themselves";
     KeyId::parse(text).ok_or_else(|| ApiError::new(ErrorCode::NotFound, message))
 }

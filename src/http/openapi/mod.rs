@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, Deprecated, OpenApi as Document, PathItem};
 use utoipa::{Modify, OpenApi};
@@ -81,6 +83,14 @@ impl Modify for Security {
     }
 }
 
+/// Headers that say how far the caller's minute is used.
+const RATE_LIMIT: [(&str, &str); 4] = [
+    ("X-RateLimit-Limit", "Requests in a minute; 2147483647 where there is no limit"),
+    ("X-RateLimit-Used", "How many are used"),
+    ("X-RateLimit-Remaining", "How many are left"),
+    ("X-RateLimit-Reset", "Unix seconds when the next one will be given back"),
+];
+
 /// What a request and its answer look like.
 struct Examples;
 
@@ -94,9 +104,14 @@ impl Modify for Examples {
             utoipa::openapi::RefOr::T(response) => Some(response),
             utoipa::openapi::RefOr::Ref(_) => None,
         });
-        answers
-            .flat_map(|response| response.content.values_mut())
-            .for_each(|content| content.example = Some(predict::example_answer()));
+        for answer in answers {
+            answer.content.values_mut().for_each(|content| content.example = Some(predict::example_answer()));
+            for (name, meaning) in RATE_LIMIT {
+                let number = ObjectBuilder::new().schema_type(Type::Integer).build();
+                let header = HeaderBuilder::new().schema(number).description(Some(meaning)).build();
+                answer.headers.insert(name.to_owned(), header);
+            }
+        }
     }
 }
 

@@ -149,14 +149,16 @@ fn example(code: ErrorCode) -> ApiError {
             .detail("window", "day")
             .detail("plan", "free")
             .retry_after(3600),
-        ErrorCode::RateLimitExceeded => refusal("rate limit exceeded: the plan free allows 5 requests a minute")
-            .detail("limit", 5)
-            .detail("remaining", 0)
-            .detail("reset", 1_767_308_460)
-            .detail("retry_after", 12)
-            .detail("window", "minute")
-            .detail("plan", "free")
-            .retry_after(12),
+        ErrorCode::RateLimitExceeded => {
+            refusal("rate limit exceeded: the plan free allows 5 requests a minute")
+                .detail("limit", 5)
+                .detail("remaining", 0)
+                .detail("reset", 1_767_308_460)
+                .detail("retry_after", 12)
+                .detail("window", "minute")
+                .detail("plan", "free")
+                .retry_after(12)
+        }
         ErrorCode::Conflict => refusal("the key k2345abcdefgh is revoked, and such a key has no successor")
             .detail("state", "revoked"),
         ErrorCode::NotFound => refusal("there is nothing at GET /nowhere"),
