@@ -28,7 +28,7 @@ onnxruntime: ## Fetch the ONNX Runtime library, pinned and checksummed
 	@$(PYTHON) scripts/fetch-onnxruntime >/dev/null
 
 .PHONY: test
-test: test-format test-lint test-docs test-rust test-scripts test-clients ## Run all that CI runs
+test: test-format test-lint test-docs test-rust test-scripts test-clients test-documentation test-interface test-pages ## Run all that CI runs
 	@echo 'all tests passed'
 
 .PHONY: test-format
@@ -58,3 +58,27 @@ polarity: build ## Print the share of hand-written sentences that come out as ex
 .PHONY: test-clients
 test-clients: build ## Run every released Python client against the real server
 	$(PYTHON) tests/clients/run.py --sentor $(SENTOR)
+
+.PHONY: test-documentation
+test-documentation: build ## Run every command that the documentation shows
+	$(PYTHON) tests/documentation/run.py --sentor $(SENTOR)
+
+.PHONY: test-interface
+test-interface: build ## Let schemathesis try the interface that the server describes
+	$(PYTHON) tests/interface/run.py --sentor $(SENTOR)
+
+.PHONY: test-pages
+test-pages: build ## Try the pages in headless Chromium
+	$(PYTHON) tests/browser/run.py --sentor $(SENTOR)
+
+.PHONY: dist
+dist: ## Build the small, stripped program that is packaged
+	$(CARGO) build --profile dist --locked
+
+.PHONY: sbom
+sbom: ## Write the bill of materials (needs cargo-cyclonedx)
+	$(CARGO) cyclonedx --format json --override-filename sentor-sbom
+
+.PHONY: audit
+audit: ## Check licences and known weaknesses of the libraries (needs cargo-deny)
+	$(CARGO) deny check

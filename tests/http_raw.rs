@@ -127,6 +127,29 @@ fn a_head_that_dribbles_is_hung_up_on() {
 }
 
 #[test]
+fn connections_beyond_the_limit_wait_for_room() {
+    let mut setup = Setup::default();
+    setup.settings.max_connections = 2;
+    setup.patience.header_timeout = Duration::from_secs(30);
+    let server = TestServer::start_with(setup);
+    let held = [server.connect(), server.connect()];
+    let mut third = server.connect();
+    third
+        .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("the system takes it");
+    third.set_read_timeout(Some(Duration::from_millis(500))).expect("a socket takes settings");
+    assert_eq!(read_one(&mut third), None, "there is no room");
+    drop(held);
+    third.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes settings");
+    assert_eq!(read_one(&mut third), Some(b'H'), "its answer begins");
+}
+
+fn read_one(stream: &mut std::net::TcpStream) -> Option<u8> {
+    let mut byte = [0];
+    std::io::Read::read_exact(stream, &mut byte).ok().map(|()| byte[0])
+}
+
+#[test]
 fn a_client_that_hangs_up_costs_nothing() {
     let server = TestServer::start();
     let request = predict("HTTP/1.1", &format!("x-api-key: {}\r\n", key(&server)), BODY);

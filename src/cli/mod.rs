@@ -23,7 +23,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::analysis::StartError;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::http::TlsError;
-use crate::telemetry;
+use crate::telemetry::{self, EndpointError};
 
 /// How a run ended, as its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Exit {
     /// The exit code that an error calls for, by what lies at its root.
     fn of_error(error: &anyhow::Error) -> Self {
         for cause in error.chain() {
-            if cause.is::<ConfigError>() || cause.is::<TlsError>() {
+            if cause.is::<ConfigError>() || cause.is::<EndpointError>() || cause.is::<TlsError>() {
                 return Self::Configuration;
             }
             if cause.is::<StartError>() {

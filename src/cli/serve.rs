@@ -23,7 +23,7 @@ use crate::http::{
 use crate::keys::{Environment, KeyRing, NewKey};
 use crate::metering::Meter;
 use crate::store::SqliteStore;
-use crate::telemetry;
+use crate::telemetry::{self, Exporter};
 
 /// Arguments of `sentor serve`.
 #[derive(Debug, clap::Args)]
@@ -48,6 +48,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let listener = bind(&config.server.listen)?;
     let address = listener.local_addr()?;
     let admin_listener = config.server.admin_listen.as_ref().map(bind).transpose()?;
+    let metrics_listener = config.server.metrics_listen.as_ref().map(bind).transpose()?;
     let admin_address = admin_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let tls = load_tls(config.server.tls.as_ref())?;
     warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
@@ -70,7 +71,11 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         };
         let mut servers = JoinSet::new();
         let surface = if admin_listener.is_some() { Surface::Public } else { Surface::Whole };
-        let endpoints = [(Some(listener), tls.public, surface), (admin_listener, tls.admin, Surface::Admin)];
+        let endpoints = [
+            (Some(listener), tls.public, surface),
+            (admin_listener, tls.admin, Surface::Admin),
+            (metrics_listener, None, Surface::Metrics),
+        ];
         for (listener, tls, surface) in endpoints {
             let Some(listener) = listener else { continue };
             if let Some(tls) = &tls {
@@ -81,6 +86,9 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             servers.spawn(http::run(endpoint, Arc::clone(&app), patience, stop.clone()));
         }
         let stopping = tokio::spawn(signals.pass_on(tell.clone()));
+        if let Some(endpoint) = &config.log.otlp_endpoint {
+            app.export_traces(Exporter::start(endpoint)?);
+        }
 
         // The server already answers, and says that it is not ready.
         let settings = config.analyzer_settings();
@@ -103,6 +111,9 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             ended.context("serving")?;
         }
         stopping.abort();
+        if let Some(exporter) = app.exporter() {
+            exporter.close().await;
+        }
         anyhow::Ok(Some(analyzer))
     })?;
     if let Some(analyzer) = analyzer {
@@ -238,7 +249,7 @@ fn greeting(
         let what = if keys.is_empty() { "there is no key yet; make one" } else { "another key" };
         writeln!(text, "\n{what}: sentor keys create NAME --data-dir '{data_dir}'")?;
     }
-    writeln!(text, "\ntry it:\n")?;
+    writeln!(text, "\ntry it at http://{address}/ in a browser, or here:\n")?;
     let examples = [
         ("", "The camera is superb, but the battery is a joke.", r#""camera", "battery""#),
         (

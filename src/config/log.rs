@@ -1,15 +1,17 @@
-//! Settings of the log.
+//! Settings of the log and the traces.
 
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
 
-/// What is logged to stderr, and how.
+/// What is logged to stderr, and how; and where traces go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     /// How a line looks; `None`: pretty on a terminal, JSON elsewhere.
     pub format: Option<LogFormat>,
     /// Level or directives.
     pub level: String,
+    /// Address of the collector that takes the steps of traces.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// How a log line looks.
@@ -34,6 +36,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: Fallback::Value("info"),
         help: "What is logged: a level, or directives such as info,sentor::http=debug.",
     },
+    Setting {
+        name: "otlp_endpoint",
+        kind: Kind::Text,
+        default: Fallback::Unset("traces are followed, and sent nowhere"),
+        help: "Collector that takes traces by OTLP over HTTP, such as http://127.0.0.1:4318.",
+    },
 ];
 
 impl LogConfig {
@@ -42,6 +50,6 @@ impl LogConfig {
             "json" => LogFormat::Json,
             _ => LogFormat::Pretty,
         });
-        Self { format, level: reader.text("log_level") }
+        Self { format, level: reader.text("log_level"), otlp_endpoint: reader.text_or_unset("otlp_endpoint") }
     }
 }

@@ -56,7 +56,7 @@ pub struct Config {
     pub models: ModelsConfig,
     /// How much work runs and waits.
     pub engine: EngineConfig,
-    /// What is logged.
+    /// What is logged, and where traces go.
     pub log: LogConfig,
     values: Shown,
 }
@@ -83,7 +83,7 @@ pub enum Section {
     Models,
     /// How much work runs and waits.
     Engine,
-    /// What is logged.
+    /// What is logged, and where traces go.
     Log,
 }
 
@@ -100,7 +100,7 @@ impl Section {
             Self::Keys => "Keys",
             Self::Models => "Models",
             Self::Engine => "Engine",
-            Self::Log => "Log",
+            Self::Log => "Log and traces",
         }
     }
 

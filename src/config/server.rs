@@ -13,12 +13,16 @@ use super::setting::{Fallback, Kind, Setting};
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: Listen,
+    /// Where to serve metrics without a key, beside the listener for all.
+    pub metrics_listen: Option<Listen>,
     /// Where the admin interface listens; `None`: with everything else.
     pub admin_listen: Option<Listen>,
     /// What the listeners prove who they are with; `None`: plain HTTP.
     pub tls: Option<TlsConfig>,
     /// Origins whose pages may call; none turns CORS off, `*` stands for all.
     pub cors_origins: Vec<String>,
+    /// Connections that a listener has open at a time.
+    pub max_connections: usize,
     /// From the head of a request to its answer.
     pub request_timeout: Duration,
     /// For the head of a request, and for idling between two requests of one connection.
@@ -48,6 +52,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Address,
         default: Fallback::Value("127.0.0.1:8080"),
         help: "Where to listen. Only this machine can reach the default; port 0 picks a free one and prints it.",
+    },
+    Setting {
+        name: "metrics_listen",
+        kind: Kind::Address,
+        default: Fallback::Unset("metrics need a key with the scope metrics"),
+        help: "Where to serve /metrics without a key too, for a network that only the monitoring reaches.",
     },
     Setting {
         name: "admin_listen",
@@ -80,6 +90,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::List,
         default: Fallback::Unset("pages of other origins cannot call"),
         help: "Origins whose web pages may call, such as https://example.org; * allows all.",
+    },
+    Setting {
+        name: "max_connections",
+        kind: Kind::Count { least: 1, most: 1_000_000 },
+        default: Fallback::Value("900"),
+        help: "Most connections that a listener has open at a time; more wait until one closes. The default \
+               leaves room below the 1,024 descriptors that most systems give a process.",
     },
     Setting {
         name: "request_timeout_ms",
@@ -115,8 +132,10 @@ impl ServerConfig {
         Self {
             listen: reader.address("listen").unwrap_or_default(),
             admin_listen: reader.address("admin_listen"),
+            metrics_listen: reader.address("metrics_listen"),
             tls: TlsConfig::read(reader),
             cors_origins: reader.list("cors_origins"),
+            max_connections: reader.count("max_connections"),
             request_timeout: reader.milliseconds("request_timeout_ms"),
             header_timeout: reader.milliseconds("header_timeout_ms"),
             body_timeout: reader.milliseconds("body_timeout_ms"),

@@ -15,6 +15,7 @@ use crate::config::{Config, LimitsConfig};
 use crate::keys::KeyRing;
 use crate::metering::Meter;
 use crate::store::Store;
+use crate::telemetry::{Exporter, Metrics};
 
 use super::error::{ApiError, ErrorCode};
 
@@ -53,6 +54,8 @@ impl Analyze for Analyzer {
 pub struct AppSettings {
     /// How large a request may be.
     pub limits: LimitsConfig,
+    /// Connections that a listener has open at a time.
+    pub max_connections: usize,
     /// From the head of a request to its answer.
     pub request_timeout: Duration,
     /// For the whole body of a request to arrive.
@@ -66,6 +69,7 @@ impl AppSettings {
     pub fn of(config: &Config) -> Self {
         Self {
             limits: config.limits,
+            max_connections: config.server.max_connections,
             request_timeout: config.server.request_timeout,
             body_timeout: config.server.body_timeout,
             cors_origins: config.server.cors_origins.clone(),
@@ -92,13 +96,16 @@ pub struct Services {
 pub struct App {
     pub(super) settings: AppSettings,
     pub(super) services: Services,
+    pub(super) metrics: Metrics,
     analyzer: OnceLock<Arc<dyn Analyze>>,
+    exporter: OnceLock<Exporter>,
 }
 
 impl App {
     /// An application without models.
     pub fn new(settings: AppSettings, services: Services) -> Self {
-        Self { settings, services, analyzer: OnceLock::new() }
+        let (analyzer, exporter) = (OnceLock::new(), OnceLock::new());
+        Self { settings, services, metrics: Metrics::default(), analyzer, exporter }
     }
 
     /// The present moment.
@@ -109,6 +116,16 @@ impl App {
     /// From now on, documents can be scored. Only the first call has an effect.
     pub fn make_ready(&self, analyzer: Arc<dyn Analyze>) {
         let _ = self.analyzer.set(analyzer);
+    }
+
+    /// From now on, traces are sent. Only the first call has an effect.
+    pub fn export_traces(&self, exporter: Exporter) {
+        let _ = self.exporter.set(exporter);
+    }
+
+    /// Who takes traces, if somebody does.
+    pub fn exporter(&self) -> Option<&Exporter> {
+        self.exporter.get()
     }
 
     /// The analyzer, once it is there.

@@ -81,6 +81,7 @@ pub(super) fn identify(
     context.note(|notes| {
         notes.key_id = Some(record.id.clone());
         notes.minute = minute;
+        notes.plan = Some(record.plan.clone());
     });
     Ok(Some(record))
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::headers::unix_seconds;
 use super::problems::Problems;
@@ -162,6 +163,11 @@ impl ApiError {
         self.code
     }
 
+    /// Whether it says when to try again.
+    pub(super) fn waits(&self) -> bool {
+        self.retry_after_seconds.is_some()
+    }
+
     /// The part of the body that also stands in place of a result under `partial=true`.
     pub(super) fn summary(&self) -> ErrorSummary<'_> {
         ErrorSummary {
@@ -213,31 +219,45 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// What clients read at the top, and what the documentation shows below `error`: some need the one and
-/// some the other.
-#[derive(Serialize)]
-struct ErrorBody<'a> {
+/// A refusal. What stands at the top says the same as `error`: some clients read the one, some the other.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ErrorBody<'a> {
+    /// For people.
     detail: &'a str,
+    /// The status as text.
+    #[schema(pattern = "^[45][0-9][0-9]$")]
     status_code: String,
+    /// Seconds until it is worth trying again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
     error: FullError<'a>,
 }
 
-#[derive(Serialize)]
+/// All that is known of a refusal.
+#[derive(Serialize, ToSchema)]
 struct FullError<'a> {
     #[serde(flatten)]
     summary: ErrorSummary<'a>,
+    /// Names the request in the server's log.
     request_id: &'a str,
+    #[schema(format = DateTime)]
     timestamp: String,
+    /// Where this server explains it.
     documentation_url: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// Why something was refused.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct ErrorSummary<'a> {
+    /// For programs: it stays as it is.
     code: &'static str,
+    /// For people: it may change.
     message: &'a str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What the message says, for programs.
+    #[schema(value_type = Object)]
     details: &'a Map<String, Value>,
 }
 

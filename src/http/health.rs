@@ -7,31 +7,36 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::app::App;
 use super::auth;
 use super::error::{ApiError, ErrorCode};
 use super::observe::RequestContext;
+use super::openapi::words;
 use crate::analysis::ModelStatus;
 use crate::clock::iso_8601;
 use crate::language::Language;
 
 /// What health checks read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     /// `healthy`, or `degraded` while a language has no model.
+    #[schema(value_type = words::HealthStatus)]
     status: &'static str,
+    /// Of the server.
     version: &'static str,
+    #[schema(format = DateTime)]
     timestamp: String,
-    /// No language model names topics yet.
+    /// `unavailable`: no language model names topics.
     llm_status: &'static str,
-    /// By language; `null` where it has none.
+    #[schema(value_type = words::HealthModels)]
     models: BTreeMap<&'static str, Option<ModelHealth>>,
     store: StoreHealth,
 }
 
 /// Scoring goes on where the store fails, so none of this makes the server `degraded`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct StoreHealth {
     /// `ok`, or `failing`: keys are as they were last read.
     keys: &'static str,
@@ -39,15 +44,25 @@ struct StoreHealth {
     usage: &'static str,
 }
 
-#[derive(Debug, Serialize)]
-struct ModelHealth {
+/// A loaded model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ModelHealth {
     name: String,
     version: String,
+    /// `span` or `pair`.
     signature: &'static str,
+    /// Whether a warm-up run has succeeded.
     ready: bool,
 }
 
 /// `GET /api/health`: needs no key, and refuses a wrong one, for some clients test their key here.
+#[utoipa::path(
+    get, path = "/api/health", tag = "health",
+    summary = "Show how the server is",
+    description = "Needs no key; a wrong one is refused, so a client can test its key here.",
+    responses((status = 200, description = "How the server is.", body = Health)),
+    security((), ("api_key" = []), ("bearer" = [])),
+)]
 pub(super) async fn show_health(
     State(app): State<Arc<App>>,
     context: RequestContext,
@@ -84,17 +99,30 @@ pub(super) async fn show_health(
 }
 
 /// A word on how the server is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Status {
+    /// `alive` or `ready`.
     status: &'static str,
 }
 
 /// `GET /livez`: the process answers.
+#[utoipa::path(
+    get, path = "/livez", tag = "health",
+    summary = "Tell whether the process answers",
+    responses((status = 200, description = "It does.", body = Status, example = json!({"status": "alive"}))),
+    security(()),
+)]
 pub(super) async fn show_liveness() -> Json<Status> {
     Json(Status { status: "alive" })
 }
 
 /// `GET /readyz`: documents can be scored.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    summary = "Tell whether documents can be scored",
+    responses((status = 200, description = "They can.", body = Status, example = json!({"status": "ready"}))),
+    security(()),
+)]
 pub(super) async fn show_readiness(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
     app.ready_analyzer()?;
     if !models(&app).iter().any(|model| model.ready) {

@@ -31,6 +31,7 @@ impl<I> ExplainRefusals<I> {
         let error = refusal(head)?;
         let request_id = Uuid::now_v7().to_string();
         tracing::info!(request_id, error = error.code().name(), "request refused before its head was read");
+        self.app.metrics.refuse(error.code().name());
         let body = error.body(&request_id, self.app.now());
         let head = std::str::from_utf8(head).ok()?;
         let headers = format!(

@@ -1,13 +1,15 @@
-//! One identifier and one log line for each request, and its errors' bodies.
+//! One identifier, one log line and one count for each request, and its errors' bodies.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use jiff::Timestamp;
+use serde_json::json;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -16,9 +18,13 @@ use super::error::ApiError;
 use super::headers;
 use crate::keys::KeyId;
 use crate::metering::Standing;
+use crate::telemetry::{InFlight, Phase, RequestOutcome, Step, TraceContext};
 
 /// Identifies a request, in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The trace that a request belongs to, in and out.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longest identifier that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
@@ -28,6 +34,7 @@ const MAX_REQUEST_ID: usize = 128;
 pub(super) struct RequestContext {
     /// Printable ASCII, so that it fits into a header.
     pub(super) id: Arc<str>,
+    pub(super) trace: TraceContext,
     pub(super) started: Instant,
     notes: Arc<Mutex<Notes>>,
 }
@@ -36,19 +43,37 @@ pub(super) struct RequestContext {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
     pub(super) key_id: Option<KeyId>,
+    pub(super) plan: Option<String>,
     /// How far the key's minute is used; the answer's headers say so.
     pub(super) minute: Option<Standing>,
     pub(super) language: Option<&'static str>,
     pub(super) documents: Option<usize>,
     pub(super) characters: Option<usize>,
     pub(super) tokens: Option<usize>,
+    /// The phases that are over.
+    pub(super) phases: Vec<EndedPhase>,
     pub(super) error: Option<&'static str>,
+}
+
+/// A phase of a request that is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndedPhase {
+    phase: Phase,
+    started: Instant,
+    duration: Duration,
 }
 
 impl RequestContext {
     fn of(headers: &HeaderMap) -> Self {
         let id = sane_id(headers).map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
-        Self { id, started: Instant::now(), notes: Arc::default() }
+        let trace = TraceContext::follow(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
+        Self { id, trace, started: Instant::now(), notes: Arc::default() }
+    }
+
+    /// Notes how long a phase took that began at `started` and is over now.
+    pub(super) fn end_phase(&self, phase: Phase, started: Instant) {
+        let duration = started.elapsed();
+        self.note(|notes| notes.phases.push(EndedPhase { phase, started, duration }));
     }
 
     /// What is known so far.
@@ -84,13 +109,21 @@ fn sane_id(headers: &HeaderMap) -> Option<&str> {
 pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let context = RequestContext::of(request.headers());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut line =
-        LogLine { context: context.clone(), method: request.method().clone(), route, status: None };
+    let mut record = Record {
+        app: Arc::clone(&app),
+        context: context.clone(),
+        began_at: app.now(),
+        method: request.method().clone(),
+        route,
+        status: None,
+        _in_flight: app.metrics.begin_request(),
+    };
     request.extensions_mut().insert(context.clone());
-    let span = tracing::info_span!("request", request_id = %context.id);
+    let span = tracing::info_span!("request", request_id = %context.id, trace_id = %context.trace.trace_id);
     let mut response = next.run(request).instrument(span).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         context.note(|notes| notes.error = Some(error.code().name()));
+        app.metrics.refuse(error.code().name());
         let mut written = error.write(&context.id, app.now());
         // What the router said of the path, such as Allow, stays; the marker's own length does not.
         response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
@@ -106,30 +139,46 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     if let Some(minute) = context.notes().minute {
         headers::add_rate_limit(response.headers_mut(), minute);
     }
-    line.status = Some(response.status());
+    // Digits and dashes are a valid header.
+    if let Ok(traceparent) = HeaderValue::from_str(&context.trace.traceparent()) {
+        response.headers_mut().insert(TRACEPARENT, traceparent);
+    }
+    record.status = Some(response.status());
     response
 }
 
-/// Logs when it is dropped: a request whose client went away is dropped in the middle.
-struct LogLine {
+/// Logs and counts when it is dropped: a request whose client went away is dropped in the middle.
+struct Record {
+    app: Arc<App>,
     context: RequestContext,
+    began_at: Timestamp,
     method: Method,
     route: Option<String>,
     /// `None` while there is no answer.
     status: Option<StatusCode>,
+    _in_flight: InFlight,
 }
 
-impl Drop for LogLine {
+impl Drop for Record {
     fn drop(&mut self) {
         let notes = self.context.notes();
-        let duration_ms = (self.context.started.elapsed().as_secs_f64() * 1e5).round() / 100.0;
-        let outcome = if self.status.is_some() { "request answered" } else { "client went away" };
+        let duration = self.context.started.elapsed();
+        let route = self.route.as_deref().unwrap_or("unmatched");
+        let status = self.status.map(|status| status.as_u16());
+        let phase_ms = |phase: Phase| {
+            notes.phases.iter().find(|ended| ended.phase == phase).map(|ended| milliseconds(ended.duration))
+        };
+        let outcome = if status.is_some() { "request answered" } else { "client went away" };
         tracing::info!(
             request_id = &*self.context.id,
+            trace_id = %self.context.trace.trace_id,
             method = self.method.as_str(),
-            route = self.route.as_deref().unwrap_or("unmatched"),
-            status = self.status.map(|status| status.as_u16()),
-            duration_ms,
+            route,
+            status,
+            duration_ms = milliseconds(duration),
+            receive_ms = phase_ms(Phase::Receive),
+            score_ms = phase_ms(Phase::Score),
+            write_ms = phase_ms(Phase::Write),
             key_id = notes.key_id.as_ref().map(KeyId::as_str),
             language = notes.language,
             documents = notes.documents,
@@ -138,5 +187,52 @@ impl Drop for LogLine {
             error = notes.error,
             "{outcome}"
         );
+        for ended in &notes.phases {
+            self.app.metrics.end_phase(ended.phase, ended.duration);
+        }
+        let plan = notes.plan.as_deref();
+        let method = self.method.as_str();
+        self.app.metrics.end_request(RequestOutcome { route, method, status, plan, duration });
+        if let Some(exporter) = self.app.exporter() {
+            exporter.take(self.steps(route, status, duration, &notes));
+        }
     }
+}
+
+impl Record {
+    /// The request and its phases as steps of its trace, named as OpenTelemetry names what servers do.
+    fn steps(&self, route: &str, status: Option<u16>, duration: Duration, notes: &Notes) -> Vec<Step> {
+        let known = [
+            ("http.request.method", Some(json!(self.method.as_str()))),
+            ("http.route", Some(json!(route))),
+            ("http.response.status_code", status.map(|status| json!(status))),
+            ("error.type", notes.error.map(|error| json!(error))),
+            ("sentor.request_id", Some(json!(&*self.context.id))),
+            ("sentor.documents", notes.documents.map(|documents| json!(documents))),
+            ("sentor.tokens", notes.tokens.map(|tokens| json!(tokens))),
+        ];
+        let request = Step {
+            context: self.context.trace,
+            name: format!("{} {route}", self.method),
+            is_server: true,
+            start: self.began_at,
+            duration,
+            attributes: known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+            has_failed: status.is_some_and(|status| status >= 500),
+        };
+        let phases = notes.phases.iter().map(|ended| {
+            let offset = ended.started.saturating_duration_since(self.context.started);
+            // Nothing runs for thousands of years.
+            let start = self.began_at.checked_add(offset).unwrap_or(self.began_at);
+            request.part(ended.phase.word(), start, ended.duration)
+        });
+        let mut steps: Vec<Step> = phases.collect();
+        steps.insert(0, request);
+        steps
+    }
+}
+
+/// In hundredths, for people.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e5).round() / 100.0
 }

@@ -14,7 +14,7 @@ use tower_http::compression::{CompressionLayer, Predicate as _, predicate};
 
 use super::app::App;
 use super::error::{ApiError, ErrorCode};
-use super::{admin, body, headers, health, observe, predict, usage};
+use super::{admin, body, headers, health, metrics, observe, openapi, pages, predict, usage};
 
 /// Smallest answer that is compressed; smaller ones fit into one packet anyway.
 const COMPRESS_FROM_BYTES: u64 = 1024;
@@ -28,6 +28,8 @@ pub enum Surface {
     Public,
     /// The admin interface, and whether the process is alive.
     Admin,
+    /// The metrics without a key, and whether the process is alive.
+    Metrics,
 }
 
 /// The service of a listener.
@@ -53,6 +55,7 @@ pub(super) fn router(app: Arc<App>, surface: Surface) -> Router {
         Surface::Whole => public_routes().merge(admin_routes(&app)),
         Surface::Public => public_routes(),
         Surface::Admin => admin_routes(&app),
+        Surface::Metrics => Router::new().route("/metrics", get(metrics::show_metrics_openly)),
     };
     routes
         .route("/livez", get(health::show_liveness))
@@ -70,6 +73,12 @@ fn public_routes() -> Router<Arc<App>> {
         .route("/api/predicts/health", get(health::show_health))
         .route("/api/health", get(health::show_health))
         .route("/readyz", get(health::show_readiness))
+        .route("/metrics", get(metrics::show_metrics))
+        .route("/openapi.json", get(openapi::show_openapi))
+        .route("/", get(pages::show_start))
+        .route("/web/{name}", get(pages::show_asset))
+        .route("/docs", get(pages::show_manual))
+        .route("/docs/{name}", get(pages::show_manual_page))
 }
 
 fn admin_routes(app: &Arc<App>) -> Router<Arc<App>> {
@@ -82,7 +91,8 @@ fn admin_routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route_layer(from_fn_with_state(Arc::clone(app), admin::audit_refusals))
 }
 
-async fn refuse_path(method: Method, uri: Uri) -> ApiError {
+/// There is nothing there.
+pub(super) async fn refuse_path(method: Method, uri: Uri) -> ApiError {
     ApiError::new(ErrorCode::NotFound, format!("there is nothing at {method} {}", shortened(uri.path())))
 }
 

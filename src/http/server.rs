@@ -10,7 +10,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -57,18 +57,21 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, patience: Patience, mut stop
     let server = Arc::new(Server::new(app, surface, patience));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let room = Arc::new(Semaphore::new(server.app.settings.max_connections));
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &room) => accepted,
             () = told(&mut stop, Stop::Softly) => break,
             // Takes finished connections out of the set.
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, place)) => {
                 let (server, watcher) = (Arc::clone(&server), graceful.watcher());
                 let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+                let open = server.app.metrics.begin_connection();
                 connections.spawn(async move {
+                    let _until_closed = (open, place);
                     if let Err(error) = server.serve(stream, acceptor, watcher).await {
                         tracing::debug!(error, "a connection ended early");
                     }
@@ -90,6 +93,19 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, patience: Patience, mut stop
         () = told(&mut stop, Stop::Now) => {}
     }
     connections.shutdown().await;
+}
+
+/// The next connection, once there is room for it; until then it waits with the system.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    if room.available_permits() == 0 {
+        tracing::debug!("as many connections are open as max_connections allows; more wait");
+    }
+    let place = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
 }
 
 /// What all connections of an endpoint share.

@@ -8,10 +8,12 @@ use axum::http::{HeaderMap, Uri};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;
+use super::openapi::words;
 use super::query::Parameters;
 use super::{admin, auth, blocking};
 use crate::clock::iso_8601;
@@ -19,20 +21,23 @@ use crate::keys::{KeyRecord, Scope};
 use crate::metering::{DayUsage, Limit, Plan, Quota, Standing, Usage, UsageQuery};
 
 /// What one or all keys used.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UsageAnswer {
+    #[schema(value_type = String, format = Date)]
     from: Date,
+    #[schema(value_type = String, format = Date)]
     to: Date,
     /// Whose usage this is; left out where it is everybody's.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<KeyUsage>,
     /// By account, then by day; days without use are left out.
     days: Vec<DayRow>,
+    #[schema(value_type = words::Usage)]
     total: Usage,
 }
 
 /// A key and its limits.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct KeyUsage {
     key_id: String,
     name: String,
@@ -44,33 +49,49 @@ struct KeyUsage {
 }
 
 /// A plan, with `null` for what it does not limit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PlanAnswer {
     name: String,
     #[serde(flatten)]
+    #[schema(value_type = words::PlanLimits)]
     limits: serde_json::Map<String, serde_json::Value>,
 }
 
 /// How far a limit is used; `limit` and `remaining` are `null` where there is none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct StandingAnswer {
     limit: Option<u64>,
     used: u64,
     remaining: Option<u64>,
+    #[schema(format = DateTime)]
     resets_at: String,
 }
 
 /// What an account used on a day in UTC.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DayRow {
     /// A key, and those that follow it by rotation.
     account: String,
+    #[schema(value_type = String, format = Date)]
     day: Date,
     #[serde(flatten)]
+    #[schema(value_type = words::Usage)]
     usage: Usage,
 }
 
 /// `GET /api/usage`: of one's own key, or with the scope `admin` of any.
+#[utoipa::path(
+    get, path = "/api/usage", tag = "usage",
+    summary = "Show what a key used",
+    params(
+        ("from" = Option<String>, Query, format = Date,
+         description = "The first day; the first of this month unless said otherwise."),
+        ("to" = Option<String>, Query, format = Date, description = "The last day; today unless said otherwise."),
+        ("key" = Option<String>, Query,
+         description = "The identifier of a key, or `all`; another than one's own needs the scope `admin`."),
+    ),
+    responses((status = 200, description = "Usage by account and day in UTC.", body = UsageAnswer)),
+)]
 pub(super) async fn show_usage(
     State(app): State<Arc<App>>,
     context: RequestContext,

@@ -7,7 +7,6 @@ run), and runs test_sentor_ml.py in each.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -17,9 +16,11 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from server import Server, create_key
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "harness"))
+from environment import pinned, prepared  # noqa: E402
+from server import Server, create_key  # noqa: E402
+
 ROOT = HERE.parents[1]
 # A key as a secret scanner finds it.
 KEY = re.compile(r"sentor_(live|test)_[0-9A-Za-z]{32,}")
@@ -57,35 +58,13 @@ def main():
     print(f"sentor-ml {', '.join(releases)}: ok")
 
 
-def pinned(path):
-    """The lines of a requirements file without its comments."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def version(line):
     return line.split()[0].partition("==")[2]
 
 
 def install(line, folder):
-    """A Python that has this release; made on the first run, or where the pins have changed."""
-    environment = folder / version(line)
-    python = environment / "bin" / "python"
-    requirements = "\n".join([*pinned(COMMON), line]) + "\n"
-    state = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()
-    stamp = environment / "installed"
-    if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == state:
-        return python
-    print(f"installing sentor-ml {version(line)}", flush=True)
-    # Without a pip of its own, which would take most of the time: this Python's pip does the work.
-    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", environment], check=True)
-    listed = environment / "requirements.txt"
-    listed.write_text(requirements, encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
-    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", listed]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    stamp.write_text(state, encoding="utf-8")
-    return python
+    """A Python that has this release."""
+    return prepared(folder / version(line), [*pinned(COMMON), line], f"sentor-ml {version(line)}")
 
 
 def run_tests(program, data, pythons):

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::app::App;
 use super::error::{ApiError, ErrorCode};
@@ -32,14 +33,25 @@ const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
 /// A part of all keys.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct KeyPage {
+    /// The oldest first.
     keys: Vec<KeyView>,
-    /// What `after` gives the next part; `null` at the end.
+    /// What the parameter `after` takes for the next part; null at the end.
     next: Option<String>,
 }
 
 /// `GET /api/admin/keys`: the oldest first.
+#[utoipa::path(
+    get, path = "/api/admin/keys", tag = "admin",
+    summary = "List keys",
+    params(
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000,
+         description = "Keys in the answer at most; 100 unless said otherwise."),
+        ("after" = Option<String>, Query, description = "The identifier after which the answer starts."),
+    ),
+    responses((status = 200, description = "A part of all keys, the oldest first.", body = KeyPage)),
+)]
 pub(super) async fn list_keys(
     State(app): State<Arc<App>>,
     context: RequestContext,
@@ -70,6 +82,14 @@ pub(super) async fn list_keys(
 }
 
 /// `POST /api/admin/keys`: the answer is the one time that the key is shown.
+#[utoipa::path(
+    post, path = "/api/admin/keys", tag = "admin",
+    summary = "Make a key",
+    description = "The answer is the one time that the key itself is shown.",
+    request_body(content = CreateKey, content_type = "application/json",
+                 example = json!({"name": "webshop", "scopes": ["predict"]})),
+    responses((status = 201, description = "The key, and all about it.", body = NewKeyView)),
+)]
 pub(super) async fn create_key(
     State(app): State<Arc<App>>,
     context: RequestContext,
@@ -89,6 +109,12 @@ pub(super) async fn create_key(
 }
 
 /// `GET /api/admin/keys/{id}`.
+#[utoipa::path(
+    get, path = "/api/admin/keys/{id}", tag = "admin",
+    summary = "Show a key",
+    params(("id" = String, Path, description = "Its identifier.")),
+    responses((status = 200, description = "All about the key.", body = KeyView)),
+)]
 pub(super) async fn show_key(
     State(app): State<Arc<App>>,
     context: RequestContext,
@@ -101,6 +127,15 @@ pub(super) async fn show_key(
 }
 
 /// `POST /api/admin/keys/{id}/rotate`: makes a key that takes the place of another.
+#[utoipa::path(
+    post, path = "/api/admin/keys/{id}/rotate", tag = "admin",
+    summary = "Make a key that takes the place of another",
+    description = "The old key works on for the overlap, and both share limits and usage.",
+    params(("id" = String, Path, description = "The old key's identifier.")),
+    request_body(content = Option<RotateKey>, content_type = "application/json",
+                 example = json!({"overlap_seconds": 86400})),
+    responses((status = 201, description = "The new key, and all about it.", body = NewKeyView)),
+)]
 pub(super) async fn rotate_key(
     State(app): State<Arc<App>>,
     context: RequestContext,
@@ -120,6 +155,12 @@ pub(super) async fn rotate_key(
 }
 
 /// `POST /api/admin/keys/{id}/revoke`: the key is refused from now on.
+#[utoipa::path(
+    post, path = "/api/admin/keys/{id}/revoke", tag = "admin",
+    summary = "Take a key back",
+    params(("id" = String, Path, description = "Its identifier.")),
+    responses((status = 200, description = "All about the key, revoked.", body = KeyView)),
+)]
 pub(super) async fn revoke_key(
     State(app): State<Arc<App>>,
     context: RequestContext,

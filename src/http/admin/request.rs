@@ -3,8 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use crate::http::error::{ApiError, ErrorCode};
+use crate::http::openapi::words;
 use crate::http::problems::Problems;
 use crate::keys::{Environment, KeyRecord, NewKey, Scope, Scopes};
 use crate::metering::Plans;
@@ -19,18 +21,29 @@ const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 60 * 60;
 const MAX_OVERLAP_SECONDS: i64 = 366 * 24 * 60 * 60;
 
 /// What a new key shall be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct CreateKey {
+    /// For people; not of white space alone.
+    #[schema(max_length = 200, pattern = r"\S")]
     name: String,
+    /// A plan of the configuration; without it, `unlimited`.
     plan: Option<String>,
+    /// What it may do; without it, `predict` and `cluster`.
+    #[schema(value_type = Option<Vec<words::Scope>>, min_items = 1)]
     scopes: Option<Vec<String>>,
+    /// What it is for; without it, `live`. Both kinds work alike.
+    #[schema(value_type = Option<words::KeyEnvironment>)]
     environment: Option<String>,
+    /// From when on it is not valid: a time to come, with its zone.
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
 }
 
 /// How a key is to be followed by another. A body may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub(super) struct RotateKey {
+    /// How long the old key still works; without it, a day.
+    #[schema(minimum = 0, maximum = 31_622_400)]
     overlap_seconds: Option<i64>,
 }
 

@@ -2,32 +2,45 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::iso_8601;
+use crate::http::openapi::words;
 use crate::keys::{ApiKey, KeyRecord};
 
 /// All about a key, but not the key.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyView {
+    /// Names it, and tells nothing of it.
     pub(crate) id: String,
+    /// For people.
     name: String,
     /// Its first characters.
     prefix: String,
     /// `active`, `expired` or `revoked`.
+    #[schema(value_type = words::KeyState)]
     state: &'static str,
+    /// Which limits hold for it.
     plan: String,
+    /// What it may do.
+    #[schema(value_type = Vec<words::Scope>)]
     scopes: Vec<&'static str>,
     /// The first key of its line of rotations: limits and usage are shared along the line.
     account: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
+    #[schema(format = DateTime)]
     last_used_at: Option<String>,
+    #[schema(format = DateTime)]
     revoked_at: Option<String>,
 }
 
 /// A new key, the one time that it can be seen.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct NewKeyView {
+    /// The key itself.
     key: String,
     #[serde(flatten)]
     view: KeyView,

@@ -1,5 +1,6 @@
 //! `POST /api/predicts`: scores documents.
 
+mod example;
 mod json;
 mod request;
 mod response;
@@ -7,18 +8,22 @@ mod response;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+
 use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;
+use super::openapi::words;
 use super::query::PredictQuery;
 use super::{auth, blocking, body};
 use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
 use crate::keys::{KeyRecord, Scope};
 use crate::language::{Language, LanguageChoice};
 use crate::metering::{Admission, Limit, Usage};
-use axum::extract::{Request, State};
-use axum::http::header;
-use axum::response::{IntoResponse as _, Response};
+use crate::telemetry::{Phase, ScoredDocument};
+pub(super) use example::{answer as example_answer, request as example_request};
 use request::PredictRequest;
 pub(crate) use response::document_result;
 
@@ -29,6 +34,22 @@ const OFF_THREAD_BYTES: usize = 256 * 1024;
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
 /// `POST /api/predicts`: what can be refused cheaply is refused first.
+#[utoipa::path(
+    post, path = "/api/predicts", tag = "sentiment",
+    summary = "Score documents",
+    description = "Scores each document, each of its sentences, and each entity that it was sent with.",
+    params(
+        ("language" = Option<words::LanguageChoice>, Query,
+         description = "The language to score as; `auto` tells it for each document. Without it, the body's                         `language` counts, or else `en`."),
+        ("partial" = Option<bool>, Query,
+         description = "Whether a document that cannot be scored has an `error` in its place in `results`,                         and leaves the others their scores. Without it, the request is refused."),
+        ("offsets" = Option<words::Offsets>, Query,
+         description = "What `start` and `end` count: Unicode code points (the default), bytes of UTF-8, or                         units of UTF-16."),
+    ),
+    request_body(content = words::PredictBody, content_type = "application/json"),
+    responses((status = 200, description = "The scores, in the order of the documents.",
+               body = response::PredictResponse<'static>)),
+)]
 pub(super) async fn predict_documents(
     State(app): State<Arc<App>>,
     context: RequestContext,
@@ -61,19 +82,24 @@ async fn score(
     let request = off_thread(is_large, move || PredictRequest::parse(&bytes, query, &limits)).await??;
     let language = request.language.unwrap_or(LanguageChoice::Fixed(Language::English));
     let (documents, characters) = (request.documents.len(), request.characters());
+    context.end_phase(Phase::Receive, context.started);
     context.note(|notes| {
         notes.language = Some(language_name(language));
         notes.documents = Some(documents);
         notes.characters = Some(characters);
     });
     check_plan(admission, &key.plan, documents, characters)?;
+    app.metrics.take_documents(language_name(language), documents, characters);
 
     let options = Options {
         language,
         caller: Caller::new(key.account.as_str(), admission.plan().weight),
         deadline: Some(context.started + app.settings.request_timeout),
     };
-    let outcomes = analyze(app, &request, options).await?;
+    let score_started = Instant::now();
+    let outcomes = analyze(app, &request, options).await;
+    context.end_phase(Phase::Score, score_started);
+    let outcomes = outcomes?;
     let scored = || outcomes.iter().flatten();
     let tokens = scored().map(|analysis| analysis.tokens).sum();
     context.note(|notes| notes.tokens = Some(tokens));
@@ -84,8 +110,11 @@ async fn score(
         entities: count(scored().map(|analysis| analysis.entities.len()).sum()),
         ..Usage::default()
     });
+    count_scored(&outcomes, app);
 
+    let write_started = Instant::now();
     let json = off_thread(is_large, move || response::write(&request, &outcomes, query)).await??;
+    context.end_phase(Phase::Write, write_started);
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
@@ -123,6 +152,17 @@ async fn analyze(
     let latest = options.deadline.map_or_else(Instant::now, |deadline| deadline + DEADLINE_SLACK);
     let outcomes = tokio::time::timeout_at(latest.into(), analyzer.analyze(documents, options)).await;
     Ok(outcomes.unwrap_or(Err(AnalysisError::DeadlinePassed))?)
+}
+
+/// Counts what was scored.
+fn count_scored(outcomes: &[Result<DocumentAnalysis, DocumentError>], app: &App) {
+    for analysis in outcomes.iter().flatten() {
+        app.metrics.score_document(ScoredDocument {
+            language: analysis.language,
+            entities: analysis.entities.len(),
+            tokens: analysis.tokens,
+        });
+    }
 }
 
 /// Runs `work` where it does not hold up other requests, if it is large.

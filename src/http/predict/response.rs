@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::request::PredictRequest;
 use crate::analysis::{DocumentAnalysis, DocumentError, EntityAnalysis, SentenceAnalysis, Warning};
 use crate::http::error::{ApiError, ErrorSummary};
+use crate::http::openapi::words;
 use crate::http::query::PredictQuery;
 use crate::sentiment::{Distribution, Polarity};
 use crate::text::{OffsetMap, OffsetUnit};
@@ -52,89 +54,142 @@ pub(super) fn write(
     })
 }
 
-#[derive(Serialize)]
-struct PredictResponse<'a> {
+/// The scores of all documents.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct PredictResponse<'a> {
+    /// One for each document of the request, in its order.
     results: Vec<Outcome<'a>>,
 }
 
-#[derive(Serialize)]
+/// What became of one document.
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Outcome<'a> {
     Scored(DocumentResult<'a>),
-    Failed { doc_id: Option<&'a str>, error: ErrorSummary<'a> },
+    /// Only with `partial=true`: this document could not be scored.
+    Failed {
+        /// As sent; null where that was no string.
+        doc_id: Option<&'a str>,
+        error: ErrorSummary<'a>,
+    },
 }
 
 /// The result of one document.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct DocumentResult<'a> {
+    /// As sent.
     doc_id: Option<&'a str>,
     #[serde(flatten)]
     verdict: Verdict,
+    /// Every sentence, in order.
     details: Vec<SentenceResult<'a>>,
+    /// One for each requested entity, in the order of the request.
     entity_sentiments: Vec<EntityResult<'a>>,
+    /// What the document was scored as.
+    #[schema(value_type = words::Language)]
     language: &'static str,
+    /// What the document reads as.
     detected_language: DetectedLanguage<'a>,
+    /// What the caller should know about how it was scored.
     warnings: Vec<WarningResult>,
 }
 
-#[derive(Serialize)]
+/// A sentence of a document.
+#[derive(Serialize, ToSchema)]
 struct SentenceResult<'a> {
     sentence_index: usize,
+    /// The exact slice of the document from `start` to `end`.
     sentence_text: &'a str,
     #[serde(flatten)]
     verdict: Verdict,
+    /// Where it starts, in the unit of the query parameter `offsets`.
     start: usize,
+    /// Where it ends; this place is no longer part of it.
     end: usize,
 }
 
-#[derive(Serialize)]
+/// How the document feels about one entity.
+#[derive(Serialize, ToSchema)]
 struct EntityResult<'a> {
+    /// As requested.
     entity: &'a str,
+    #[schema(value_type = words::Sentiment)]
     sentiment: &'static str,
     /// The probability of `sentiment`.
+    #[schema(minimum = 0, maximum = 1)]
     score: f32,
     probabilities: Probabilities,
+    /// Positive minus negative.
+    #[schema(minimum = -1, maximum = 1)]
     polarity: f32,
+    /// Whether the text mentions the entity.
     #[serde(rename = "match")]
+    #[schema(value_type = words::Match)]
     found: &'static str,
+    /// Where; empty where `match` is `implicit`.
     mentions: Vec<MentionResult<'a>>,
 }
 
-#[derive(Serialize)]
+/// A place where the text mentions an entity.
+#[derive(Serialize, ToSchema)]
 struct MentionResult<'a> {
+    /// Where it starts, in the unit of the query parameter `offsets`.
     start: usize,
+    /// Where it ends; this place is no longer part of it.
     end: usize,
+    /// The exact slice of the document.
     text: &'a str,
+    /// The sentence in which it starts.
     sentence_index: usize,
+    /// How the words match the entity's name.
+    #[schema(value_type = words::Form)]
     form: &'static str,
+    #[schema(value_type = words::Sentiment)]
     sentiment: &'static str,
     probabilities: Probabilities,
 }
 
-#[derive(Serialize)]
+/// What a document reads as.
+#[derive(Serialize, ToSchema)]
 struct DetectedLanguage<'a> {
+    /// An ISO 639 code, of any language; `und` where it could not be told.
     language: &'a str,
+    #[schema(minimum = 0, maximum = 1)]
     confidence: f32,
 }
 
-#[derive(Serialize)]
+/// What the caller should know about how a document was scored.
+#[derive(Serialize, ToSchema)]
 struct WarningResult {
+    /// For programs.
+    #[schema(value_type = words::WarningCode)]
     code: &'static str,
+    /// For people.
     message: String,
+    /// What the message says, for programs.
+    #[schema(value_type = Object)]
     details: Value,
 }
 
-#[derive(Serialize)]
+/// How a text feels.
+#[derive(Serialize, ToSchema)]
 struct Verdict {
+    /// 0 negative, 1 neutral, 2 positive.
+    #[schema(minimum = 0, maximum = 2)]
     predicted_class: usize,
+    #[schema(value_type = words::Sentiment)]
     predicted_label: &'static str,
     probabilities: Probabilities,
 }
 
-#[derive(Serialize)]
+/// Three probabilities; their sum is 1.
+#[derive(Serialize, ToSchema)]
 struct Probabilities {
+    #[schema(minimum = 0, maximum = 1)]
     negative: f32,
+    #[schema(minimum = 0, maximum = 1)]
     neutral: f32,
+    #[schema(minimum = 0, maximum = 1)]
     positive: f32,
 }
 

@@ -1,0 +1,44 @@
+//! `GET /metrics`: the counters, for Prometheus.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::app::App;
+use super::auth;
+use super::error::ApiError;
+use super::observe::RequestContext;
+use crate::keys::Scope;
+use crate::telemetry::TEXT_FORMAT;
+
+/// `GET /metrics` for all: needs a key with the scope `metrics`.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operation",
+    summary = "Show the metrics",
+    description = "Counters and histograms in the text format of Prometheus. Needs a key with the scope \
+                   metrics. With the setting metrics_listen, they are also served on a listener of their own, \
+                   without a key.",
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain",
+               example = "# TYPE sentor_documents_total counter\nsentor_documents_total{language=\"en\"} 12\n")),
+)]
+pub(super) async fn show_metrics(
+    State(app): State<Arc<App>>,
+    context: RequestContext,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    auth::require(&app, &headers, Scope::Metrics, &context)?;
+    Ok(write(&app))
+}
+
+/// `GET /metrics` on a listener for metrics alone: it is the operator's to say who reaches it.
+pub(super) async fn show_metrics_openly(State(app): State<Arc<App>>) -> Response {
+    write(&app)
+}
+
+fn write(app: &App) -> Response {
+    // What changes seldom is looked up when it is asked for.
+    app.metrics.set_models(&app.analyzer().map(|analyzer| analyzer.models()).unwrap_or_default());
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.encode()).into_response()
+}

@@ -1,0 +1,215 @@
+//! Shapes that stand in the description alone: words that handlers write as plain text, and the request body,
+//! which is read so that every wrong value in it is found. Tests hold them to what the handlers do.
+#![expect(dead_code, reason = "these types describe; nothing makes them")]
+
+use utoipa::ToSchema;
+
+use crate::http::health::ModelHealth;
+
+/// A sentiment.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum Sentiment {
+    Negative,
+    Neutral,
+    Positive,
+}
+
+/// A language that documents are scored as.
+#[derive(ToSchema)]
+pub(in crate::http) enum Language {
+    #[schema(rename = "en")]
+    English,
+    #[schema(rename = "nl")]
+    Dutch,
+}
+
+/// A language, or `auto`: that of each document.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum LanguageChoice {
+    #[schema(rename = "en")]
+    English,
+    #[schema(rename = "nl")]
+    Dutch,
+    Auto,
+}
+
+/// What offsets count.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum Offsets {
+    Codepoint,
+    Utf8,
+    Utf16,
+}
+
+/// Whether the text mentions an entity.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum Match {
+    Explicit,
+    Implicit,
+}
+
+/// How the text's words match an entity's name.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum Form {
+    Exact,
+    Inflected,
+    Compound,
+}
+
+/// What a warning is about.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(in crate::http) enum WarningCode {
+    OtherLanguage,
+    UnknownLanguage,
+    SplitIntoWindows,
+    SplitSentence,
+    LongEntity,
+}
+
+/// How the server is.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum HealthStatus {
+    Healthy,
+    Degraded,
+}
+
+/// Documents to score. Other members are ignored.
+#[derive(ToSchema)]
+pub(in crate::http) struct PredictBody {
+    /// At least one; a setting of the server says how many at most.
+    #[schema(min_items = 1)]
+    docs: Vec<PredictDocument>,
+    /// Counts where the query does not name a language.
+    language: Option<LanguageChoice>,
+}
+
+/// A document to score.
+#[derive(ToSchema)]
+pub(in crate::http) struct PredictDocument {
+    /// Comes back with the scores; it need not be unique.
+    doc_id: String,
+    /// The text; not of white space alone.
+    #[schema(pattern = r"\S")]
+    doc: String,
+    /// Names of what the text may have an opinion on; a setting of the server says how many at most.
+    entities: Option<Vec<EntityName>>,
+}
+
+/// A name of something that the text may have an opinion on; not of white space alone.
+#[derive(ToSchema)]
+#[schema(pattern = r"\S")]
+pub(in crate::http) struct EntityName(String);
+
+/// The model of each language; null where it has none.
+#[derive(ToSchema)]
+pub(in crate::http) struct HealthModels {
+    #[schema(required)]
+    en: Option<ModelHealth>,
+    #[schema(required)]
+    nl: Option<ModelHealth>,
+}
+
+/// Where a key is in its life.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum KeyState {
+    Active,
+    Expired,
+    Revoked,
+}
+
+/// Something that a key may do.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum Scope {
+    Predict,
+    Cluster,
+    Admin,
+    Metrics,
+}
+
+/// What a key is for.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum KeyEnvironment {
+    Live,
+    Test,
+}
+
+/// What was used.
+#[derive(ToSchema)]
+pub(in crate::http) struct Usage {
+    requests: u64,
+    documents: u64,
+    characters: u64,
+    tokens: u64,
+    entities: u64,
+}
+
+/// The limits of a plan; null where it has none.
+#[derive(ToSchema)]
+pub(in crate::http) struct PlanLimits {
+    requests_per_minute: Option<u64>,
+    requests_per_day: Option<u64>,
+    requests_per_month: Option<u64>,
+    characters_per_call: Option<u64>,
+    documents_per_call: Option<u64>,
+    concurrent_requests: Option<u64>,
+    /// Its share of the queue, against those of other plans.
+    weight: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use utoipa::PartialSchema;
+
+    use super::*;
+    use crate::language::LanguageChoice as Choice;
+    use crate::mention::MatchForm;
+    use crate::sentiment::Polarity;
+    use crate::text::OffsetUnit;
+
+    fn words<T: PartialSchema>() -> Vec<String> {
+        let schema = serde_json::to_value(T::schema()).expect("a schema is JSON");
+        let words = schema["enum"].as_array().expect("an enumeration").iter();
+        words.map(|word| word.as_str().expect("a word").to_owned()).collect()
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_handlers() {
+        assert_eq!(words::<Sentiment>(), Polarity::ALL.map(Polarity::label));
+        assert_eq!(words::<Language>(), crate::language::Language::ALL.map(crate::language::Language::code));
+        assert!(words::<LanguageChoice>().iter().all(|word| Choice::parse(word).is_some()));
+        assert!(words::<Offsets>().iter().all(|word| OffsetUnit::parse(word).is_some()));
+        let scopes = crate::keys::Scope::ALL.map(crate::keys::Scope::word);
+        assert_eq!(words::<Scope>(), scopes);
+        let usage = serde_json::to_value(crate::metering::Usage::default()).expect("a struct is JSON");
+        let described = serde_json::to_value(Usage::schema()).expect("a schema is JSON");
+        let names = |value: &Value| -> Vec<String> {
+            value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+        };
+        assert_eq!(names(&described["properties"]), names(&usage));
+        let limits = serde_json::to_value(PlanLimits::schema()).expect("a schema is JSON");
+        for limit in crate::metering::Limit::ALL {
+            assert!(limits["properties"][limit.name()].is_object(), "{}", limit.name());
+        }
+        let forms = [MatchForm::Exact, MatchForm::Inflected, MatchForm::Compound];
+        assert_eq!(words::<Form>(), forms.map(MatchForm::label));
+    }
+
+    #[test]
+    fn the_body_requires_what_the_handler_requires() {
+        let schema = serde_json::to_value(PredictBody::schema()).expect("a schema is JSON");
+        assert_eq!(schema["required"], json!(["docs"]));
+        let schema: Value = serde_json::to_value(PredictDocument::schema()).expect("a schema is JSON");
+        assert_eq!(schema["required"], json!(["doc_id", "doc"]));
+    }
+}

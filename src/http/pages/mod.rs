@@ -1,0 +1,150 @@
+//! Pages for people: the one to try the server with, the documentation, and the reference of the interface.
+//!
+//! They are files of `web/` and `docs/`, inside the program. Nothing of them is secret, so they need no key;
+//! they load nothing from elsewhere, and their policy forbids it.
+
+mod manual;
+
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest as _, Sha256};
+
+use super::error::ApiError;
+use super::router::refuse_path;
+
+/// What pages may load and do: only what this server serves.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A file of `web/`.
+struct Asset {
+    name: &'static str,
+    media_type: &'static str,
+    content: &'static str,
+}
+
+/// Names the files of `web/`; the path of each is `/web/` and its name.
+macro_rules! assets {
+    ($($name:literal: $media_type:literal,)*) => {
+        [$(Asset { name: $name, media_type: $media_type, content: include_str!(concat!("../../../web/", $name)) },)*]
+    };
+}
+
+const ASSETS: [Asset; 10] = assets! {
+    "api.js": "text/javascript; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "batch.js": "text/javascript; charset=utf-8",
+    "dom.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "reference.js": "text/javascript; charset=utf-8",
+    "render.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "table.js": "text/javascript; charset=utf-8",
+    "index.html": "text/html; charset=utf-8",
+};
+
+/// What a browser shows to know whether its copy is still good, one for each asset.
+static ASSET_TAGS: LazyLock<[String; ASSETS.len()]> =
+    LazyLock::new(|| std::array::from_fn(|index| tag(ASSETS[index].content)));
+
+/// `GET /`: the page to try the server with.
+pub(super) async fn show_start(headers: HeaderMap) -> Response {
+    asset("index.html", &headers).unwrap_or_else(|| ApiError::server().into_response())
+}
+
+/// `GET /web/{name}`: what the pages load.
+pub(super) async fn show_asset(
+    method: Method,
+    uri: Uri,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match asset(&name, &headers) {
+        Some(response) => response,
+        None => refuse_path(method, uri).await.into_response(),
+    }
+}
+
+/// `GET /docs`: the first page of the documentation.
+pub(super) async fn show_manual(headers: HeaderMap) -> Response {
+    page(manual::start(), &headers)
+}
+
+/// `GET /docs/{name}`: a page of the documentation.
+pub(super) async fn show_manual_page(
+    method: Method,
+    uri: Uri,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match manual::page(&name) {
+        Some(html) => page(html, &headers),
+        None => refuse_path(method, uri).await.into_response(),
+    }
+}
+
+fn asset(name: &str, headers: &HeaderMap) -> Option<Response> {
+    let index = ASSETS.iter().position(|asset| asset.name == name)?;
+    Some(file(ASSETS[index].content, ASSETS[index].media_type, &ASSET_TAGS[index], headers))
+}
+
+fn page(html: &'static str, headers: &HeaderMap) -> Response {
+    file(html, "text/html; charset=utf-8", &tag(html), headers)
+}
+
+/// A file, or the word that the browser's copy is still good.
+fn file(content: &'static str, media_type: &'static str, tag: &str, headers: &HeaderMap) -> Response {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let is_known =
+        known.is_some_and(|known| known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag));
+    let mut response =
+        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { content.into_response() };
+    let own = response.headers_mut();
+    own.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    own.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    // A new version of the program shows at once; an unchanged file costs no transfer.
+    own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Hexadecimal digits in quotes are a valid header.
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        own.insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn tag(content: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(content).into();
+    let digits: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{digits}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let entries = std::fs::read_dir("web").expect("the folder is there");
+        let files: BTreeSet<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        let served: BTreeSet<String> = ASSETS.iter().map(|asset| asset.name.to_owned()).collect();
+        assert_eq!(files, served);
+    }
+
+    #[test]
+    fn no_file_names_another_host_or_brings_code_in_its_text() {
+        for Asset { name, content, .. } in ASSETS {
+            let hosts =
+                content.matches("://").count() - content.matches("http://www.w3.org/2000/svg").count();
+            assert_eq!(hosts, 0, "{name}");
+            for inline in ["style=", "onclick", "onload", "<style", "javascript:", "innerHTML", "eval("] {
+                assert!(!content.contains(inline), "{name}: {inline}");
+            }
+        }
+    }
+}

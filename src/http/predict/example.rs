@@ -1,0 +1,62 @@
+//! A request and its answer, for the documentation. The answer is written by the code that writes all answers.
+
+use serde_json::{Value, json};
+
+use super::request::PredictRequest;
+use super::response;
+use crate::analysis::{DocumentAnalysis, EntityAnalysis, MentionAnalysis, SentenceAnalysis};
+use crate::config::LimitsConfig;
+use crate::http::error::ApiError;
+use crate::http::query::PredictQuery;
+use crate::language::{Detection, Language};
+use crate::mention::MatchForm;
+use crate::sentiment::Distribution;
+use crate::text::Span;
+
+const TEXT: &str = "Great product!";
+const ENTITY: &str = "product";
+
+/// A request body.
+pub(in crate::http) fn request() -> Value {
+    json!({"docs": [{"doc_id": "1", "doc": TEXT, "entities": [ENTITY]}]})
+}
+
+/// The answer to [`request`], with round figures in place of a model's.
+pub(in crate::http) fn answer() -> Value {
+    written().unwrap_or_default()
+}
+
+fn written() -> Result<Value, ApiError> {
+    let limits = LimitsConfig {
+        body_limit_bytes: usize::MAX,
+        max_documents: 1,
+        max_document_bytes: usize::MAX,
+        max_entities: 1,
+        max_entity_bytes: usize::MAX,
+    };
+    let query = PredictQuery::default();
+    let request = PredictRequest::parse(request().to_string().as_bytes(), query, &limits)?;
+    let bytes = response::write(&request, &[Ok(analysis())], query)?;
+    serde_json::from_slice(&bytes).map_err(|_| ApiError::server())
+}
+
+fn analysis() -> DocumentAnalysis {
+    // Sixteenths are exact in binary, so that the example has no long figures.
+    let sentiment = Distribution::from_weights([0.0625, 0.0625, 0.875]);
+    let start = TEXT.find(ENTITY).unwrap_or_default();
+    let mention = MentionAnalysis {
+        span: Span::new(start, start + ENTITY.len()),
+        sentence_index: 0,
+        form: MatchForm::Exact,
+        sentiment,
+    };
+    DocumentAnalysis {
+        language: Language::English,
+        detection: Detection { language: Some(Language::English), code: "en".to_owned(), confidence: 0.875 },
+        sentiment,
+        sentences: vec![SentenceAnalysis { span: Span::new(0, TEXT.len()), sentiment }],
+        entities: vec![EntityAnalysis { entity: ENTITY.to_owned(), sentiment, mentions: vec![mention] }],
+        warnings: Vec::new(),
+        tokens: 3,
+    }
+}

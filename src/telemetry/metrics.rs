@@ -1,0 +1,334 @@
+//! Counters and histograms, and how Prometheus reads them.
+//!
+//! Names follow the conventions of Prometheus: `sentor_`, what is counted, its unit, and `_total` for what only
+//! grows. Labels have few values each, whatever clients send; `docs/operations.md` explains every metric.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::analysis::ModelStatus;
+use crate::language::Language;
+
+/// Media type of [`Metrics::encode`].
+pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
+
+/// Bounds of the latency histograms: from what a refusal takes to the default request timeout.
+const SECONDS: [f64; 16] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+
+/// Bounds of the sizes of requests, in documents: the default limit is the last.
+const DOCUMENTS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 10_000.0];
+
+/// All that is counted. Each server has its own, so that two in one process do not mix.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    in_flight: IntGauge,
+    phase_seconds: HistogramVec,
+    refusals: IntCounterVec,
+    request_documents: HistogramVec,
+    documents: IntCounterVec,
+    entities: IntCounterVec,
+    characters: IntCounterVec,
+    tokens: IntCounterVec,
+    model_ready: IntGaugeVec,
+    connections: IntGauge,
+    connections_total: IntCounter,
+}
+
+/// A part of answering a request to score documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Until the body has arrived and is understood.
+    Receive,
+    /// Finding sentences and mentions, waiting, and running the model.
+    Score,
+    /// Writing the answer.
+    Write,
+}
+
+impl Phase {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Receive => "receive",
+            Self::Score => "score",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestOutcome<'a> {
+    /// The route as the router writes it.
+    pub route: &'a str,
+    /// The method, which may be any word that a client made up.
+    pub method: &'a str,
+    /// `None` where the client went away first.
+    pub status: Option<u16>,
+    /// The plan of the key, where one let in.
+    pub plan: Option<&'a str>,
+    /// From the head of the request to its answer.
+    pub duration: Duration,
+}
+
+/// What one scored document was, as the counters see it.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoredDocument {
+    /// What it was scored as.
+    pub language: Language,
+    /// Its entities.
+    pub entities: usize,
+    /// Tokens that the model read.
+    pub tokens: usize,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new().expect("the names are valid and each stands once, as a test makes sure")
+    }
+}
+
+impl Metrics {
+    fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let build = IntGaugeVec::new(
+            Opts::new("sentor_build_info", "Always 1; the label tells the version of the program."),
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        registry.register(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+
+        let make = Maker { registry: &registry };
+        Ok(Self {
+            requests: make.counters(
+                "sentor_http_requests_total",
+                "Requests answered, by route, method, status and plan of the key; status 499: the client went away.",
+                &["route", "method", "status", "plan"],
+            )?,
+            request_seconds: make.histograms(
+                "sentor_http_request_duration_seconds",
+                "Time from a request's head to its answer.",
+                &["route"],
+                &SECONDS,
+            )?,
+            in_flight: make.gauge("sentor_http_requests_in_flight", "Requests that are being answered.")?,
+            phase_seconds: make.histograms(
+                "sentor_predict_phase_duration_seconds",
+                "Time that requests to score documents spend in each phase: receive, score, write.",
+                &["phase"],
+                &SECONDS,
+            )?,
+            refusals: make.counters(
+                "sentor_http_refusals_total",
+                "Requests refused, by the code of the error.",
+                &["code"],
+            )?,
+            request_documents: make.histograms(
+                "sentor_predict_request_documents",
+                "Documents in a request to score them.",
+                &["language"],
+                &DOCUMENTS,
+            )?,
+            documents: make.counters("sentor_documents_total", "Documents scored, by language.", &["language"])?,
+            entities: make.counters("sentor_entities_total", "Entities scored, by language.", &["language"])?,
+            characters: make.counters(
+                "sentor_characters_total",
+                "Characters of the texts that came to be scored, by the language that was asked for.",
+                &["language"],
+            )?,
+            tokens: make.counters(
+                "sentor_tokens_total",
+                "Tokens of the texts that were scored, without padding, by language.",
+                &["language"],
+            )?,
+            model_ready: make.gauges(
+                "sentor_model_ready",
+                "1 where the language has a model that is ready, which the labels name.",
+                &["language", "model", "version"],
+            )?,
+            connections: make.gauge("sentor_http_connections_open", "Connections that are open.")?,
+            connections_total: make.counter("sentor_http_connections_total", "Connections that were accepted.")?,
+            registry,
+        })
+    }
+
+    /// Everything in the text format of Prometheus.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "cannot write the metrics");
+        }
+        text
+    }
+
+    /// Notes a request that has begun; it ends with the guard.
+    pub fn begin_request(&self) -> InFlight {
+        InFlight::new(self.in_flight.clone())
+    }
+
+    /// Notes a connection that has been accepted; it ends with the guard.
+    pub fn begin_connection(&self) -> InFlight {
+        self.connections_total.inc();
+        InFlight::new(self.connections.clone())
+    }
+
+    /// Notes how a request ended.
+    pub fn end_request(&self, outcome: RequestOutcome<'_>) {
+        let status = outcome.status.unwrap_or(499).to_string();
+        let labels = [outcome.route, known_method(outcome.method), &status, outcome.plan.unwrap_or("none")];
+        self.requests.with_label_values(&labels).inc();
+        self.request_seconds.with_label_values(&[outcome.route]).observe(outcome.duration.as_secs_f64());
+    }
+
+    /// Notes a refusal.
+    pub fn refuse(&self, code: &str) {
+        self.refusals.with_label_values(&[code]).inc();
+    }
+
+    /// Notes how long a phase of a request took.
+    pub fn end_phase(&self, phase: Phase, duration: Duration) {
+        self.phase_seconds.with_label_values(&[phase.word()]).observe(duration.as_secs_f64());
+    }
+
+    /// Notes the size of a request; `language` is `en`, `nl` or `auto`.
+    pub fn take_documents(&self, language: &str, documents: usize, characters: usize) {
+        self.request_documents.with_label_values(&[language]).observe(documents as f64);
+        self.characters.with_label_values(&[language]).inc_by(characters as u64);
+    }
+
+    /// Notes a document that was scored.
+    pub fn score_document(&self, document: ScoredDocument) {
+        let language = [document.language.code()];
+        self.documents.with_label_values(&language).inc();
+        self.entities.with_label_values(&language).inc_by(document.entities as u64);
+        self.tokens.with_label_values(&language).inc_by(document.tokens as u64);
+    }
+
+    /// Notes which models there are, in place of what was noted before.
+    pub fn set_models(&self, models: &[ModelStatus]) {
+        self.model_ready.reset();
+        for model in models {
+            for language in &model.languages {
+                let labels = [language, model.name.as_str(), model.version.as_str()];
+                self.model_ready.with_label_values(&labels).set(i64::from(model.ready));
+            }
+        }
+    }
+}
+
+/// Counts one more while it lives.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl InFlight {
+    fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A client may send any word as its method; each would be a time series of its own.
+fn known_method(method: &str) -> &str {
+    match method {
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => method,
+        _ => "other",
+    }
+}
+
+/// Makes metrics that are registered from the start.
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.registered(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.registered(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.registered(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        bounds: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        self.registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels)?)
+    }
+
+    fn registered<M: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: M,
+    ) -> prometheus::Result<M> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_valid_and_unique() {
+        let text = String::from_utf8(Metrics::default().encode()).expect("the format is text");
+        assert!(text.contains("sentor_build_info{version="), "{text}");
+    }
+
+    #[test]
+    fn a_made_up_method_is_no_series_of_its_own() {
+        let metrics = Metrics::default();
+        for method in ["BREW", "PROPFIND"] {
+            let duration = Duration::from_millis(3);
+            metrics.end_request(RequestOutcome {
+                route: "unmatched",
+                method,
+                status: Some(405),
+                plan: None,
+                duration,
+            });
+        }
+        let text = String::from_utf8(metrics.encode()).expect("the format is text");
+        let line =
+            "sentor_http_requests_total{method=\"other\",plan=\"none\",route=\"unmatched\",status=\"405\"} 2";
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn what_is_under_way_is_counted_while_it_lives() {
+        let metrics = Metrics::default();
+        let first = metrics.begin_request();
+        let second = metrics.begin_request();
+        drop(first);
+        assert_eq!(metrics.in_flight.get(), 1);
+        drop(second);
+        assert_eq!(metrics.in_flight.get(), 0);
+    }
+}

@@ -1,0 +1,11 @@
+//! What an operator sees of a running server: its log, its metrics and its traces.
+
+mod log;
+mod metrics;
+mod otlp;
+mod trace;
+
+pub use log::{Audience, start};
+pub use metrics::{InFlight, Metrics, Phase, RequestOutcome, ScoredDocument, TEXT_FORMAT};
+pub use otlp::{EndpointError, Exporter, Step};
+pub use trace::{SpanId, TraceContext, TraceId};

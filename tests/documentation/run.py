@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Run every command and program that the README and the documentation show, against the real server.
+
+A block of sh, python or javascript is run as it stands, but for the server's address; one under the remark
+`<!-- not run: REASON -->` is not. Blocks of one page run in order in a folder of their own, with `sentor` on the path,
+a key in SENTOR_API_KEY, and the files of FILES. JavaScript needs Node.
+"""
+
+import argparse
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent / "harness"))
+from server import Server, create_key  # noqa: E402
+
+BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>.+?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
+ADDRESS = "127.0.0.1:8080"
+LABELLED = '{"text": "Great phone.", "entity": "phone", "label": "positive", "start": 6, "end": 11, "lang": "en"}\n'
+FILES = {
+    "reviews.csv": b"id,text\n1,Great phone from Apple.\n2,The camera is poor.\n",
+    "labelled.jsonl.gz": gzip.compress(LABELLED.encode()),
+}
+TIMEOUT_SECONDS = 120
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentor", type=Path, default=ROOT / "target/release/sentor", help="the program to test")
+    program = parser.parse_args().sentor.resolve()
+    if not program.is_file():
+        sys.exit(f"{program} is missing; `make build` makes it")
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    ran, failed = 0, []
+    with tempfile.TemporaryDirectory(prefix="sentor-documentation-") as folder:
+        data = Path(folder) / "data"
+        key = create_key(program, data)["key"]
+        with Server(program, data, "--models-dir", ROOT / "models") as server:
+            for page in pages:
+                work = Path(folder) / page.stem
+                work.mkdir()
+                for name, content in FILES.items():
+                    (work / name).write_bytes(content)
+                environment = surroundings(program, data, key)
+                for place, language, code in blocks(page):
+                    problem = run(language, code.replace(ADDRESS, server.url.removeprefix("http://")), work, environment)
+                    ran += 1
+                    if problem:
+                        failed.append(f"{page.relative_to(ROOT)}:{place}: {problem}")
+    example = (ROOT / "examples/predict.rs").read_text(encoding="utf-8")
+    if f"```rust\n{example}```" not in (ROOT / "docs/clients.md").read_text(encoding="utf-8"):
+        failed.append("docs/clients.md must show examples/predict.rs as it is")
+    if failed:
+        sys.exit("\n".join(failed))
+    print(f"{ran} examples of the documentation: ok")
+
+
+def surroundings(program, data, key):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SENTOR_") or name == "SENTOR_ONNXRUNTIME"}
+    return {
+        **kept,
+        "PATH": f"{program.parent}{os.pathsep}{kept['PATH']}",
+        "SENTOR_API_KEY": key,
+        "SENTOR_DATA_DIR": str(data),
+        "SENTOR_MODELS_DIR": str(ROOT / "models"),
+    }
+
+
+def blocks(page):
+    """Line number, language and code of each block that is to be run."""
+    text = page.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        language = match["language"]
+        if match["reason"] or language not in ("sh", "python", "javascript"):
+            continue
+        if language == "javascript" and not shutil.which("node"):
+            print(f"{page.name}: JavaScript is left out, for there is no node")
+            continue
+        yield text.count("\n", 0, match.start("code")), language, match["code"]
+
+
+def run(language, code, folder, environment):
+    """What went wrong, or nothing."""
+    if language == "sh":
+        # A refusal of the server is a failure of the example.
+        command = ["bash", "-euo", "pipefail", "-c", f'curl() {{ command curl --fail-with-body --max-time 60 "$@"; }}\n{code}']
+    elif language == "python":
+        command = [sys.executable, "-c", code]
+    else:
+        command = ["node", "--input-type=module", "-e", code]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return f"took longer than {TIMEOUT_SECONDS} s"
+    if done.returncode:
+        return f"ended with {done.returncode}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Virtual environments with pinned packages, kept from one run to the next."""
+
+import hashlib
+import subprocess
+import sys
+
+
+def pinned(path):
+    """The lines of a requirements file without its comments."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def prepared(environment, requirements, name):
+    """A Python that has these requirements, each with its hash; made on the first run, or where they changed."""
+    python = environment / "bin" / "python"
+    text = "\n".join(requirements) + "\n"
+    state = hashlib.sha256(f"{sys.version}\n{text}".encode()).hexdigest()
+    stamp = environment / "installed"
+    if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == state:
+        return python
+    print(f"installing {name}", flush=True)
+    # Without a pip of its own, which would take most of the time: this Python's pip does the work.
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", environment], check=True)
+    listed = environment / "requirements.txt"
+    listed.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
+    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", listed]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    stamp.write_text(state, encoding="utf-8")
+    return python

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Let schemathesis call the real server with all that its own description allows, and with much that it does not.
+
+A fixed seed makes a failure repeatable; --seed tries others.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent / "harness"))
+from environment import pinned, prepared  # noqa: E402
+from server import Server, create_key  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentor", type=Path, default=ROOT / "target/release/sentor", help="the program to test")
+    parser.add_argument("--seed", type=int, default=1, help="which examples [default: 1]")
+    parser.add_argument("--examples", type=int, default=25, help="at most so many for each operation [default: 25]")
+    options = parser.parse_args()
+    program = options.sentor.resolve()
+    if not program.is_file():
+        sys.exit(f"{options.sentor} is missing; `make build` makes it")
+    python = prepared(program.parent / "schemathesis", pinned(HERE / "requirements.txt"), "schemathesis")
+    scopes = ["--scope", "predict", "--scope", "cluster", "--scope", "metrics", "--scope", "admin"]
+    with tempfile.TemporaryDirectory(prefix="sentor-interface-") as data:
+        key = create_key(program, data, *scopes)["key"]
+        with Server(program, data) as server:
+            command = [python, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
+            command += ["--header", f"x-api-key: {key}", "--seed", options.seed, "--max-examples", options.examples]
+            command += ["--generation-database", "none", "--no-color", "--workers", "1", "--request-timeout", "60"]
+            environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE)}
+            command = [str(part) for part in command]
+            status = subprocess.run(command, cwd=data, env=environment, stdin=subprocess.DEVNULL).returncode
+            if not server.is_running():
+                sys.exit("the server ended early")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

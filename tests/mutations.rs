@@ -1,0 +1,177 @@
+//! Inputs that are nearly right: seeds with pieces flipped, lost, doubled and put in. Nothing may panic, hang or be
+//! taken for what it is not.
+//!
+//! The same parsers would be the targets of a coverage-guided fuzzer, which needs a nightly compiler; this runs with
+//! the stable one, on every change. `PROPTEST_CASES=20000 cargo test --release --test mutations` goes on for longer.
+
+mod support;
+
+use std::io::Write as _;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use sentor::config::{Config, Overrides, Surroundings};
+use sentor::keys::{ApiKey, NewKey};
+use sentor::registry::ModelFolder;
+use sentor::telemetry::TraceContext;
+use support::client::Client;
+use support::{Setup, TestServer, now, read_all};
+
+const BODIES: [&str; 4] = [
+    r#"{"docs":[{"doc_id":"1","doc":"Great. Poor!","entities":["a","b"]},{"doc_id":"2","doc":"😀 é"}]}"#,
+    r#"{"language":"nl","docs":[{"doc_id":"","doc":"\u00e9\ud83d\ude00","entities":null,"x":[1,-2.5e9,true]}]}"#,
+    r#"[[[[{"docs":{}}]]]]"#,
+    "\u{feff}{\"docs\": [] }",
+];
+
+const REQUEST: &str = "POST /api/predicts?language=en HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                       x-api-key: KEY\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+                       Content-Length: 40\r\nConnection: close\r\n\r\n{\"docs\":[{\"doc_id\":\"1\",\"doc\":\"Great.\"}]}";
+
+const SETTINGS: &str = "listen = \"[::1]:0\"\ncors_origins = [\"https://a.example\", \"*\"]\nworkers = 0x10\n\
+                        log_level = \"info,sentor::http=debug\"\n[plans.gold]\nrequests_per_minute = 10\nweight = 4\n";
+
+/// Pieces that parsers look at.
+const PIECES: [&str; 24] = [
+    "\"", "\\", "\\u", "\\ud800", "{", "}", "[", "]", ":", ",", "null", "1e999", "-", "\r\n", "\r\n\r\n",
+    "\0", "\u{202e}", "😀", "é", "=", "#", "%00", "../", "docs",
+];
+
+/// A change at a place, given as a share of the length.
+#[derive(Clone, Debug)]
+enum Change {
+    Flip(u8),
+    Lose(usize),
+    Double(usize),
+    Put(usize),
+}
+
+fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, Change)>> {
+    let change = prop_oneof![
+        any::<u8>().prop_map(Change::Flip),
+        (1..20_usize).prop_map(Change::Lose),
+        (1..40_usize).prop_map(Change::Double),
+        (0..PIECES.len()).prop_map(Change::Put),
+    ];
+    vec((any::<prop::sample::Index>(), change), 1..8)
+}
+
+fn changed(seed: &[u8], changes: &[(prop::sample::Index, Change)]) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for (place, change) in changes {
+        if bytes.is_empty() {
+            break;
+        }
+        let at = place.index(bytes.len());
+        let end = |length: usize| (at + length).min(bytes.len());
+        match change {
+            Change::Flip(bits) => bytes[at] ^= bits,
+            Change::Lose(length) => drop(bytes.drain(at..end(*length))),
+            Change::Double(length) => {
+                let piece = bytes[at..end(*length)].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            Change::Put(piece) => drop(bytes.splice(at..at, PIECES[*piece].bytes())),
+        }
+    }
+    bytes
+}
+
+static SERVER: LazyLock<(TestServer, Client, String)> = LazyLock::new(|| {
+    let mut setup = Setup::default();
+    setup.patience.header_timeout = Duration::from_millis(200);
+    setup.settings.body_timeout = Duration::from_millis(200);
+    let server = TestServer::start_with(setup);
+    let key = server.issue(NewKey::named("mutations")).expose().to_owned();
+    let client = server.client_with(&key);
+    (server, client, key)
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(200)) })]
+
+    #[test]
+    fn a_body_is_scored_or_refused(seed in 0..BODIES.len(), changes in changes()) {
+        let (_, client, _) = &*SERVER;
+        let answer = client.post("/api/predicts", changed(BODIES[seed].as_bytes(), &changes));
+        prop_assert!([200, 400, 422].contains(&answer.status), "{}", answer.status);
+        let body = answer.json();
+        prop_assert!(body["results"].is_array() || body["error"]["code"].is_string());
+    }
+
+    #[test]
+    fn a_key_is_itself_or_none(changes in changes()) {
+        let (key, _) = NewKey::named("test").generate(now(), &mut rand::rng());
+        let bytes = changed(key.expose().as_bytes(), &changes);
+        let text = String::from_utf8_lossy(&bytes);
+        prop_assert!(text.parse::<ApiKey>().is_err() || text == key.expose());
+    }
+
+    #[test]
+    fn a_trace_is_followed_or_begun(changes in changes()) {
+        let bytes = changed(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &changes);
+        let own = TraceContext::follow(Some(&String::from_utf8_lossy(&bytes))).traceparent();
+        prop_assert!(TraceContext::follow(Some(&own)).parent_id.is_some());
+    }
+
+    #[test]
+    fn a_configuration_is_read_or_refused(changes in changes()) {
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(folder.path().join("sentor.toml"), changed(SETTINGS.as_bytes(), &changes)).expect("a file");
+        let surroundings = Surroundings { working_directory: folder.path().to_owned(), ..Surroundings::default() };
+        if let Err(error) = Config::load_in(&Overrides::default(), &surroundings) {
+            prop_assert!(error.to_string().contains("sentor.toml"), "the message names the file: {error}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_read_or_refused(changes in changes()) {
+        static SEED: LazyLock<Vec<u8>> =
+            LazyLock::new(|| std::fs::read("models/sentor-en/manifest.json").expect("the model is there"));
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(folder.path().join("manifest.json"), changed(&SEED, &changes)).expect("a file");
+        // What is read may still be right: a name has no wrong letters.
+        if let Err(error) = ModelFolder::open(folder.path()) {
+            prop_assert!(error.to_string().contains("manifest.json"), "the message names the file: {error}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_found_or_refused(changes in changes(), seed in 0..4_usize) {
+        let (server, _, _) = &*SERVER;
+        let seed = ["/docs/errors", "/web/app.js", "/api/health", "/openapi.json"][seed];
+        let path = changed(seed.as_bytes(), &changes);
+        let mut request = b"GET ".to_vec();
+        request.extend(path.iter().filter(|byte| byte.is_ascii_graphic()));
+        request.extend(b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = server.raw(&request);
+        let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+        prop_assert!(["200", "400", "404"].contains(&&*status), "{} {answer}", String::from_utf8_lossy(&request));
+    }
+}
+
+proptest! {
+    // Some of these wait for the server to lose its patience.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(60)) })]
+
+    #[test]
+    fn a_request_is_answered_or_hung_up_on(changes in changes()) {
+        let (server, client, key) = &*SERVER;
+        let mut stream = server.connect();
+        // A server that has heard enough may close before all is sent.
+        let _ = stream.write_all(&changed(REQUEST.replace("KEY", key).as_bytes(), &changes));
+        let answer = read_all(&mut stream);
+        prop_assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 "), "{answer}");
+        prop_assert!(!answer.starts_with("HTTP/1.1 5"), "{answer}");
+        prop_assert_eq!(client.get("/livez").status, 200);
+    }
+}
+
+/// As many as `PROPTEST_CASES` says, or else so many that all of it takes seconds.
+fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(default)
+}

@@ -1,0 +1,243 @@
+//! The metrics, the description of the interface, and the pages, as a running server shows them.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+
+use serde_json::{Value, json};
+
+use sentor::keys::{NewKey, Scope};
+use support::TestServer;
+use support::client::Client;
+
+fn metrics_client(server: &TestServer) -> Client {
+    let new = NewKey { scopes: [Scope::Metrics].into_iter().collect(), ..NewKey::named("monitoring") };
+    server.client_with(server.issue(new).expose())
+}
+
+fn metrics(server: &TestServer) -> String {
+    let answer = metrics_client(server).get("/metrics");
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+    String::from_utf8(answer.bytes).expect("metrics are text")
+}
+
+/// The value of the series that a line starts with.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().expect("a number")
+}
+
+#[test]
+fn metrics_need_their_scope() {
+    let server = TestServer::start();
+    assert_eq!(server.anonymous().get("/metrics").code(), "missing_key");
+    assert_eq!(server.client().get("/metrics").code(), "insufficient_scope");
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let server = TestServer::start();
+    let client = server.client();
+    let docs = json!([
+        {"doc_id": "1", "doc": "A great day.", "entities": ["day", "night"]},
+        {"doc_id": "2", "doc": "Poor."},
+    ]);
+    assert_eq!(client.predict("", &docs).status, 200);
+    assert_eq!(client.predict("?language=xx", &docs).status, 400);
+    assert_eq!(client.get("/nowhere/at/all").status, 404);
+    assert_eq!(server.raw(b"hello\r\n\r\n").split(' ').nth(1), Some("400"));
+
+    let text = metrics(&server);
+    let requests = |method: &str, plan: &str, route: &str, status: u16| {
+        let labels = format!("method=\"{method}\",plan=\"{plan}\",route=\"{route}\",status=\"{status}\"");
+        value(&text, &format!("sentor_http_requests_total{{{labels}}}")) as u64
+    };
+    assert_eq!(requests("POST", "unlimited", "/api/predicts", 200), 1);
+    assert_eq!(requests("POST", "unlimited", "/api/predicts", 400), 1);
+    assert_eq!(requests("GET", "none", "unmatched", 404), 1, "a path that a client made up is no label");
+    let counts = [
+        ("sentor_http_request_duration_seconds_count{route=\"/api/predicts\"}", 2.0),
+        ("sentor_http_refusals_total{code=\"bad_request\"}", 2.0),
+        ("sentor_http_refusals_total{code=\"not_found\"}", 1.0),
+        ("sentor_documents_total{language=\"en\"}", 2.0),
+        ("sentor_entities_total{language=\"en\"}", 2.0),
+        ("sentor_characters_total{language=\"en\"}", 17.0),
+        ("sentor_tokens_total{language=\"en\"}", 4.0),
+        ("sentor_predict_request_documents_sum{language=\"en\"}", 2.0),
+        ("sentor_predict_phase_duration_seconds_count{phase=\"score\"}", 1.0),
+        ("sentor_http_requests_in_flight", 1.0),
+        ("sentor_model_ready{language=\"nl\",model=\"fake-nl\",version=\"1.0.0\"}", 1.0),
+    ];
+    for (series, expected) in counts {
+        assert!((value(&text, series) - expected).abs() < 1e-9, "{series}:\n{text}");
+    }
+    assert!(value(&text, "sentor_http_connections_open") >= 1.0);
+    if cfg!(target_os = "linux") {
+        assert!(value(&text, "process_resident_memory_bytes") > 0.0);
+    }
+}
+
+/// The conventions that `promtool check metrics` looks for, and those of this project.
+#[test]
+fn names_follow_the_conventions() {
+    let server = TestServer::start();
+    server.client().predict("", &json!([{"doc_id": "1", "doc": "Great."}]));
+    let text = metrics(&server);
+    let mut types = 0;
+    for line in text.lines() {
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
+        types += 1;
+        assert!(name.starts_with("sentor_") || name.starts_with("process_"), "{name}");
+        assert!(name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_'), "{name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        assert!(!name.contains("_ms") && !name.contains("milliseconds"), "{name}: base units");
+        let help = format!("# HELP {name} ");
+        assert!(text.lines().any(|line| line.starts_with(&help) && line.len() > help.len()), "{name}");
+    }
+    assert!(types > 10);
+}
+
+/// Metric names in a text, without the endings that a histogram adds.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+    words
+        .filter(|word| (word.starts_with("sentor_") || word.starts_with("process_")) && word.len() > 8)
+        .map(|word| {
+            let ending = ["_bucket", "_sum", "_count"].into_iter().find_map(|end| word.strip_suffix(end));
+            ending.unwrap_or(word).to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn documents_name_all_metrics_and_no_other() {
+    let server = TestServer::start();
+    let client = server.client();
+    client.predict("", &json!([{"doc_id": "1", "doc": "Great."}]));
+    client.get("/nowhere");
+    let text = metrics(&server);
+    let there: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next().map(str::to_owned))
+        .collect();
+    for path in ["docs/monitoring/alerts.yaml", "docs/monitoring/grafana.json"] {
+        let page = std::fs::read_to_string(path).expect("the file is there");
+        let unknown: Vec<_> = named(&page).difference(&there).cloned().collect();
+        assert!(unknown.is_empty(), "{path} names {unknown:?}");
+        assert!(named(&page).len() > 4, "{path}");
+    }
+    let page = std::fs::read_to_string("docs/operations.md").expect("the page is there");
+    for name in there.iter().filter(|name| name.starts_with("sentor_")) {
+        assert!(page.contains(&format!("`{name}`")), "docs/operations.md says nothing of {name}");
+    }
+    let json: Value = serde_json::from_str(
+        &std::fs::read_to_string("docs/monitoring/grafana.json").expect("the file is there"),
+    )
+    .expect("a dashboard is JSON");
+    assert!(json["panels"].as_array().is_some_and(|panels| panels.len() > 5));
+}
+
+#[test]
+fn the_interface_is_described() {
+    let server = TestServer::start();
+    let answer = server.anonymous().get("/openapi.json");
+    assert_eq!(answer.status, 200);
+    let document = answer.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    insta::assert_json_snapshot!("openapi", document, { ".info.version" => "[version]" });
+}
+
+#[test]
+fn every_route_is_described_or_a_page() {
+    let document: Value = serde_json::from_str(sentor::http::openapi_document()).expect("JSON");
+    let source = std::fs::read_to_string("src/http/router.rs").expect("the router is readable");
+    let routes: Vec<&str> =
+        source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(routes.len() > 8, "{routes:?}");
+    let pages = ["/", "/web/{name}", "/docs", "/docs/{name}", "/openapi.json"];
+    for route in routes.into_iter().filter(|route| !pages.contains(route)) {
+        assert!(document["paths"][route].is_object(), "/openapi.json says nothing of {route}");
+    }
+}
+
+#[test]
+fn pages_are_served_with_a_strict_policy() {
+    let server = TestServer::start();
+    let client = server.anonymous();
+    for path in ["/", "/web/app.js", "/docs", "/docs/errors", "/docs/errors.md", "/docs/reference"] {
+        let answer = client.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"));
+        let again = client.get_with(path, &[("if-none-match", answer.header("etag"))]);
+        assert_eq!((again.status, again.bytes.len()), (304, 0), "{path}");
+    }
+    for path in ["/web/nothing.js", "/web/..%2fsrc%2fmain.rs", "/docs/nothing", "/docs/%2e%2e"] {
+        assert_eq!(client.get(path).code(), "not_found", "{path}");
+    }
+    let body = String::from_utf8(client.get("/docs/errors").bytes).expect("a page is text");
+    assert!(body.contains("<h2 id=\"overloaded\">"), "the place that refusals name");
+}
+
+/// A collector that takes one delivery.
+fn collector() -> (String, std::thread::JoinHandle<Value>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a delivery");
+        let mut text = String::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = stream.read(&mut buffer).expect("the delivery arrives");
+            text.push_str(std::str::from_utf8(&buffer[..count]).expect("JSON is UTF-8"));
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.expect("the length is said").parse().expect("a number");
+            if body.len() >= length {
+                assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").expect("it waits");
+                return serde_json::from_str(body).expect("JSON");
+            }
+        }
+    });
+    (address, thread)
+}
+
+#[test]
+fn traces_are_followed_and_sent() {
+    let server = TestServer::start();
+    let (address, delivery) = collector();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let exporter = {
+        let _entered = runtime.enter();
+        sentor::telemetry::Exporter::start(&address).expect("an address")
+    };
+    server.app.export_traces(exporter);
+
+    let body = json!({"docs": [{"doc_id": "1", "doc": "Secret great.", "entities": ["secret"]}]});
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let headers =
+        [("content-type", "application/json"), ("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01"))];
+    let answer = server.client().post_with("/api/predicts", &headers, body.to_string());
+    assert_eq!(answer.status, 200);
+    let own = answer.header("traceparent");
+    assert!(own.starts_with(&format!("00-{trace}-")), "{own}");
+
+    let sent = delivery.join().expect("a delivery");
+    assert!(!sent.to_string().to_lowercase().contains("secret"), "no text leaves");
+    let resource = &sent["resourceSpans"][0];
+    assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "sentor");
+    let spans = resource["scopeSpans"][0]["spans"].as_array().expect("a list");
+    let names: Vec<&str> = spans.iter().filter_map(|span| span["name"].as_str()).collect();
+    assert_eq!(names, ["POST /api/predicts", "receive", "score", "write"]);
+    assert!(spans.iter().all(|span| span["traceId"] == trace));
+    assert_eq!(spans[0]["parentSpanId"], "00f067aa0ba902b7");
+    assert!(own.contains(spans[0]["spanId"].as_str().expect("an identifier")));
+    assert!(spans[1..].iter().all(|span| span["parentSpanId"] == spans[0]["spanId"]));
+    runtime.shutdown_background();
+}

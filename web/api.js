@@ -1,0 +1,62 @@
+// Calls the server. The key is kept in this tab's session storage, and nowhere else.
+
+const KEY = "sentor-key";
+
+export const readKey = () => sessionStorage.getItem(KEY) ?? "";
+
+export function keepKey(key) {
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
+
+/** A refusal, or no answer at all (`status` 0). */
+export class Failure extends Error {
+  constructor(status, code, message, retryAfter, requestId) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    /** Seconds, where the server says when to come back. */
+    this.retryAfter = retryAfter;
+    this.requestId = requestId;
+  }
+}
+
+/** Scores documents; offsets count as JavaScript's strings do. */
+export function predict(docs, query, signal) {
+  return call(predictPath({ ...query, offsets: "utf16" }), {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-api-key": readKey() },
+    body: JSON.stringify({ docs }),
+    signal,
+  });
+}
+
+export const health = () => call("/api/health", {});
+
+/** The same request for a shell; the key is that of the reader's environment. */
+export function curl(docs, query) {
+  const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+  return [
+    `curl ${quoted(location.origin + predictPath(query))}`,
+    `-H "x-api-key: $SENTOR_API_KEY"`,
+    `-H 'content-type: application/json'`,
+    `-d ${quoted(JSON.stringify({ docs }))}`,
+  ].join(" \\\n  ");
+}
+
+const predictPath = (query) => `/api/predicts?${new URLSearchParams(query)}`;
+
+async function call(path, request) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "omit", ...request });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Failure(0, "unreachable", "The server does not answer. Is it running?");
+  }
+  const body = await answer.json().catch(() => null);
+  if (answer.ok && body !== null) return body;
+  const retryAfter = Number(answer.headers.get("retry-after")) || undefined;
+  const message = body?.detail ?? `The server answered with status ${answer.status}.`;
+  throw new Failure(answer.status, body?.error?.code, message, retryAfter, body?.error?.request_id);
+}
