@@ -3,11 +3,9 @@
 //! One worker, so that the figure is the rate of one core; `pipeline` measures all of them. Divide a shape's
 //! rate by that of `8x32` to see what its batching costs.
 
-use std::sync::Arc;
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sentor::encode::{Row, RowSpan};
-use sentor::engine::{Engine, EngineSettings, Runtime};
+use sentor::engine::{Caller, Engine, EngineSettings, Runtime};
 use sentor::registry::ModelFolder;
 
 #[path = "support/mod.rs"]
@@ -16,7 +14,7 @@ mod support;
 fn runs(criterion: &mut Criterion) {
     let runtime = Runtime::load(None).expect("ONNX Runtime has been fetched");
     let mut group = criterion.benchmark_group("engine");
-    let caller = Arc::from("bench");
+    let caller = Caller::from("bench");
     for model in ["sentor-en", "sentor-nl"] {
         let folder = ModelFolder::open(&support::models_dir().join(model))
             .expect("the model folder is in the repository");

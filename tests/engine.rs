@@ -2,12 +2,11 @@
 //! not what they should be.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sentor::analysis::{Analyzer, Settings, StartError};
 use sentor::encode::{Row, RowSpan};
-use sentor::engine::{Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
+use sentor::engine::{Caller, Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
 use sentor::language::Language;
 use sentor::registry::{ModelFolder, RegistryError};
 
@@ -29,8 +28,8 @@ fn rows(count: usize, tokens: usize) -> Vec<Row> {
     vec![Row { ids, spans: vec![RowSpan::new(1, tokens - 2)] }; count]
 }
 
-fn caller(name: &str) -> Arc<str> {
-    Arc::from(name)
+fn caller(name: &str) -> Caller {
+    Caller::from(name)
 }
 
 #[test]
@@ -43,6 +42,12 @@ fn every_row_is_answered_in_its_place() {
         engine.submit(0, mixed, &caller("a"), None).expect("there is room").wait().expect("it is up");
     let answered: Vec<usize> = answers.iter().map(|row| row.as_ref().map_or(99, Vec::len)).collect();
     assert_eq!(answered, spans);
+    let done = engine.statistics();
+    let model = &done.models[0];
+    assert_eq!((model.rows, model.waiting_rows, model.failed_runs), (40, 0, 0));
+    assert_eq!(model.tokens, (8..48).sum::<u64>());
+    assert!(model.padded_tokens >= model.tokens && model.runs <= 40 && model.busy > Duration::ZERO);
+    assert_eq!((done.runs.count(), done.waits.count()), (model.runs, 40));
     assert!(
         engine
             .submit(0, Vec::new(), &caller("a"), None)

@@ -84,7 +84,7 @@ fn rust_and_python_agree() {
             let spans: Vec<_> = row.spans.iter().map(|span| (span.first, span.last)).collect();
             assert_eq!((&row.ids, &spans), (&case.input_ids, &case.spans), "{name}: {:?}", case.text);
         }
-        let ticket = engine.submit(0, rows, &Arc::from("test"), None).expect("the queue is empty");
+        let ticket = engine.submit(0, rows, &local_caller(), None).expect("the queue is empty");
         for (case, logits) in reference.cases.iter().zip(ticket.wait().expect("the engine is up")) {
             let logits = logits.expect("the run succeeds");
             assert_eq!(logits.len(), case.logits.len());

@@ -1,7 +1,7 @@
 //! The use case itself: prepare, submit, aggregate.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -10,7 +10,8 @@ use super::plan::Plan;
 use super::{AnalysisError, Document, DocumentAnalysis, DocumentError, Options};
 use crate::encode::{EncodeError, Encoder};
 use crate::engine::{
-    Engine, EngineError, EngineSettings, RowLogits, Runtime, RuntimeError, SubmitError, Ticket,
+    DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, RowLogits, Runtime,
+    RuntimeError, SubmitError, Ticket,
 };
 use crate::language::{Detection, Language, LanguageChoice, detect};
 use crate::registry::{Manifest, ModelFolder, RegistryError};
@@ -85,6 +86,25 @@ pub enum StartError {
 pub struct Analyzer {
     engine: Engine,
     planner: Arc<Planner>,
+    stages: Mutex<Stages>,
+}
+
+/// What an analyzer has done and holds: plain numbers, for metrics.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalyzerStatistics {
+    /// From the text of a request to its rows: languages, sentences, mentions, tokens.
+    pub plans: DurationStatistics,
+    /// From the logits of a request to its answer.
+    pub aggregations: DurationStatistics,
+    /// What lies between.
+    pub engine: EngineStatistics,
+}
+
+/// Durations of the steps that the engine does not see.
+#[derive(Debug, Default)]
+struct Stages {
+    plans: DurationStatistics,
+    aggregations: DurationStatistics,
 }
 
 /// Lays out the rows of documents: all of the work but the models'.
@@ -141,7 +161,7 @@ impl Analyzer {
             || folders.par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
         );
         let planner = Planner { models: models?, routes, fallback_language: settings.fallback_language };
-        Ok(Self { engine: engine?, planner: Arc::new(planner) })
+        Ok(Self { engine: engine?, planner: Arc::new(planner), stages: Mutex::default() })
     }
 
     /// Scores `documents`, each independently of the others; the answers keep their order. One that cannot be
@@ -156,6 +176,7 @@ impl Analyzer {
         options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
         let deadline = options.deadline;
+        let started = Instant::now();
         let mut plans = if total_bytes(&documents) > Planner::PARALLEL_BYTES {
             let (planner, options) = (Arc::clone(&self.planner), options.clone());
             let planning = tokio::task::spawn_blocking(move || planner.plan(&documents, &options));
@@ -163,6 +184,7 @@ impl Analyzer {
         } else {
             self.planner.plan(&documents, &options)?
         };
+        self.stages().plans.note(started.elapsed());
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
         for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
             let answer = match deadline {
@@ -173,7 +195,7 @@ impl Analyzer {
             };
             hand_out(answer.map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
         }
-        Ok(aggregate(plans, finished))
+        Ok(self.aggregate(plans, finished))
     }
 
     /// [`Analyzer::analyze`] for callers without an async runtime; blocks the thread and knows no deadline.
@@ -187,12 +209,37 @@ impl Analyzer {
         documents: Vec<Document>,
         options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
+        let started = Instant::now();
         let mut plans = self.planner.plan(&documents, &options)?;
+        self.stages().plans.note(started.elapsed());
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
         for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
             hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
         }
-        Ok(aggregate(plans, finished))
+        Ok(self.aggregate(plans, finished))
+    }
+
+    /// What it has done so far, and what waits.
+    pub fn statistics(&self) -> AnalyzerStatistics {
+        let engine = self.engine.statistics();
+        let Stages { plans, aggregations } = &*self.stages();
+        AnalyzerStatistics { plans: plans.clone(), aggregations: aggregations.clone(), engine }
+    }
+
+    fn aggregate(
+        &self,
+        plans: Vec<Planned>,
+        finished: Vec<Option<Vec<RowLogits>>>,
+    ) -> Vec<Result<DocumentAnalysis, DocumentError>> {
+        let started = Instant::now();
+        let answers = aggregate(plans, finished);
+        self.stages().aggregations.note(started.elapsed());
+        answers
+    }
+
+    /// Counters, which a panic elsewhere does not spoil.
+    fn stages(&self) -> MutexGuard<'_, Stages> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The loaded models.
@@ -329,5 +376,5 @@ fn aggregate(
 
 /// The name under which work without a key stands in the queue.
 pub fn local_caller() -> super::Caller {
-    Arc::from("local")
+    super::Caller::from("local")
 }

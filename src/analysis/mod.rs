@@ -3,14 +3,14 @@
 mod analyzer;
 mod plan;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use crate::engine::Caller;
 use crate::language::{Detection, Language, LanguageChoice};
 use crate::mention::MatchForm;
 use crate::sentiment::Distribution;
 use crate::text::Span;
-pub use analyzer::{Analyzer, ModelStatus, Settings, StartError, local_caller};
+pub use analyzer::{Analyzer, AnalyzerStatistics, ModelStatus, Settings, StartError, local_caller};
 
 /// A text to score, and the entities to score it toward.
 #[derive(Clone, Debug, Default)]
@@ -43,9 +43,6 @@ pub struct Options {
     /// When the answer is no longer of use.
     pub deadline: Option<Instant>,
 }
-
-/// Identifies a caller to the fair queue: the key's identifier over HTTP, one constant elsewhere.
-pub type Caller = Arc<str>;
 
 /// A scored document.
 #[derive(Clone, Debug)]

@@ -4,8 +4,10 @@
 //! until a worker is free; only then is a batch sealed. Each worker is a named thread that owns one session of
 //! every model, so no run waits for a lock.
 
+mod caller;
 mod runtime;
 mod scheduler;
+mod statistics;
 mod worker;
 
 use std::future::Future;
@@ -20,8 +22,12 @@ use tokio::sync::oneshot;
 
 use crate::encode::Row;
 use crate::registry::ModelFolder;
+pub use caller::Caller;
 pub use runtime::{ONNXRUNTIME_VERSION, Runtime, RuntimeError, default_library};
 use scheduler::{Batch, Lane, Scheduler};
+pub use statistics::{
+    CacheStatistics, DurationStatistics, EngineStatistics, ModelStatistics, RefusalStatistics,
+};
 
 /// Logits (negative, neutral, positive) of each span of a row, or `None` where the model failed on it.
 pub type RowLogits = Option<Vec<[f32; 3]>>;
@@ -59,6 +65,8 @@ struct Shared {
 struct State {
     phase: Phase,
     scheduler: Scheduler<QueuedRow>,
+    /// What is counted; what waits is known to the scheduler.
+    statistics: EngineStatistics,
 }
 
 /// The life of an engine: it only goes forward.
@@ -88,6 +96,7 @@ impl QueuedRow {
 #[derive(Debug)]
 struct Job {
     rows: Vec<Row>,
+    taken: Instant,
     abandoned: AtomicBool,
     progress: Mutex<Progress>,
 }
@@ -136,6 +145,11 @@ impl Engine {
             state: Mutex::new(State {
                 phase: Phase::Open,
                 scheduler: Scheduler::new(models.len(), settings.run_tokens),
+                statistics: EngineStatistics {
+                    workers: settings.workers,
+                    models: models.iter().map(ModelStatistics::of).collect(),
+                    ..EngineStatistics::default()
+                },
             }),
             changed: Condvar::new(),
             token_cost_ps: models.iter().map(|_| AtomicU64::new(1)).collect(),
@@ -162,7 +176,7 @@ impl Engine {
         &self,
         model: usize,
         rows: Vec<Row>,
-        caller: &Arc<str>,
+        caller: &Caller,
         deadline: Option<Instant>,
     ) -> Result<Ticket, SubmitError> {
         let (sender, receiver) = oneshot::channel();
@@ -174,11 +188,12 @@ impl Engine {
                 reply: Some(sender),
             }),
             rows,
+            taken: Instant::now(),
         });
         let ticket = Ticket {
             receiver,
             job: Arc::clone(&job),
-            caller: Arc::clone(caller),
+            caller: caller.clone(),
             shared: Arc::clone(&self.shared),
         };
         if job.rows.is_empty() {
@@ -190,9 +205,10 @@ impl Engine {
 
         let mut state = lock(&self.shared.state);
         if state.phase != Phase::Open {
+            state.statistics.refusals.shutting_down += 1;
             return Err(SubmitError::ShuttingDown);
         }
-        self.shared.admit(&state.scheduler, model, tokens, deadline)?;
+        self.shared.admit(&mut state, model, tokens, deadline)?;
         for (index, row) in job.rows.iter().enumerate() {
             let lane = Lane { model, padded_tokens: padded(row) };
             state.scheduler.push(caller, lane, QueuedRow { job: Arc::clone(&job), index });
@@ -204,6 +220,20 @@ impl Engine {
             self.shared.changed.notify_all();
         }
         Ok(ticket)
+    }
+
+    /// What it has done so far, and what waits.
+    pub fn statistics(&self) -> EngineStatistics {
+        let state = lock(&self.shared.state);
+        let mut statistics = state.statistics.clone();
+        let waiting = state.scheduler.waiting();
+        for (index, model) in statistics.models.iter_mut().enumerate() {
+            model.waiting_rows = waiting.rows_by_model[index];
+            model.waiting_tokens = waiting.tokens[index];
+            let cost_ps = self.shared.token_cost_ps[index].load(Ordering::Relaxed);
+            model.token_cost = Duration::from_nanos(cost_ps / 1000);
+        }
+        statistics
     }
 
     /// Takes no more work, finishes what waits until `deadline`, drops the rest (its tickets say so), and ends
@@ -246,15 +276,16 @@ impl Shared {
     /// Whether `tokens` more of `model` fit into the queue and the time.
     fn admit(
         &self,
-        scheduler: &Scheduler<QueuedRow>,
+        state: &mut State,
         model: usize,
         tokens: usize,
         deadline: Option<Instant>,
     ) -> Result<(), SubmitError> {
-        let waiting = scheduler.waiting();
+        let waiting = state.scheduler.waiting();
         let wait = self.duration_of(waiting.tokens.iter().copied().enumerate());
         let queued: usize = waiting.tokens.iter().sum();
         if queued > 0 && queued + tokens > self.settings.queue_tokens {
+            state.statistics.refusals.queue_full += 1;
             return Err(SubmitError::Overloaded { retry_after: wait });
         }
         let needed = wait + self.duration_of([(model, tokens)]);
@@ -262,6 +293,7 @@ impl Shared {
             && needed > left
             && queued > 0
         {
+            state.statistics.refusals.deadline += 1;
             return Err(SubmitError::Overloaded { retry_after: needed.saturating_sub(left) });
         }
         Ok(())
@@ -279,7 +311,7 @@ impl Shared {
     }
 
     /// Folds the time of a run into the cost of the model's tokens.
-    fn note_run(&self, lane: Lane, rows: usize, took: Duration) {
+    fn note_cost(&self, lane: Lane, rows: usize, took: Duration) {
         let tokens = (lane.padded_tokens * rows).max(1) as u128;
         let measured = u64::try_from(took.as_nanos() * 1000 / tokens).unwrap_or(u64::MAX).max(1);
         let cost = &self.token_cost_ps[lane.model];
@@ -312,7 +344,7 @@ impl Shared {
 pub struct Ticket {
     receiver: oneshot::Receiver<Vec<RowLogits>>,
     job: Arc<Job>,
-    caller: Arc<str>,
+    caller: Caller,
     shared: Arc<Shared>,
 }
 
@@ -343,9 +375,10 @@ impl Drop for Ticket {
             return;
         }
         self.job.abandoned.store(true, Ordering::Relaxed);
-        lock(&self.shared.state)
-            .scheduler
-            .retain(&self.caller, |queued| !Arc::ptr_eq(&queued.job, &self.job));
+        let mut state = lock(&self.shared.state);
+        let before = state.scheduler.waiting().rows;
+        state.scheduler.retain(self.caller.name(), |queued| !Arc::ptr_eq(&queued.job, &self.job));
+        state.statistics.abandoned_rows += (before - state.scheduler.waiting().rows) as u64;
     }
 }
 

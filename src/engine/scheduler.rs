@@ -7,7 +7,10 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
+
+use super::Caller;
 
 /// Rows that may share a run: of one model, padded to one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,12 +45,34 @@ pub(super) struct Scheduler<T> {
 pub(super) struct Waiting {
     /// Rows.
     pub(super) rows: usize,
+    /// Rows, by model.
+    pub(super) rows_by_model: Vec<usize>,
     /// Padded tokens, by model.
     pub(super) tokens: Vec<usize>,
 }
 
+impl Waiting {
+    fn none(models: usize) -> Self {
+        Self { rows: 0, rows_by_model: vec![0; models], tokens: vec![0; models] }
+    }
+
+    fn add(&mut self, lane: Lane) {
+        self.rows += 1;
+        self.rows_by_model[lane.model] += 1;
+        self.tokens[lane.model] += lane.padded_tokens;
+    }
+
+    fn remove(&mut self, lane: Lane, rows: usize) {
+        self.rows -= rows;
+        self.rows_by_model[lane.model] -= rows;
+        self.tokens[lane.model] -= rows * lane.padded_tokens;
+    }
+}
+
 #[derive(Debug)]
 struct CallerQueue<T> {
+    /// How many times the credit of a caller of weight 1 this one is given.
+    weight: NonZeroU32,
     /// What the caller may still be given before the turn goes on, in units of cost; below zero after a batch
     /// that cost more than was left.
     credit: i64,
@@ -61,7 +86,7 @@ impl<T> Scheduler<T> {
             callers: HashMap::new(),
             turns: VecDeque::new(),
             arrivals: 0,
-            waiting: Waiting { rows: 0, tokens: vec![0; models] },
+            waiting: Waiting::none(models),
             run_tokens,
         }
     }
@@ -72,18 +97,18 @@ impl<T> Scheduler<T> {
     }
 
     /// Puts a row of `caller` at the end of its queue.
-    pub(super) fn push(&mut self, caller: &Arc<str>, lane: Lane, row: T) {
-        let queue = match self.callers.entry(Arc::clone(caller)) {
+    pub(super) fn push(&mut self, caller: &Caller, lane: Lane, row: T) {
+        let queue = match self.callers.entry(Arc::clone(caller.name())) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                self.turns.push_back(Arc::clone(caller));
-                entry.insert(CallerQueue { credit: 0, lanes: BTreeMap::new() })
+                self.turns.push_back(Arc::clone(caller.name()));
+                entry.insert(CallerQueue { weight: caller.weight(), credit: 0, lanes: BTreeMap::new() })
             }
         };
+        queue.weight = caller.weight();
         queue.lanes.entry(lane).or_default().push_back((self.arrivals, row));
         self.arrivals += 1;
-        self.waiting.rows += 1;
-        self.waiting.tokens[lane.model] += lane.padded_tokens;
+        self.waiting.add(lane);
     }
 
     /// The next rows to run; `None` where nothing waits. `cost_per_token` of each model is in any one unit.
@@ -98,7 +123,7 @@ impl<T> Scheduler<T> {
             if queue.credit > 0 {
                 break;
             }
-            queue.credit = queue.credit.saturating_add(new_credit);
+            queue.credit = queue.credit.saturating_add(new_credit.saturating_mul(queue.weight.get().into()));
             self.turns.rotate_left(1);
         }
         let lane = self.callers.get(self.turns.front()?)?.oldest_lane()?;
@@ -120,8 +145,7 @@ impl<T> Scheduler<T> {
             }
         }
         self.forget_idle_callers();
-        self.waiting.rows -= rows.len();
-        self.waiting.tokens[lane.model] -= rows.len() * lane.padded_tokens;
+        self.waiting.remove(lane, rows.len());
         Some(Batch { lane, rows })
     }
 
@@ -131,8 +155,7 @@ impl<T> Scheduler<T> {
         queue.lanes.retain(|lane, rows| {
             let before = rows.len();
             rows.retain(|(_, row)| keep(row));
-            self.waiting.rows -= before - rows.len();
-            self.waiting.tokens[lane.model] -= (before - rows.len()) * lane.padded_tokens;
+            self.waiting.remove(*lane, before - rows.len());
             !rows.is_empty()
         });
         self.forget_idle_callers();
@@ -141,7 +164,7 @@ impl<T> Scheduler<T> {
     /// Takes out all rows and gives them back, in no order.
     pub(super) fn drain(&mut self) -> Vec<T> {
         self.turns.clear();
-        self.waiting = Waiting { rows: 0, tokens: vec![0; self.waiting.tokens.len()] };
+        self.waiting = Waiting::none(self.waiting.tokens.len());
         let lanes = self.callers.drain().flat_map(|(_, queue)| queue.lanes.into_values());
         lanes.flatten().map(|(_, row)| row).collect()
     }
@@ -177,8 +200,8 @@ mod tests {
 
     const COST: [u64; 2] = [1, 4];
 
-    fn caller(name: &str) -> Arc<str> {
-        Arc::from(name)
+    fn caller(name: &str) -> Caller {
+        Caller::from(name)
     }
 
     fn lane(model: usize, padded_tokens: usize) -> Lane {
@@ -200,7 +223,7 @@ mod tests {
         }
         assert_eq!(batches[..3], [vec![0, 1], vec![100, 101], vec![2, 3]]);
         assert!(batches.contains(&vec![200]), "a row longer than a run goes alone: {batches:?}");
-        assert_eq!(*scheduler.waiting(), Waiting { rows: 0, tokens: vec![0, 0] });
+        assert_eq!(*scheduler.waiting(), Waiting::none(2));
     }
 
     #[test]
@@ -235,7 +258,7 @@ mod tests {
             scheduler.push(&one, lane(0, 8 + 8 * (row % 2)), row);
         }
         scheduler.retain("one", |row| row % 2 == 0);
-        assert_eq!(*scheduler.waiting(), Waiting { rows: 5, tokens: vec![40] });
+        assert_eq!(*scheduler.waiting(), Waiting { rows: 5, rows_by_model: vec![5], tokens: vec![40] });
         assert_eq!(scheduler.next_batch(&COST[..1]).map(|batch| batch.rows), Some(vec![0, 2, 4, 6, 8]));
         assert_eq!(scheduler.next_batch(&COST[..1]), None);
     }
@@ -268,22 +291,25 @@ mod tests {
             while take(&mut scheduler) {}
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..rows.len()).collect::<Vec<_>>());
-            prop_assert_eq!(scheduler.waiting(), &Waiting { rows: 0, tokens: vec![0, 0] });
+            prop_assert_eq!(scheduler.waiting(), &Waiting::none(2));
         }
 
-        /// While two callers both have rows waiting, what they have been given differs by at most two batches.
+        /// While two callers both have rows waiting, what they have been given for their weight differs by at most two
+        /// batches.
         #[test]
         fn callers_share_by_cost(
             long in 1_usize..16,
             short in 1_usize..16,
             models in (0_usize..2, 0_usize..2),
+            weight in 1_u32..5,
         ) {
             let run_tokens = 128;
+            let heavy = NonZeroU32::new(weight).expect("weights start at 1");
             let mut scheduler = Scheduler::new(2, run_tokens);
             let lanes = [lane(models.0, long * 8), lane(models.1, short * 8)];
             for _ in 0..400 {
                 scheduler.push(&caller("0"), lanes[0], 0);
-                scheduler.push(&caller("1"), lanes[1], 1);
+                scheduler.push(&caller("1").with_weight(heavy), lanes[1], 1);
             }
             let (mut given, mut left) = ([0_i64; 2], [400_usize; 2]);
             while let Some(batch) = scheduler.next_batch(&COST) {
@@ -295,7 +321,8 @@ mod tests {
                     break;
                 }
                 let bound = 2 * 4 * signed(run_tokens as u64);
-                prop_assert!((given[0] - given[1]).abs() <= bound, "{given:?}");
+                let fair = (given[0] - given[1] / i64::from(weight)).abs();
+                prop_assert!(fair <= bound, "{given:?} at weight {weight}");
             }
         }
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::runtime::Session;
 use super::scheduler::{Batch, Lane};
-use super::{Engine, EngineError, QueuedRow, Runtime, Shared};
+use super::{Engine, EngineError, QueuedRow, Runtime, Shared, lock};
 use crate::encode::{Row, RowSpan};
 use crate::registry::ModelFolder;
 
@@ -74,7 +74,7 @@ fn warm_up(
             problem: error.to_string(),
         })?;
         if counted {
-            shared.note_run(lane, rows.len(), started.elapsed());
+            shared.note_cost(lane, rows.len(), started.elapsed());
         }
     }
     Ok(())
@@ -102,9 +102,34 @@ fn work(shared: &Shared, mut sessions: Vec<Session>) {
                 None
             }
         };
-        shared.note_run(lane, rows.len(), started.elapsed());
+        let took = started.elapsed();
+        shared.note_cost(lane, rows.len(), took);
+        note_run(shared, lane, &rows, Run { started, took, failed: logits.is_none() });
         distribute(&rows, logits.as_deref());
     }
+}
+
+/// One run, as it is counted.
+struct Run {
+    started: Instant,
+    took: Duration,
+    failed: bool,
+}
+
+fn note_run(shared: &Shared, lane: Lane, rows: &[QueuedRow], run: Run) {
+    let tokens: usize = rows.iter().map(|queued| queued.row().ids.len()).sum();
+    let statistics = &mut lock(&shared.state).statistics;
+    statistics.runs.note(run.took);
+    for queued in rows {
+        statistics.waits.note(run.started.saturating_duration_since(queued.job.taken));
+    }
+    let model = &mut statistics.models[lane.model];
+    model.runs += 1;
+    model.failed_runs += u64::from(run.failed);
+    model.rows += rows.len() as u64;
+    model.tokens += tokens as u64;
+    model.padded_tokens += (rows.len() * lane.padded_tokens) as u64;
+    model.busy += run.took;
 }
 
 /// Gives each row its part of a run's logits, one call for each stretch of rows of the same job.

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::analysis::{
-    AnalysisError, Analyzer, Document, DocumentAnalysis, DocumentError, ModelStatus, Options,
+    AnalysisError, Analyzer, AnalyzerStatistics, Document, DocumentAnalysis, DocumentError, ModelStatus,
+    Options,
 };
 use crate::clock::Clock;
 use crate::config::{Config, LimitsConfig};
@@ -27,6 +28,11 @@ pub trait Analyze: Send + Sync {
 
     /// The loaded models.
     fn models(&self) -> Vec<ModelStatus>;
+
+    /// What has been done, for metrics; none where nothing is counted.
+    fn statistics(&self) -> AnalyzerStatistics {
+        AnalyzerStatistics::default()
+    }
 }
 
 impl Analyze for Analyzer {
@@ -40,6 +46,10 @@ impl Analyze for Analyzer {
 
     fn models(&self) -> Vec<ModelStatus> {
         Analyzer::models(self)
+    }
+
+    fn statistics(&self) -> AnalyzerStatistics {
+        Analyzer::statistics(self)
     }
 }
 
