@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::plan::Plan;
-use super::{AnalysisError, Document, DocumentAnalysis, DocumentError, Options};
+use super::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
 use crate::encode::{EncodeError, Encoder};
 use crate::engine::{
     DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, RowLogits, Runtime,
@@ -31,11 +31,15 @@ pub struct Settings {
     pub run_tokens: usize,
     /// Most padded tokens that wait in the queue.
     pub queue_tokens: usize,
+    /// Memory for texts that were scored before, in bytes; 0 keeps none.
+    pub cache_bytes: usize,
+    /// Whether equal texts that wait or run at one time are run once.
+    pub deduplicate: bool,
 }
 
 impl Default for Settings {
-    /// No models yet; the engine as it does best: a run of some 256 tokens stays in a core's cache, and two
-    /// million waiting tokens are a few minutes of work and some 50 MB.
+    /// No models yet; the engine as it does best: a run of some 256 tokens stays in a core's cache, two
+    /// million waiting tokens are a few minutes of work and some 50 MB, and 32 MiB remember some 80,000 sentences.
     fn default() -> Self {
         Self {
             onnxruntime: None,
@@ -44,6 +48,8 @@ impl Default for Settings {
             workers: None,
             run_tokens: 256,
             queue_tokens: 2_000_000,
+            cache_bytes: 32 << 20,
+            deduplicate: true,
         }
     }
 }
@@ -125,7 +131,7 @@ pub(super) struct Model {
     pub(super) encoder: Encoder,
 }
 
-/// The rows of one request for one model, on their way through the engine.
+/// The rows of one request, on their way through the engine.
 struct Pending {
     ticket: Ticket,
     /// Which documents they belong to, and how many rows each has, in order.
@@ -153,8 +159,13 @@ impl Analyzer {
             routes.push((*language, index));
         }
         let workers = settings.workers.unwrap_or_else(available_cores).max(1);
-        let engine_settings =
-            EngineSettings { workers, run_tokens: settings.run_tokens, queue_tokens: settings.queue_tokens };
+        let engine_settings = EngineSettings {
+            workers,
+            run_tokens: settings.run_tokens,
+            queue_tokens: settings.queue_tokens,
+            cache_bytes: settings.cache_bytes,
+            deduplicate: settings.deduplicate,
+        };
         // Checksums and tokenizers take as long as the networks: all at once.
         let (engine, models) = rayon::join(
             || Engine::start(&runtime, &folders, engine_settings),
@@ -186,15 +197,14 @@ impl Analyzer {
         };
         self.stages().plans.note(started.elapsed());
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
-        for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
-            let answer = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
-                    .await
-                    .map_err(|_elapsed| AnalysisError::DeadlinePassed)?,
-                None => ticket.await,
-            };
-            hand_out(answer.map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
-        }
+        let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
+        let answer = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
+                .await
+                .map_err(|_elapsed| AnalysisError::DeadlinePassed)?,
+            None => ticket.await,
+        };
+        hand_out(answer.map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
         Ok(self.aggregate(plans, finished))
     }
 
@@ -213,9 +223,8 @@ impl Analyzer {
         let mut plans = self.planner.plan(&documents, &options)?;
         self.stages().plans.note(started.elapsed());
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
-        for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
-            hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
-        }
+        let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
+        hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
         Ok(self.aggregate(plans, finished))
     }
 
@@ -267,28 +276,38 @@ impl Analyzer {
         self.engine.shutdown(deadline);
     }
 
-    /// Submits the rows of all plans, one job for each model.
-    fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Vec<Pending>, AnalysisError> {
-        let mut jobs: Vec<(Vec<_>, Vec<(usize, usize)>)> =
-            self.planner.models.iter().map(|_| Default::default()).collect();
+    /// Whether a request of at least so many bytes would be refused now, as far as that can be told before it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::analyze`].
+    pub fn foresee_refusal(
+        &self,
+        body_bytes: usize,
+        caller: &Caller,
+        deadline: Option<Instant>,
+    ) -> Result<(), AnalysisError> {
+        let tokens = (body_bytes / Self::MOST_BYTES_PER_TOKEN).max(1);
+        self.engine.foresee_refusal(tokens, caller, deadline).map_err(refusal)
+    }
+
+    /// Ordinary text has four or five bytes a token, and JSON round it; a body with fewer tokens than this says is
+    /// made of something else than text.
+    const MOST_BYTES_PER_TOKEN: usize = 16;
+
+    /// Submits the rows of all plans at once, so that they are taken or refused together.
+    fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Pending, AnalysisError> {
+        let mut rows = Vec::new();
+        let mut documents = Vec::new();
         for (document, plan) in plans.iter_mut().enumerate() {
             if let Ok((model, plan)) = plan {
-                let rows = plan.take_rows();
-                jobs[*model].1.push((document, rows.len()));
-                jobs[*model].0.extend(rows);
+                let before = rows.len();
+                rows.extend(plan.take_rows().into_iter().map(|row| (*model, row)));
+                documents.push((document, rows.len() - before));
             }
         }
-        let mut pending = Vec::new();
-        for (model, (rows, documents)) in jobs.into_iter().enumerate() {
-            if documents.is_empty() {
-                continue;
-            }
-            // A refusal drops the tickets that came before it, and with them their rows: all or nothing.
-            let ticket =
-                self.engine.submit(model, rows, &options.caller, options.deadline).map_err(refusal)?;
-            pending.push(Pending { ticket, documents });
-        }
-        Ok(pending)
+        let ticket = self.engine.submit(rows, &options.caller, options.deadline).map_err(refusal)?;
+        Ok(Pending { ticket, documents })
     }
 }
 
@@ -375,6 +394,6 @@ fn aggregate(
 }
 
 /// The name under which work without a key stands in the queue.
-pub fn local_caller() -> super::Caller {
-    super::Caller::from("local")
+pub fn local_caller() -> Caller {
+    Caller::from("local")
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::registry::ModelFolder;
-
 /// An engine at one moment. Counters begin at its start and only grow.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EngineStatistics {
@@ -48,13 +46,6 @@ pub struct ModelStatistics {
     pub busy: Duration,
     /// What the engine reckons that a padded token costs one worker.
     pub token_cost: Duration,
-}
-
-impl ModelStatistics {
-    /// Of a model that has done nothing yet.
-    pub(super) fn of(folder: &ModelFolder) -> Self {
-        Self { name: folder.manifest().name.clone(), ..Self::default() }
-    }
 }
 
 /// Requests that were not taken, by reason.
@@ -133,9 +124,9 @@ mod tests {
         for millis in [1, 2, 200_000] {
             durations.note(Duration::from_millis(millis));
         }
-        let at =
-            |bound| durations.cumulative().find(|&(seconds, _)| seconds == bound).map(|(_, count)| count);
-        assert_eq!((at(0.0005), at(0.001), at(0.0025), at(120.0)), (Some(0), Some(1), Some(2), Some(2)));
+        let counts: Vec<u64> = durations.cumulative().map(|(_, count)| count).collect();
+        let at = |bound: f64| counts[DurationStatistics::BOUNDS_SECONDS.partition_point(|&other| other < bound)];
+        assert_eq!([at(0.0005), at(0.001), at(0.0025), at(120.0)], [0, 1, 2, 2]);
         assert_eq!((durations.count(), durations.sum()), (3, Duration::from_millis(200_003)));
     }
 }
