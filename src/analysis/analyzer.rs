@@ -11,10 +11,10 @@ use super::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Op
 use crate::encode::{EncodeError, Encoder};
 use crate::engine::{
     DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, RowLogits, Runtime,
-    RuntimeError, SubmitError, Ticket,
+    RuntimeError, SubmitError, Ticket, available_cores,
 };
 use crate::language::{Detection, Language, LanguageChoice, detect};
-use crate::registry::{Manifest, ModelFolder, RegistryError};
+use crate::registry::{Manifest, ModelFolder, QuantisationScheme, RegistryError};
 
 /// What an [`Analyzer`] is started with.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Settings {
     pub models: Vec<(Language, PathBuf)>,
     /// What `auto` scores a text as whose language it cannot tell.
     pub fallback_language: Language,
-    /// Worker threads, each with a session of its own; `None`: one for each core that the process may use.
+    /// Worker threads, each with a session of its own; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
     /// Most padded tokens in one run of a model.
     pub run_tokens: usize,
@@ -157,6 +157,9 @@ impl Analyzer {
                 folders.len() - 1
             };
             routes.push((*language, index));
+        }
+        for folder in &folders {
+            warn_of_dynamic_ranges(folder);
         }
         let workers = settings.workers.unwrap_or_else(available_cores).max(1);
         let engine_settings = EngineSettings {
@@ -352,13 +355,20 @@ impl Model {
     }
 }
 
-fn total_bytes(documents: &[Document]) -> usize {
-    documents.iter().map(|document| document.text.len()).sum()
+/// Says that a model's scores of a text depend a little on what shares its run.
+fn warn_of_dynamic_ranges(folder: &ModelFolder) {
+    if folder.manifest().quantisation == QuantisationScheme::Dynamic {
+        tracing::warn!(
+            file = %folder.network().display(),
+            model = folder.manifest().name,
+            "the model is dynamically quantised: the same text can score differently in the last digits, by what \
+             shares its run; quantise it statically to have the same bits each time"
+        );
+    }
 }
 
-/// Cores that this process may use, by its affinity and its control group.
-fn available_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+fn total_bytes(documents: &[Document]) -> usize {
+    documents.iter().map(|document| document.text.len()).sum()
 }
 
 fn refusal(error: SubmitError) -> AnalysisError {

@@ -6,7 +6,7 @@ use super::setting::{Fallback, Kind, Setting};
 /// How much work runs and waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Worker threads; `None`: one for each core that the process may use.
+    /// Worker threads; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
     /// Most padded tokens in one run of the model.
     pub run_tokens: usize,
@@ -24,7 +24,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "workers",
         kind: Kind::Count { least: 1, most: 1024 },
-        default: Fallback::Unset("one for each core that the process may use"),
+        default: Fallback::Unset("one for each physical core that the process may use"),
         help: "Threads that run the model, each with a copy of it.",
     },
     Setting {

@@ -125,7 +125,8 @@ mod tests {
             durations.note(Duration::from_millis(millis));
         }
         let counts: Vec<u64> = durations.cumulative().map(|(_, count)| count).collect();
-        let at = |bound: f64| counts[DurationStatistics::BOUNDS_SECONDS.partition_point(|&other| other < bound)];
+        let at =
+            |bound: f64| counts[DurationStatistics::BOUNDS_SECONDS.partition_point(|&other| other < bound)];
         assert_eq!([at(0.0005), at(0.001), at(0.0025), at(120.0)], [0, 1, 2, 2]);
         assert_eq!((durations.count(), durations.sum()), (3, Duration::from_millis(200_003)));
     }

@@ -1,17 +1,18 @@
 //! What all handlers share.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::analysis::{
-    AnalysisError, Analyzer, AnalyzerStatistics, Document, DocumentAnalysis, DocumentError, ModelStatus,
-    Options,
+    AnalysisError, Analyzer, AnalyzerStatistics, Caller, Document, DocumentAnalysis, DocumentError,
+    ModelStatus, Options,
 };
 use crate::clock::Clock;
 use crate::config::{Config, LimitsConfig};
 use crate::keys::KeyRing;
 
+use super::budget::ByteBudget;
 use super::error::{ApiError, ErrorCode};
 
 /// A future on the heap.
@@ -25,6 +26,21 @@ pub trait Analyze: Send + Sync {
         documents: Vec<Document>,
         options: Options,
     ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>>;
+
+    /// Whether a request of at least `body_bytes` would be refused now, as [`Analyzer::foresee_refusal`] tells.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    fn foresee_refusal(
+        &self,
+        body_bytes: usize,
+        caller: &Caller,
+        deadline: Option<Instant>,
+    ) -> Result<(), AnalysisError> {
+        let _ = (body_bytes, caller, deadline);
+        Ok(())
+    }
 
     /// The loaded models.
     fn models(&self) -> Vec<ModelStatus>;
@@ -44,6 +60,15 @@ impl Analyze for Analyzer {
         Box::pin(Analyzer::analyze(self, documents, options))
     }
 
+    fn foresee_refusal(
+        &self,
+        body_bytes: usize,
+        caller: &Caller,
+        deadline: Option<Instant>,
+    ) -> Result<(), AnalysisError> {
+        Analyzer::foresee_refusal(self, body_bytes, caller, deadline)
+    }
+
     fn models(&self) -> Vec<ModelStatus> {
         Analyzer::models(self)
     }
@@ -58,8 +83,12 @@ impl Analyze for Analyzer {
 pub struct AppSettings {
     /// How large a request may be.
     pub limits: LimitsConfig,
-    /// From the head of a request to its answer.
+    /// From the head of a request to its answer, where the client does not say.
     pub request_timeout: Duration,
+    /// The most that a client may say.
+    pub request_timeout_max: Duration,
+    /// Bytes of all bodies that are held at one time.
+    pub queue_bytes: usize,
     /// For the whole body of a request to arrive.
     pub body_timeout: Duration,
     /// Origins whose pages may call.
@@ -72,6 +101,8 @@ impl AppSettings {
         Self {
             limits: config.limits,
             request_timeout: config.server.request_timeout,
+            request_timeout_max: config.server.request_timeout_max.max(config.server.request_timeout),
+            queue_bytes: config.engine.queue_bytes,
             body_timeout: config.server.body_timeout,
             cors_origins: config.server.cors_origins.clone(),
         }
@@ -83,27 +114,29 @@ pub struct App {
     pub(super) settings: AppSettings,
     pub(super) keys: Arc<KeyRing>,
     pub(super) clock: Clock,
-    analyzer: OnceLock<Arc<dyn Analyze>>,
+    pub(super) bodies: ByteBudget,
+    analyzer: RwLock<Option<Arc<dyn Analyze>>>,
 }
 
 impl App {
     /// An application without models.
     pub fn new(settings: AppSettings, keys: Arc<KeyRing>, clock: Clock) -> Self {
-        Self { settings, keys, clock, analyzer: OnceLock::new() }
+        let bodies = ByteBudget::new(settings.queue_bytes);
+        Self { settings, keys, clock, bodies, analyzer: RwLock::default() }
     }
 
-    /// From now on, documents can be scored. Only the first call has an effect.
+    /// From now on, documents are scored by `analyzer`. Requests that have begun keep the one that they began with.
     pub fn make_ready(&self, analyzer: Arc<dyn Analyze>) {
-        let _ = self.analyzer.set(analyzer);
+        *self.analyzer.write().unwrap_or_else(PoisonError::into_inner) = Some(analyzer);
     }
 
     /// The analyzer, once it is there.
-    pub(super) fn analyzer(&self) -> Option<&Arc<dyn Analyze>> {
-        self.analyzer.get()
+    pub(super) fn analyzer(&self) -> Option<Arc<dyn Analyze>> {
+        self.analyzer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The analyzer, or the error that says that it is not there yet.
-    pub(super) fn ready_analyzer(&self) -> Result<&Arc<dyn Analyze>, ApiError> {
+    pub(super) fn ready_analyzer(&self) -> Result<Arc<dyn Analyze>, ApiError> {
         self.analyzer().ok_or_else(|| {
             ApiError::new(ErrorCode::NotReady, "the models are still being loaded").retry_after(1)
         })

@@ -37,6 +37,7 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
                 HeaderName::from_static("x-api-key"),
+                super::timeout::REQUEST_TIMEOUT,
                 request_id.clone(),
             ])
             .expose_headers([request_id, header::RETRY_AFTER]),

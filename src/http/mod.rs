@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 mod body;
+mod budget;
 mod error;
 mod headers;
 mod health;
@@ -16,6 +17,7 @@ mod problems;
 mod query;
 mod router;
 mod server;
+mod timeout;
 
 pub use app::{Analyze, App, AppSettings, BoxFuture};
 pub use error::{ApiError, ErrorCode};

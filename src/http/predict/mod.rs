@@ -16,7 +16,7 @@ use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;
 use super::query::PredictQuery;
-use super::{auth, body};
+use super::{auth, body, timeout};
 use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
 use crate::keys::Scope;
 use crate::language::{Language, LanguageChoice};
@@ -39,7 +39,13 @@ pub(super) async fn predict_documents(
     let key = auth::require(&app, &parts.headers, Scope::Predict, &context)?;
     body::check_headers(&parts.headers, app.settings.limits.body_limit_bytes)?;
     let query = PredictQuery::parse(&parts.uri)?;
-    let bytes = body::read(&parts.headers, body, &app.settings).await?;
+    let caller = Caller::from(key.id.as_str());
+    let deadline = Some(context.started + timeout::of_request(&parts.headers, &app.settings)?);
+    if let Some(analyzer) = app.analyzer() {
+        analyzer.foresee_refusal(body::length(&parts.headers).unwrap_or(0), &caller, deadline)?;
+    }
+    // The memory is held until the answer is written.
+    let (bytes, _held) = body::read(&parts.headers, body, &app).await?;
     let is_large = bytes.len() >= OFF_THREAD_BYTES;
 
     let limits = app.settings.limits;
@@ -51,11 +57,7 @@ pub(super) async fn predict_documents(
         notes.characters = Some(request.characters());
     });
 
-    let options = Options {
-        language,
-        caller: Caller::from(key.id.as_str()),
-        deadline: Some(context.started + app.settings.request_timeout),
-    };
+    let options = Options { language, caller, deadline };
     let outcomes = analyze(&app, &request, options).await?;
     let tokens = outcomes.iter().flatten().map(|analysis| analysis.tokens).sum();
     context.note(|notes| notes.tokens = Some(tokens));
