@@ -217,7 +217,7 @@ fn mixed_documents() -> Vec<(&'static str, Value)> {
                 0 => ("?language=en", english, "price"),
                 _ => ("?language=nl", dutch, "prijs"),
             };
-            let mut text = format!("Number {number}. {}", sentence.repeat(1 + number % 6));
+            let mut text = format!("Number {number}. {}", sentence.repeat(1 + number % 4));
             // Lengths that are no multiple of anything.
             text.truncate(text.len() - number);
             let entities = &["camera", "batterij", "battery", price][..number % 5];
@@ -250,7 +250,7 @@ fn a_text_scores_the_same_whatever_else_is_going_on_and_no_request_is_dropped_by
             for thread in 0..4 {
                 let (client, documents, alone) = (client.clone(), &documents, &alone);
                 scope.spawn(move || {
-                    for turn in 0..4 {
+                    for turn in 0..3 {
                         // Batches of one language, of sizes and in orders of their own.
                         let size = 1 + (thread * 5 + turn * 3) % 9;
                         let chosen: Vec<usize> = (0..size)

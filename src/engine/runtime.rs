@@ -132,8 +132,8 @@ impl Session {
     }
 
     /// Each so many runs, the memory that ONNX Runtime keeps for the next run is given back to the system. It grows
-    /// with every shape that fits into no free piece of it, so over hours of mixed shapes it would creep up; some ten
-    /// milliseconds each few seconds are what it costs to bound that.
+    /// with every shape that fits into no free piece of it, so over hours of mixed shapes it would creep up; one run
+    /// of a thousand that must allocate anew bounds that.
     const SHRINK_EVERY: u64 = 1024;
 }
 

@@ -289,6 +289,65 @@ proptest! {
     }
 }
 
+/// The arrivals of `tests/data/arrivals.csv`, so many times as quick.
+fn recorded(speed: f64) -> Vec<Arrival> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/arrivals.csv");
+    let text = std::fs::read_to_string(path).expect("the recording is in the repository");
+    let lines = text.lines().filter(|line| !line.starts_with('#')).skip(1);
+    let mut texts = 0;
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let [at_ms, caller, language, documents, tokens] = fields[..] else { panic!("{line}") };
+            let number = |field: &str| field.parse::<f64>().expect("a number");
+            let caller = ["application", "shop", "batch"].iter().position(|name| *name == caller);
+            let model = usize::from(language == "nl");
+            let documents: usize = documents.parse().expect("a number");
+            let mut left = tokens.parse::<usize>().expect("a number") / documents;
+            // Windows of at most 120 tokens, as an analyzer makes them.
+            let mut windows = Vec::new();
+            while left > 0 {
+                windows.push(left.min(120) + 2);
+                left = left.saturating_sub(120);
+            }
+            let rows = windows.iter().cycle().take(windows.len() * documents).map(|&length| {
+                texts += 1;
+                (model, length, texts)
+            });
+            Arrival {
+                at: Duration::from_secs_f64(number(at_ms) / 1000.0 / speed),
+                caller: caller.expect("a known caller"),
+                weight: 1,
+                rows: rows.collect(),
+                patience: None,
+                says_so: false,
+            }
+        })
+        .collect()
+}
+
+/// What came to a real server, at its own speed and at some that are far beyond the workers.
+#[test]
+fn recorded_arrivals_are_served_fairly_at_any_speed() {
+    let settings = EngineSettings { queue_tokens: 10_000_000, ..SETTINGS };
+    for (speed, keeps_up) in [(1.0, true), (5.0, true), (100.0, false)] {
+        let arrivals = recorded(speed);
+        assert!(arrivals.len() > 100);
+        let Outcome { fates, statistics, .. } = simulate(&arrivals, settings, |_| false);
+        let run: u64 = statistics.models.iter().map(|model| model.rows).sum();
+        assert_eq!(run, arrivals.iter().map(|arrival| arrival.rows.len() as u64).sum::<u64>());
+        // The application sends single sentences: it waits for a turn of each other caller, not for what they queue.
+        let waits =
+            arrivals.iter().zip(&fates).filter(|(arrival, _)| arrival.caller == 0).map(|(arrival, fate)| {
+                let Fate::Answered { at } = *fate else { panic!("there is room for all") };
+                at.saturating_sub(arrival.at)
+            });
+        let longest = waits.max().expect("it sends some");
+        let dearest_run = START + TOKEN[1] * 256;
+        assert!(!keeps_up || longest <= dearest_run * 6, "{longest:?} at {speed} times the speed");
+    }
+}
+
 /// A caller that keeps thousands of rows waiting, and one that sends a sentence now and then.
 #[test]
 fn a_sentence_waits_for_a_few_runs_whatever_another_has_queued() {

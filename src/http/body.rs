@@ -70,14 +70,13 @@ pub(super) async fn read(
 ) -> Result<(Vec<u8>, Reservation), ApiError> {
     let encoding = encoding(headers)?;
     let limit_bytes = app.settings.limits.body_limit_bytes;
+    app.bodies.check(length(headers).unwrap_or(0))?;
     let mut reservation = app.bodies.reserve_nothing();
-    let announced = length(headers).unwrap_or(0).min(limit_bytes);
-    reservation.grow_to(announced)?;
     // The packed size counts as well: a packed body may be all padding.
     let packed = Limited::new(body, limit_bytes);
     let whole = async {
         let mut unpacked = Limited::new(decompressed(encoding, packed).await, limit_bytes);
-        let mut bytes = Vec::with_capacity(announced);
+        let mut bytes = Vec::new();
         while let Some(frame) = unpacked.frame().await {
             let frame = frame.map_err(|error| unreadable(error.as_ref(), encoding, limit_bytes))?;
             if let Ok(data) = frame.into_data() {

@@ -25,6 +25,13 @@ impl ByteBudget {
         Self { most, held: Arc::default() }
     }
 
+    /// Whether `bytes` could be held now. A length that is only announced is not reserved: whoever announces much and
+    /// sends nothing would keep the others out.
+    pub(super) fn check(&self, bytes: usize) -> Result<(), ApiError> {
+        let held = self.held.load(Ordering::Relaxed);
+        if held > 0 && held.saturating_add(bytes) > self.most { Err(exhausted()) } else { Ok(()) }
+    }
+
     /// A reservation of nothing, to be grown.
     pub(super) fn reserve_nothing(&self) -> Reservation {
         Reservation { budget: self.clone(), bytes: 0 }
@@ -40,10 +47,7 @@ impl Reservation {
             let after = now.saturating_add(more);
             (after <= *most || now == self.bytes).then_some(after)
         });
-        if grown.is_err() {
-            let message = "the server holds as many requests as it may; try again";
-            return Err(ApiError::new(ErrorCode::Overloaded, message).retry_after(1));
-        }
+        grown.map_err(|_| exhausted())?;
         self.bytes = bytes;
         Ok(())
     }
@@ -55,6 +59,11 @@ impl Drop for Reservation {
     }
 }
 
+fn exhausted() -> ApiError {
+    let message = "the server holds as many requests as it may; try again";
+    ApiError::new(ErrorCode::Overloaded, message).retry_after(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +73,7 @@ mod tests {
         let budget = ByteBudget::new(100);
         let (mut one, mut other) = (budget.reserve_nothing(), budget.reserve_nothing());
         assert!(one.grow_to(60).is_ok() && one.grow_to(60).is_ok() && one.grow_to(10).is_ok());
+        assert!(budget.check(41).is_err() && budget.check(40).is_ok());
         assert!(other.grow_to(41).is_err());
         assert!(other.grow_to(40).is_ok());
         assert!(one.grow_to(61).is_err());
@@ -72,6 +82,7 @@ mod tests {
         assert!(one.grow_to(500).is_ok());
         assert!(budget.reserve_nothing().grow_to(1).is_err());
         drop(one);
+        assert!(budget.check(1000).is_ok());
         assert!(budget.reserve_nothing().grow_to(100).is_ok());
         assert_eq!(budget.held.load(Ordering::Relaxed), 0);
     }
