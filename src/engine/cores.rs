@@ -27,8 +27,8 @@ fn physical_cores(root: &Path) -> Option<usize> {
 /// Numbers as the kernel lists them: `0-3,8`.
 fn parse_list(list: &str) -> Option<Vec<usize>> {
     let ranges = list.split(',').map(|part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse::<usize>().ok()?..=last.parse().ok()?)
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some(from.parse::<usize>().ok()?..=to.parse().ok()?)
     });
     Some(ranges.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }

@@ -15,12 +15,9 @@ pub(super) fn of_request(headers: &HeaderMap, settings: &AppSettings) -> Result<
     let mut values = headers.get_all(REQUEST_TIMEOUT).iter();
     let Some(value) = values.next() else { return Ok(settings.request_timeout) };
     let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok()).filter(|&ms| ms > 0);
-    match (millis, values.next()) {
-        (Some(millis), None) => Ok(Duration::from_millis(millis).min(settings.request_timeout_max)),
-        _ => {
-            let message =
-                format!("the header {REQUEST_TIMEOUT} must be a whole number of milliseconds above 0");
-            Err(ApiError::new(ErrorCode::BadRequest, message).detail("header", REQUEST_TIMEOUT.as_str()))
-        }
-    }
+    let (Some(millis), None) = (millis, values.next()) else {
+        let message = format!("the header {REQUEST_TIMEOUT} must be a whole number of milliseconds above 0");
+        return Err(ApiError::new(ErrorCode::BadRequest, message).detail("header", REQUEST_TIMEOUT.as_str()));
+    };
+    Ok(Duration::from_millis(millis).min(settings.request_timeout_max))
 }
