@@ -51,6 +51,10 @@ test-rust: build ## Run the Rust tests
 test-scripts: ## Test the set-up scripts
 	$(PYTHON) -m unittest discover --start-directory tests/setup
 
+.PHONY: polarity
+polarity: build ## Print the share of hand-written sentences that come out as expected
+	$(PYTHON) scripts/polarity-check --sentor $(SENTOR)
+
 .PHONY: test-clients
 test-clients: build ## Run every released Python client against the real server
 	$(PYTHON) tests/clients/run.py --sentor $(SENTOR)

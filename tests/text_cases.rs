@@ -104,7 +104,8 @@ fn sentence_case(language: Language, case: &str) -> (String, String) {
 /// The entity, ` | `, and a text in which its mentions are marked: `[exact]`, `{inflected}`, `<compound>`.
 fn mention_case(language: Language, case: &str) -> (String, String) {
     let (entity, marked) = case.split_once(" | ").expect("a case is an entity and a text");
-    let marked = marked.replace("⍽", "\u{a0}").replace('¬', "\u{ad}").replace("◌", "\u{301}");
+    let marked =
+        marked.replace('⏎', "\n").replace("⍽", "\u{a0}").replace('¬', "\u{ad}").replace("◌", "\u{301}");
     let text = marked.replace(['[', ']', '{', '}', '<', '>'], "");
     let mut found = String::new();
     let mut end = 0;

@@ -78,7 +78,8 @@ impl Counts {
         let language = Language::parse(&target.lang).expect("a target is English or Dutch");
         let map = OffsetMap::new(&target.text, OffsetUnit::CodePoint);
         let byte = |units| map.to_bytes(units).expect("a target lies in its text");
-        let place = Span::new(byte(target.start), byte(target.end));
+        // Some labels have white space at their ends; a mention never has.
+        let place = Span::new(byte(target.start), byte(target.end)).trim(&target.text);
         let found = EntityMatcher::new(&[&target.entity], language).find(&target.text);
         self.targets += 1;
         let at_place = found.iter().find(|mention| mention.span == place);

@@ -1,9 +1,11 @@
 //! What holds for any text: nothing is lost, nothing panics, and no text is slow.
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use sentor::language::{self, Language};
-use sentor::mention::EntityMatcher;
+use sentor::mention::{EntityMatcher, Mention};
 use sentor::segment;
+use sentor::text::{OffsetMap, OffsetUnit, Span};
 use std::time::{Duration, Instant};
 
 /// Pieces that the rules look at, to meet each other in every order.
@@ -84,35 +86,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn sentences_tile_the_text(text in any_text()) {
-        for language in Language::ALL {
-            let sentences = segment::sentences(&text, language);
-            prop_assert_eq!(sentences.iter().map(|sentence| sentence.slice(&text)).collect::<String>(), text.as_str());
-            let mut end = 0;
-            for (index, sentence) in sentences.iter().enumerate() {
-                prop_assert_eq!(sentence.start, end);
-                end = sentence.end;
-                prop_assert!(!sentence.is_empty());
-                if index > 0 {
-                    let first = sentence.slice(&text).chars().next();
-                    prop_assert!(!first.is_some_and(char::is_whitespace), "white space belongs to the sentence before");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn mentions_are_in_order_and_in_the_text(text in any_text(), entities in prop::collection::vec(any_text(), 0..5)) {
-        for language in Language::ALL {
-            let mentions = EntityMatcher::new(&entities, language).find(&text);
-            prop_assert!(mentions.is_sorted_by_key(|mention| (mention.span.start, mention.entity)));
-            let mut free_from = vec![0; entities.len()];
-            for mention in &mentions {
-                prop_assert!(!mention.span.slice(&text).is_empty());
-                prop_assert!(mention.span.start >= free_from[mention.entity], "mentions of one entity do not overlap");
-                free_from[mention.entity] = mention.span.end;
-            }
-        }
+    fn sentences_and_mentions_are_sound(text in any_text(), entities in prop::collection::vec(any_text(), 0..5)) {
+        check(&text, &entities)?;
     }
 
     #[test]
@@ -125,13 +100,124 @@ proptest! {
             "{entity:?} in {mentions:?}"
         );
     }
+}
 
-    #[test]
-    fn a_language_has_a_code_and_a_confidence(text in any_text()) {
-        let detection = language::detect(&text);
-        prop_assert!((0.0..=1.0).contains(&detection.confidence));
-        prop_assert!(detection.language.is_none_or(|language| language.code() == detection.code));
+/// All that holds for any text and any entities.
+fn check(text: &str, entities: &[String]) -> Result<(), TestCaseError> {
+    let detection = language::detect(text);
+    prop_assert!((0.0..=1.0).contains(&detection.confidence));
+    prop_assert!(detection.language.is_none_or(|language| language.code() == detection.code));
+    for language in Language::ALL {
+        let sentences = segment::sentences(text, language);
+        check_sentences(text, &sentences)?;
+        let mentions = EntityMatcher::new(entities, language).find(text);
+        check_mentions(text, entities, &mentions)?;
+        let trimmed = sentences.iter().map(|sentence| sentence.trim(text));
+        check_offsets(text, trimmed.chain(mentions.iter().map(|mention| mention.span)))?;
     }
+    Ok(())
+}
+
+fn check_sentences(text: &str, sentences: &[Span]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(sentences.iter().map(|sentence| sentence.slice(text)).collect::<String>(), text);
+    let mut end = 0;
+    for (index, sentence) in sentences.iter().enumerate() {
+        prop_assert_eq!(sentence.start, end);
+        end = sentence.end;
+        prop_assert!(!sentence.is_empty());
+        if index > 0 {
+            let first = sentence.slice(text).chars().next();
+            prop_assert!(
+                !first.is_some_and(char::is_whitespace),
+                "white space belongs to the sentence before"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn check_mentions(text: &str, entities: &[String], mentions: &[Mention]) -> Result<(), TestCaseError> {
+    prop_assert!(mentions.is_sorted_by_key(|mention| (mention.span.start, mention.entity)));
+    let mut free_from = vec![0; entities.len()];
+    for mention in mentions {
+        prop_assert!(!mention.span.slice(text).is_empty());
+        prop_assert!(
+            mention.span.start >= free_from[mention.entity],
+            "mentions of one entity do not overlap"
+        );
+        free_from[mention.entity] = mention.span.end;
+    }
+    Ok(())
+}
+
+/// The offsets that go over the wire cut out the same text in Python, in JavaScript and in Rust.
+fn check_offsets(text: &str, spans: impl Iterator<Item = Span>) -> Result<(), TestCaseError> {
+    let units =
+        [OffsetUnit::CodePoint, OffsetUnit::Utf16, OffsetUnit::Utf8].map(|unit| OffsetMap::new(text, unit));
+    let code_points: Vec<char> = text.chars().collect();
+    let utf16: Vec<u16> = text.encode_utf16().collect();
+    for span in spans {
+        let [python, javascript, rust] =
+            units.each_ref().map(|map| map.from_bytes(span.start)..map.from_bytes(span.end));
+        let said = span.slice(text);
+        prop_assert_eq!(code_points[python].iter().collect::<String>(), said);
+        prop_assert_eq!(String::from_utf16_lossy(&utf16[javascript]), said);
+        prop_assert_eq!(&text[rust], said);
+    }
+    Ok(())
+}
+
+/// Looks for texts that break [`check`], or that take much longer than their length explains, as long as
+/// `SENTOR_FUZZ_SECONDS` says:
+///
+/// ```sh
+/// SENTOR_FUZZ_SECONDS=600 cargo test --release --test text_properties -- --ignored --nocapture
+/// ```
+#[test]
+#[ignore = "takes as long as it is told to"]
+fn fuzz() {
+    let seconds = std::env::var("SENTOR_FUZZ_SECONDS").expect("SENTOR_FUZZ_SECONDS says how long to fuzz");
+    let end = Instant::now() + Duration::from_secs(seconds.parse().expect("seconds are a number"));
+    let texts = prop::collection::vec(any_part(), 0..120).prop_map(|parts| parts.concat());
+    let entities = prop::collection::vec(any_part(), 0..8);
+    let mut cases = 0;
+    while Instant::now() < end {
+        let mut runner =
+            TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) });
+        let result = runner.run(&(&texts, &entities), |(text, entities)| {
+            let start = Instant::now();
+            check(&text, &entities)?;
+            prop_assert!(start.elapsed() < HANG, "took {:?}", start.elapsed());
+            Ok(())
+        });
+        if let Err(error) = result {
+            panic!("after {cases} cases: {error}");
+        }
+        cases += 500;
+    }
+    println!("{cases} cases found nothing");
+}
+
+/// Texts of a few kilobytes take milliseconds.
+const HANG: Duration = Duration::from_secs(20);
+
+/// A piece, a line of the case files, or any characters at all.
+fn any_part() -> impl Strategy<Value = String> {
+    let lines: Vec<String> = [
+        include_str!("data/sentences.txt"),
+        include_str!("data/sentences-golden.txt"),
+        include_str!("data/mentions.txt"),
+        include_str!("data/languages.txt"),
+    ]
+    .iter()
+    .flat_map(|file| file.lines().map(|line| line.replace(" | ", " ").replace('⏎', "\n")))
+    .collect();
+    prop_oneof![
+        8 => prop::sample::select(PIECES.as_slice()).prop_map(str::to_owned),
+        2 => prop::sample::select(lines),
+        1 => "\\PC{0,12}",
+        1 => any::<char>().prop_map(String::from),
+    ]
 }
 
 /// These take milliseconds each; anything quadratic takes minutes.

@@ -4,6 +4,7 @@
 //! function words (`the`, `het`) decide the short texts, where trigrams of a name or a hashtag mislead.
 
 use super::Language;
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use whatlang::{Detector, Info, Lang, Script};
 
@@ -29,6 +30,11 @@ impl Detection {
         self.confidence >= Self::RELIABLE
     }
 
+    /// Whether nothing could be told.
+    pub fn is_unknown(&self) -> bool {
+        self.code == "und"
+    }
+
     fn unknown() -> Self {
         Self { language: None, code: "und".to_owned(), confidence: 0.0 }
     }
@@ -50,6 +56,9 @@ pub fn detect(text: &str) -> Detection {
         return Detection::unknown();
     }
     let words = FunctionWords::count(&sample);
+    if let Some((code, confidence)) = words.third() {
+        return Detection { language: None, code: code.to_owned(), confidence };
+    }
     if words.are_plain() {
         let trigrams = if words.are_decisive() { None } else { TWO.detect(&sample) };
         let (language, confidence) = decide(words, trigrams.as_ref());
@@ -103,12 +112,14 @@ static ANY: LazyLock<Detector> = LazyLock::new(|| {
     Detector::with_allowlist(latin.iter().chain(other_scripts).copied().collect())
 });
 
-/// How many words of a sample are function words of one language and not of the other.
+/// How many words of a sample are function words of one language and not of another.
 #[derive(Clone, Copy)]
 struct FunctionWords {
     english: usize,
     dutch: usize,
-    /// Those of either language that have three letters or more: `de`, `en` and `no` are also French,
+    /// The third language with the most, and how many.
+    third: (&'static str, usize),
+    /// Those of English or Dutch that have three letters or more: `de`, `en` and `no` are also French,
     /// Spanish and German.
     telling: usize,
     words: usize,
@@ -116,23 +127,33 @@ struct FunctionWords {
 
 impl FunctionWords {
     fn count(sample: &str) -> Self {
-        let mut counts = Self { english: 0, dutch: 0, telling: 0, words: 0 };
+        let mut words = 0;
+        let mut telling = 0;
+        let mut counts = [0; FUNCTION_WORDS.len()];
         let mut lower = String::new();
         for word in sample.split(|character: char| !character.is_alphabetic()).filter(|word| !word.is_empty())
         {
-            counts.words += 1;
-            if word.len() <= LONGEST_FUNCTION_WORD {
-                lower.clear();
-                lower.push_str(word);
-                lower.make_ascii_lowercase();
-                let english = usize::from(ENGLISH_ONLY.binary_search(&lower.as_str()).is_ok());
-                let dutch = usize::from(DUTCH_ONLY.binary_search(&lower.as_str()).is_ok());
-                counts.english += english;
-                counts.dutch += dutch;
-                counts.telling += if word.len() > 2 { english + dutch } else { 0 };
+            words += 1;
+            if word.len() > LONGEST_FUNCTION_WORD {
+                continue;
+            }
+            lower.clear();
+            lower.extend(word.chars().flat_map(char::to_lowercase));
+            for &language in LANGUAGES_OF.get(lower.as_str()).into_iter().flatten() {
+                counts[language] += 1;
+                telling += usize::from(word.len() > 2 && language < 2);
             }
         }
-        counts
+        let [english, dutch, third @ ..] = counts;
+        let most = (0..third.len()).max_by_key(|&index| third[index]).unwrap_or(0);
+        Self { english, dutch, third: (FUNCTION_WORDS[2 + most].0, third[most]), telling, words }
+    }
+
+    /// The third language that the words are in, and how sure that is.
+    fn third(self) -> Option<(&'static str, f32)> {
+        let (code, count) = self.third;
+        let ours = self.english.max(self.dutch);
+        (count >= 2 && count > ours).then(|| (code, certainty(count - ours)))
     }
 
     /// Whether the words alone settle which of the two languages it is.
@@ -156,20 +177,25 @@ fn decide(words: FunctionWords, trigrams: Option<&Info>) -> (Language, f32) {
         Lang::Nld => (Language::Dutch, confidence(info)),
         _ => (Language::English, confidence(info)),
     });
-    // How sure n words more of one language than of the other make one: 0.7, 0.91, 0.97, …
-    let lead = i32::try_from(words.english.abs_diff(words.dutch)).unwrap_or(i32::MAX);
-    let word_confidence = 1.0 - 0.3f32.powi(lead.min(20));
+    let lead = words.english.abs_diff(words.dutch);
+    let word_confidence = certainty(lead);
     match (by_words, by_trigrams) {
         (Some(word), Some((trigram, confidence))) if word == trigram => {
             (word, 1.0 - (1.0 - confidence) * (1.0 - word_confidence))
         }
-        (Some(word), Some((_, confidence))) if word_confidence >= confidence => {
-            (word, word_confidence - confidence)
+        // Names mislead trigrams: `the Rijksmuseum with Jan de Vries`.
+        (Some(word), Some((_, confidence))) if lead > 1 || word_confidence >= confidence => {
+            (word, (word_confidence - confidence).max(0.0))
         }
         (Some(word), None) => (word, word_confidence),
         (_, Some((trigram, confidence))) => (trigram, (confidence - word_confidence).max(0.0)),
         (None, None) => (Language::English, 0.0),
     }
+}
+
+/// How sure some words more of one language than of another make one: 0.7, 0.91, 0.97, …
+fn certainty(lead: usize) -> f32 {
+    1.0 - 0.3f32.powi(i32::try_from(lead.min(20)).unwrap_or(20))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a confidence needs no more than f32")]
@@ -283,22 +309,59 @@ fn code(lang: Lang) -> String {
     code.to_owned()
 }
 
-const LONGEST_FUNCTION_WORD: usize = 7;
+const LONGEST_FUNCTION_WORD: usize = 8;
 
-/// English function words that are no Dutch words, sorted.
-const ENGLISH_ONLY: &[&str] = &[
-    "about", "after", "all", "and", "any", "are", "because", "been", "but", "by", "can", "could", "did",
-    "do", "does", "for", "from", "had", "has", "have", "he", "his", "how", "i", "if", "it", "its", "just",
-    "like", "more", "my", "no", "not", "our", "out", "she", "so", "some", "than", "that", "the", "their",
-    "them", "then", "there", "they", "this", "to", "too", "very", "what", "when", "which", "who", "why",
-    "will", "with", "would", "you", "your",
-];
+/// For each function word the places in [`FUNCTION_WORDS`] of the languages that it is of.
+static LANGUAGES_OF: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::new(|| {
+    let mut languages: HashMap<&'static str, Vec<usize>> = HashMap::new();
+    for (index, (_, words)) in FUNCTION_WORDS.iter().enumerate() {
+        for word in words.split_whitespace() {
+            languages.entry(word).or_default().push(index);
+        }
+    }
+    languages
+});
 
-/// Dutch function words that are no English words, sorted.
-const DUTCH_ONLY: &[&str] = &[
-    "aan", "als", "bij", "dan", "dat", "de", "deze", "dit", "doet", "dus", "een", "en", "er", "gaat", "geen",
-    "haar", "heb", "hebben", "heeft", "heel", "het", "hij", "hoe", "hun", "ik", "je", "jij", "jullie", "kan",
-    "maar", "meer", "met", "mijn", "naar", "niet", "nog", "nu", "om", "onder", "ons", "onze", "ook", "op",
-    "te", "tegen", "toch", "uit", "van", "veel", "voor", "waar", "wat", "wel", "werd", "wij", "worden",
-    "wordt", "ze", "zeer", "zich", "zij", "zijn", "zo",
+/// Function words, and a few others that are as frequent. Those of English are no Dutch words and the
+/// reverse; a word of a third language that is also one of theirs stands in both lists. The two that are
+/// scored come first.
+const FUNCTION_WORDS: [(&str, &str); 11] = [
+    (
+        "en",
+        "about after again all and any are at because been but by can could did do does down ever every \
+         for from get going good got great happy has have he his how i if into it its just like love \
+         more much my need never new no not now off only our out people really say she should so some \
+         still than thank thanks that the their them then there these they this to today too very well \
+         were what when where which who why will with would yes you your",
+    ),
+    (
+        "nl",
+        "aan alle alles als altijd bent bij dan dat de deze dit doet dus echt een en er gaan gaat geen \
+         goed goede haar heb hebben hebt heeft heel het hier hij hoe hun iets ik je jij jullie kan \
+         kunnen lekker leuk maar meer met mijn moet mooi na naar niet niets nog nooit nu om omdat onder \
+         ons onze ook op prima te tegen toch toen tot twee uit van veel vind voor waar waren want wat \
+         weer wel werd wij wil worden wordt ze zeer zeker zich zij zijn zo zoals zonder zou",
+    ),
+    (
+        "de",
+        "aber auch auf bei beim das dem der diese dieses ein eine einem einen es für habe haben ich ist \
+         kein keine mein mit nach nicht nur oder schon sehr sein sich sie sind und vom von wenn wir wird \
+         wurde zu zum zur",
+    ),
+    (
+        "fr",
+        "avec bien cette dans elle est et il je le lui même ne nous où par qui sans sont sur tout très \
+         trop un une vous",
+    ),
+    (
+        "es",
+        "del el ella es esta está estaba este fue gusta las los más muy nada para pero por que todo una \
+         y",
+    ),
+    ("it", "anche che di della delle gli il io molto nel non per però più questa questo sono una è"),
+    ("pt", "boa em estava este foi mais mas muito nos não para por que são uma você é"),
+    ("af", "baie daardie ek hierdie hulle jy nie sal vir"),
+    ("sv", "att av det ett för har inte jag med mycket och på som var är"),
+    ("da", "blev det er har havde ikke jeg med meget og på som til var"),
+    ("nb", "ble det er har hadde ikke jeg med og på som til var veldig"),
 ];

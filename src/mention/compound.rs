@@ -13,15 +13,24 @@ pub(super) fn is_modifier(entity: &str, rest: &str) -> bool {
 }
 
 /// Whether `rest` before `entity` makes a compound with the entity as its head: `telefoon-batterij`,
-/// `bedrijf-s-wagen`.
+/// `bedrijf-s-wagen`. A short head needs a longer noun before it: `kaassaus`, but not `oordeel`.
 pub(super) fn is_head(rest: &str, entity: &str) -> bool {
     let word = format!("{rest}{entity}");
-    !WORDS.no_compounds.contains(word.as_str())
-        && LINKS.iter().filter_map(|link| rest.strip_suffix(link)).any(is_noun)
+    !SUFFIXES.contains(&entity)
+        && !WORDS.no_compounds.contains(word.as_str())
+        && LINKS
+            .iter()
+            .filter_map(|link| rest.strip_suffix(link))
+            .any(|first| is_noun(first) && (entity.len() > SHORT_HEAD || first.len() >= SHORT_HEAD))
 }
 
+const SHORT_HEAD: usize = 4;
+
+/// Nouns that are also suffixes: `natuurlijk` and `waardering` have no such head.
+const SUFFIXES: [&str; 7] = ["baar", "heid", "lijk", "loos", "maal", "rijk", "ring"];
+
 /// What may stand between the two parts.
-const LINKS: [&str; 5] = ["", "s", "e", "en", "n"];
+const LINKS: [&str; 6] = ["", "s", "e", "en", "n", "er"];
 
 struct Words {
     nouns: HashSet<&'static str>,

@@ -1,6 +1,6 @@
 //! Entities for which case counts: `IT`, `US`, `May`.
 
-use super::normalize::is_ignorable;
+use super::normalize::{is_dash, is_ignorable};
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -47,7 +47,10 @@ impl Guard {
     /// One in lower case has none: who asks for `it` means the word.
     pub(super) fn of(entity: &str) -> Self {
         let letters = letters(entity);
-        if !letters.contains(char::is_uppercase) || entity.contains(char::is_whitespace) {
+        // A sign between the letters (`AT&T`) tells it from any word.
+        let is_plain =
+            entity.chars().all(|next| next.is_alphanumeric() || is_ignorable(next) || is_dash(next));
+        if !letters.contains(char::is_uppercase) || !is_plain {
             return Self::Open;
         }
         let folded = letters.to_lowercase();
@@ -68,9 +71,10 @@ impl Guard {
 
     /// Whether `found`, whose letters are those of the entity, has the looks.
     ///
-    /// As written, always. In capitals, a name (`May`: `MAY`). With one capital (`Nato`, `Hp`), in a tag
-    /// (`#hp`) or in a text that uses lower case alone, only if it is no everyday word. A text in capitals
-    /// says `IT` for `it`, so a short everyday word is not found there at all.
+    /// As written, always. In capitals, a name (`May`: `MAY`). If it is no everyday word, also with one
+    /// capital (`Nato`, `Hp`), in a tag (`#hp`), and in lower case if it has three letters (`bbc`) or the
+    /// text uses lower case alone. A text in capitals says `IT` for `it`, so a short everyday word is not
+    /// found there at all.
     pub(super) fn admits(&self, found: &str, text_case: TextCase, is_in_tag: bool) -> bool {
         let Self::Cased { letters: entity, is_common_word } = self else { return true };
         let found = letters(found);
@@ -81,11 +85,17 @@ impl Guard {
             return true;
         }
         let has_one_capital = found.chars().next().is_some_and(char::is_uppercase);
-        !is_common_word && (has_one_capital || is_in_tag || text_case == TextCase::Lower)
+        let is_lower = !found.contains(char::is_uppercase);
+        let is_long = found.chars().count() >= SHORTEST_LOWER;
+        !is_common_word
+            && (has_one_capital || is_in_tag || (is_lower && is_long) || text_case == TextCase::Lower)
     }
 }
 
 const LONGEST_ACRONYM: usize = 5;
+
+/// Shorter acronyms in lower case are too often something else (`hp`, `ns`, `ah`).
+const SHORTEST_LOWER: usize = 3;
 
 /// Letters and digits alone.
 fn letters(text: &str) -> String {

@@ -4,6 +4,7 @@
 //! vowel (`scherm`-en, `ball`-en, `telefon`-en, `prijz`-en, `batter`-ies).
 
 use crate::language::Language;
+use unicode_normalization::char::is_combining_mark;
 
 /// A stem in normalised spelling and the endings that make a word of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,15 +22,81 @@ pub(super) type Endings = &'static [&'static str];
 /// nothing.
 pub(super) fn forms(entity: &str, language: Language) -> (Endings, Vec<Stem>) {
     let tail: Vec<char> = entity.chars().rev().take(4).collect();
-    let [last, _, ..] = tail[..] else { return (&[], Vec::new()) };
+    let irregular = irregular(entity, language);
+    let [last, _, ..] = tail[..] else { return (&[], irregular) };
+    // The last letter of `café` is a mark here.
     if !last.is_alphabetic() || tail.len() == 2 {
-        return (if last.is_alphanumeric() { &["s", "'s"] } else { &[] }, Vec::new());
+        let takes_s = last.is_alphanumeric() || is_combining_mark(last);
+        return (if takes_s { &["s", "'s"] } else { &[] }, irregular);
     }
-    match language {
+    let (endings, mut stems) = match language {
         Language::English => english(entity, &tail),
         Language::Dutch => dutch(entity, &tail),
-    }
+    };
+    stems.extend(irregular);
+    (endings, stems)
 }
+
+/// The stems that no rule gives, of an entity whose last word has one.
+fn irregular(entity: &str, language: Language) -> Vec<Stem> {
+    let table = match language {
+        Language::English => ENGLISH_IRREGULAR,
+        Language::Dutch => DUTCH_IRREGULAR,
+    };
+    let mut stems: Vec<Stem> = table
+        .iter()
+        .filter_map(|&(singular, stem, endings)| {
+            let before = entity.strip_suffix(singular)?;
+            (before.is_empty() || before.ends_with(' '))
+                .then(|| Stem { text: format!("{before}{stem}"), endings })
+        })
+        .collect();
+    // snelheid: snelheden
+    if let (Language::Dutch, Some(before)) = (language, entity.strip_suffix("heid")) {
+        stems.push(Stem { text: format!("{before}hed"), endings: EN });
+    }
+    stems
+}
+
+/// Singular, stem and endings.
+const ENGLISH_IRREGULAR: &[(&str, &str, Endings)] = &[
+    ("child", "childr", EN),
+    ("foot", "fee", &["t"]),
+    ("goose", "gees", &["e"]),
+    ("man", "me", &["n"]),
+    ("mouse", "mic", &["e"]),
+    ("person", "peopl", &["e"]),
+    ("tooth", "teet", &["h"]),
+    ("woman", "wome", &["n"]),
+];
+
+/// Singular, stem and endings: vowels that change or grow long, and plurals in -eren and -a.
+const DUTCH_IRREGULAR: &[(&str, &str, Endings)] = &[
+    ("bad", "bad", EN),
+    ("blad", "blad", &["en", "eren"]),
+    ("dag", "dag", EN),
+    ("dak", "dak", EN),
+    ("datum", "dat", &["a"]),
+    ("ei", "ei", &["eren", "tje", "tjes"]),
+    ("gat", "gat", EN),
+    ("glas", "glaz", EN),
+    ("glas", "glaasj", &["e", "es"]),
+    ("god", "god", EN),
+    ("kalf", "kalver", EN),
+    ("kind", "kind", &["eren"]),
+    ("koe", "koei", EN),
+    ("lam", "lamm", &["eren"]),
+    ("lid", "led", EN),
+    ("lied", "lied", &["eren"]),
+    ("museum", "muse", &["a"]),
+    ("pad", "pad", EN),
+    ("schip", "schep", EN),
+    ("slot", "slot", EN),
+    ("smid", "smed", EN),
+    ("stad", "sted", EN),
+    ("vat", "vat", EN),
+    ("weg", "weg", EN),
+];
 
 fn english(entity: &str, tail: &[char]) -> (Endings, Vec<Stem>) {
     let stem = |cut: usize, endings| Stem { text: without_last(entity, cut).to_owned(), endings };

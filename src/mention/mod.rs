@@ -68,6 +68,8 @@ struct Entity {
     given: String,
     /// As it stands in a normalised text.
     folded: String,
+    /// As it stands there with spaces for hyphens; empty where it has none.
+    apart: String,
     guard: Guard,
     /// Its length in letters where it can be part of a compound that is written as one word; otherwise 0.
     compound_letters: usize,
@@ -87,6 +89,8 @@ enum PatternKind {
     Stem(Endings),
     /// Several words written as one, as in `#GameOfThrones`.
     Squashed,
+    /// What is joined by hyphens, written apart: `Coca Cola`.
+    Apart,
 }
 
 impl EntityMatcher {
@@ -113,6 +117,9 @@ impl EntityMatcher {
             }
             if entity.folded.contains(' ') {
                 add(entity.folded.replace(' ', ""), PatternKind::Squashed);
+            }
+            if !entity.apart.is_empty() {
+                add(entity.apart.clone(), PatternKind::Apart);
             }
         }
         let automaton = (!texts.is_empty()).then(|| {
@@ -188,11 +195,16 @@ impl Entity {
         let given = given.trim();
         let normalized = Normalized::new(given);
         let folded = normalized.as_str().trim().to_owned();
+        let apart = if given.contains(is_dash) {
+            Normalized::new(&given.replace(is_dash, " ")).as_str().trim().to_owned()
+        } else {
+            String::new()
+        };
         let guard = Guard::of(given);
         let letters = folded.chars().count();
         let is_word = letters <= LONGEST_PART && folded.chars().all(char::is_alphabetic);
         let compound_letters = if is_word && !guard.is_cased() { letters } else { 0 };
-        Self { given: given.to_owned(), folded, guard, compound_letters }
+        Self { given: given.to_owned(), folded, apart, guard, compound_letters }
     }
 }
 
@@ -227,7 +239,12 @@ impl Look<'_> {
                 if !starts_word || ends_word {
                     return None;
                 }
-                self.inflected(span, endings)
+                self.inflected(entity, span, endings)
+            }
+            PatternKind::Apart => {
+                let is_whole = starts_word && ends_word;
+                let has_looks = entity.guard.admits(span.slice(self.text), self.text_case, false);
+                (is_whole && has_looks).then_some((span, MatchForm::Exact))
             }
             PatternKind::Squashed => {
                 let is_one_word = starts_word && ends_word;
@@ -242,14 +259,14 @@ impl Look<'_> {
                     (true, true) if has_looks() => Some(self.whole_word(entity, span, endings)),
                     (true, false) if has_looks() => self
                         .genitive(entity, span)
-                        .or_else(|| self.inflected(span, endings))
+                        .or_else(|| self.inflected(entity, span, endings))
                         .or_else(|| self.visible_part(entity, span))
                         .or_else(|| self.modifier(entity, span)),
                     (false, true) if has_looks() => {
                         self.visible_part(entity, span).or_else(|| self.head(entity, span, end))
                     }
                     (false, false) if has_looks() => self.visible_part(entity, span).or_else(|| {
-                        let (inflected, _) = self.inflected(span, endings)?;
+                        let (inflected, _) = self.inflected(entity, span, endings)?;
                         self.head(entity, span, inflected.end)
                     }),
                     _ => None,
@@ -275,13 +292,15 @@ impl Look<'_> {
     /// genitive of a name (`Obama's`).
     fn apostrophe_plural(&self, entity: &Entity, span: Span, endings: Endings) -> Option<Span> {
         let apostrophe = self.text[span.end..].chars().next().filter(|&next| is_apostrophe(next))?;
-        if is_name(&entity.given) && is_name(span.slice(self.text)) {
+        let are_names = is_name(&entity.given) && is_name(span.slice(self.text));
+        if are_names && !self.follows_counter(span) {
             return None;
         }
         let after = span.end + apostrophe.len_utf8();
         let end = edge::word_end(self.text, after)?;
         let ending = format!("'{}", fold_word(&self.text[after..end]));
-        endings.contains(&ending.as_str()).then(|| Span::new(span.start, end))
+        let is_ending = endings.contains(&ending.as_str()) || DIMINUTIVE.contains(&ending.as_str());
+        is_ending.then(|| Span::new(span.start, end))
     }
 
     /// A Dutch name with a genitive `s` written to it, before what is owned: `Merkels beleid`. After an
@@ -292,11 +311,16 @@ impl Look<'_> {
         }
         let owned =
             self.text[span.end..].strip_prefix("s ")?.split(|next: char| !next.is_alphanumeric()).next()?;
-        let before = self.text[..span.start].strip_suffix(' ').unwrap_or("");
-        let before = before.rsplit(|last: char| !last.is_alphanumeric()).next().unwrap_or("");
-        let is_genitive =
-            !owned.is_empty() && !VERBS.contains(&owned) && !COUNTERS.contains(&&*fold_word(before));
+        let is_genitive = !owned.is_empty() && !VERBS.contains(&owned) && !self.follows_counter(span);
         is_genitive.then_some((span, MatchForm::Exact))
+    }
+
+    /// Whether a word that wants a plural stands before the entity: `twee Samsungs`.
+    fn follows_counter(&self, span: Span) -> bool {
+        let before = self.text[..span.start].strip_suffix(' ').unwrap_or("");
+        let before = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_COUNTER))..];
+        let word = before.rsplit(|last: char| !last.is_alphanumeric()).next().unwrap_or("");
+        COUNTERS.contains(&&*fold_word(word))
     }
 
     /// Whether a hyphen joins the entity to a word of which it is a part. A name after a title is not
@@ -312,9 +336,16 @@ impl Look<'_> {
     }
 
     /// The word that begins with the span and goes on with one of the endings.
-    fn inflected(&self, span: Span, endings: Endings) -> Option<(Span, MatchForm)> {
+    ///
+    /// Dutch family names differ by such an ending (`Rutte` and `Rutten`, `Jans` and `Jansen`), so a name
+    /// has no plural in n.
+    fn inflected(&self, entity: &Entity, span: Span, endings: Endings) -> Option<(Span, MatchForm)> {
         let end = edge::word_end(self.text, span.end)?;
         let ending = fold_word(&self.text[span.end..end]);
+        let are_names = is_name(&entity.given) && is_name(span.slice(self.text));
+        if self.language == Language::Dutch && are_names && ending.ends_with('n') {
+            return None;
+        }
         endings.contains(&ending.as_str()).then(|| (Span::new(span.start, end), MatchForm::Inflected))
     }
 
@@ -363,11 +394,14 @@ impl Look<'_> {
 /// The endings of what is written in capitals: `TVs`, `tv's`.
 const ACRONYM: Endings = &["s", "'s"];
 
+/// The diminutive of what is spelled out: `sms'je`, `cd'tje`.
+const DIMINUTIVE: Endings = &["'je", "'jes", "'tje", "'tjes"];
+
 /// Shorter entities begin too many words that are no compounds of them.
 const SHORTEST_MODIFIER: usize = 4;
 
-/// Shorter entities end too many words that are no compounds of them (`verdwijn` and `wijn`).
-const SHORTEST_HEAD: usize = 5;
+/// Shorter entities end too many words that are no compounds of them (`advies` and `vis`).
+const SHORTEST_HEAD: usize = 4;
 
 /// No longer word is part of a compound.
 const LONGEST_PART: usize = 48;
@@ -377,6 +411,9 @@ const COUNTERS: [&str; 22] = [
     "alle", "beide", "de", "deze", "die", "drie", "een", "enkele", "geen", "haar", "hun", "meer", "mijn",
     "nieuwe", "onze", "oude", "twee", "uw", "veel", "vier", "vijf", "zijn",
 ];
+
+/// More bytes than any of them has.
+const LONGEST_COUNTER: usize = 16;
 
 /// After a name in `s`, these make it a plural.
 const VERBS: [&str; 10] =

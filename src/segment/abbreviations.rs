@@ -11,8 +11,10 @@ pub(super) enum Abbreviation {
     Inside,
     /// Does not end a sentence before a number: `p. 5`, `nr. 12`, `art. 3`.
     BeforeNumber,
-    /// May end a sentence: `etc.`, `Inc.`, `p.m.` It does before a word that likes to begin one.
+    /// May end a sentence: `Inc.`, `p.m.`, `Jan.` It does before a word that likes to begin one.
     Either,
+    /// Ends a sentence before any capital, since no name belongs to it: `etc.`, `hrs.`
+    BeforeCapital,
 }
 
 /// The words that the rules of one language know.
@@ -65,6 +67,7 @@ impl Words {
                     "inside" => Abbreviation::Inside,
                     "before a number" => Abbreviation::BeforeNumber,
                     "either" => Abbreviation::Either,
+                    "before a capital" => Abbreviation::BeforeCapital,
                     "starters" => {
                         words.starters.insert(word);
                         continue;
@@ -89,8 +92,15 @@ mod tests {
             for line in file.lines().map(|line| line.split('#').next().unwrap_or("").trim()) {
                 if line.starts_with('[') {
                     assert!(
-                        ["[inside]", "[before a number]", "[either]", "[starters]", "[unfinished]"]
-                            .contains(&line),
+                        [
+                            "[inside]",
+                            "[before a number]",
+                            "[either]",
+                            "[before a capital]",
+                            "[starters]",
+                            "[unfinished]"
+                        ]
+                        .contains(&line),
                         "{line}"
                     );
                 }

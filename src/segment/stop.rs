@@ -121,11 +121,19 @@ impl Stop {
         match self.kind {
             Kind::Full => self.full_stop_ends(text, sentence, before, &follows, words),
             Kind::Ellipsis => {
-                breaks > 0 || follows.case == Case::Sign || (follows.starts_upper() && follows.word != "I")
+                let is_long = self.dots(text) > 3 && is_informal(text, sentence);
+                breaks > 0
+                    || follows.case == Case::Sign
+                    || (follows.starts_upper() && follows.word != "I")
+                    || (follows.starts_lower() && is_long)
             }
             Kind::Mark => self.mark_ends(text, before, &follows, words),
             Kind::Plain => true,
         }
+    }
+
+    fn dots(self, text: &str) -> usize {
+        text[self.start..self.stops_end].matches('.').count()
     }
 
     fn full_stop_ends(
@@ -149,13 +157,23 @@ impl Stop {
         {
             return false;
         }
-        // A name in capitals may not be the title that it looks like: `bij ING. Meer`.
-        let is_capitals = before.len() > 2 && before.chars().all(char::is_uppercase);
-        match words.abbreviation(&lower) {
+        // A list that begins in the line: `Twee films: 1. De lift`; but `Cijfer: 8. Lekker gegeten.`
+        if before == "1" && text[sentence..self.start - 1].trim_end().ends_with(':') {
+            return false;
+        }
+        // Capitals may not be the title that they look like: `bij ING. Meer`, `vitamine C. Dat`.
+        let is_capitals = before.len() != 2 && before.chars().all(char::is_uppercase);
+        // `ordernr.` and the like
+        let known = if lower.ends_with("nr") { "nr" } else { &lower };
+        match words.abbreviation(known) {
             Some(Abbreviation::Inside) if is_capitals => return Self::may_end(follows, words),
             Some(Abbreviation::Inside) => return false,
             Some(Abbreviation::BeforeNumber) if follows.case == Case::Digit => return false,
+            Some(Abbreviation::BeforeNumber) if follows.starts_lower() => return is_informal(text, sentence),
             Some(Abbreviation::Either) => return Self::may_end(follows, words),
+            Some(Abbreviation::BeforeCapital) => {
+                return follows.starts_upper() || Self::may_end(follows, words);
+            }
             _ => {}
         }
         if is_initials(before) {
@@ -169,7 +187,11 @@ impl Stop {
             Case::Lower => {
                 let is_word = |next: char| next.is_alphabetic() || matches!(next, '-' | '\'' | '’');
                 let is_mixed = before.contains(is_word) && !before.contains(['.', ',']);
-                is_mixed || text[..self.start].ends_with([')', '"', '”'])
+                // `lid 2 sub b. van de wet`
+                let is_letter = before.chars().count() == 1 && !is_informal(text, sentence);
+                (is_mixed && !is_letter)
+                    || text[..self.start].ends_with([')', '"', '”'])
+                    || (before.ends_with(char::is_numeric) && is_informal(text, sentence))
             }
         }
     }
@@ -309,6 +331,11 @@ const LONGEST_WORD: usize = 32;
 
 /// How far from a stop is looked at. Bounds the time spent on one.
 const NEAR_BYTES: usize = 160;
+
+/// Whether the sentence that starts at `sentence` does so in lower case: then the next one may as well.
+fn is_informal(text: &str, sentence: usize) -> bool {
+    Following::read(text, sentence).starts_lower()
+}
 
 /// One letter, or letters with stops between: `J`, `J.R.R`.
 fn is_initials(word: &str) -> bool {

@@ -8,10 +8,12 @@ import importlib
 STAGES = {
     "fetch": "download and unpack the pretrained bases",
     "prepare": "cut the base to the student's shape, group the data by text",
-    "train": "fine-tune, with fake quantisation at the end; resumable",
+    "train": "fine-tune a teacher, or a student with fake quantisation at the end; resumable",
+    "label": "let a trained teacher score a student's training targets; resumable",
     "calibrate": "fit the temperature on dev",
     "export": "write the int8 model folder and the reference file, and check both",
     "evaluate": "accuracy and macro-F1 per data set, with ONNX Runtime",
+    "robustness": "labels kept when names, case or distractors change, with ONNX Runtime",
     "card": "write the model card and the calibration plot",
 }
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Iterator
 
 import torch
 from tokenizers import Tokenizer
 
 from .augment import NAME_DOMAINS, change_category, change_surface, looks_like_name, swap_names
-from .data import Group
+from .data import Group, Target
 from .recipes import Recipe, copies_of
 from .rows import Row, Span, SpecialTokens, encode_row
 
@@ -36,29 +36,33 @@ CONJUNCTIONS = {
 }
 
 
+# Probabilities of negative, neutral, positive.
+Distribution = list[float]
+
+
 @dataclass
 class Labelled:
-    """One row's text, its spans (sentences, mentions), its appended entities, labels and weights in that order."""
+    """One row's text, its spans (sentences, mentions), its appended entities, wanted distributions and weights in that order."""
 
     text: str = ""
     spans: list[Span] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
+    wanted: list[Distribution] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     implicit: list[str] = field(default_factory=list)
-    implicit_labels: list[int] = field(default_factory=list)
+    implicit_wanted: list[Distribution] = field(default_factory=list)
     implicit_weights: list[float] = field(default_factory=list)
 
 
 @dataclass
 class Batch:
-    """Tensors of one training step."""
+    """Tensors of one training step; `wanted` is [spans, 3], the distributions to learn."""
 
     ids: torch.Tensor
     attention: torch.Tensor
     span_row: torch.Tensor
     span_start: torch.Tensor
     span_end: torch.Tensor
-    labels: torch.Tensor
+    wanted: torch.Tensor
     weights: torch.Tensor
 
 
@@ -102,7 +106,7 @@ def crop(group: Group, rng: random.Random) -> Group:
         after = [*(s - 1 for s in spaces if centre.end < s <= end), end]
         start, end = before[max(0, len(before) - LONG_TEXT_WORDS // 2)], after[min(len(after) - 1, LONG_TEXT_WORDS // 2)]
     kept = [t for t in group.targets if t.is_implicit or (start <= t.start and t.end <= end)]
-    shifted = [t if t.is_implicit else type(t)(t.entity, t.start - start, t.end - start, t.label, t.dataset, t.domain) for t in kept]
+    shifted = [t if t.is_implicit else replace(t, start=t.start - start, end=t.end - start) for t in kept]
     return Group(group.text[start:end], group.lang, shifted)
 
 
@@ -193,23 +197,23 @@ class Sampler:
             base = len(out.text)
             labels = {t.label for t in group.targets}
             if len(labels) == 1 and text.strip():
-                label = labels.pop()
-                lone_neutral = label == 1 and len(group.targets) == 1
+                lone_neutral = labels == {1} and len(group.targets) == 1
                 out.spans.append((base, base + len(text)))
-                out.labels.append(label)
+                means = [sum(values) / len(group.targets) for values in zip(*(self._wanted(t) for t in group.targets))]
+                out.wanted.append(means)
                 out.weights.append(LONE_NEUTRAL_SENTENCE_WEIGHT if lone_neutral else SENTENCE_WEIGHT)
             moved = iter(spans)
             for target in group.targets:
                 if target.is_implicit:
                     if len(packed) == 1:
-                        self._append(out, change_category(target.entity, group.lang, rng), target.label, 1.0)
+                        self._append(out, change_category(target.entity, group.lang, rng), self._wanted(target), 1.0)
                     continue
                 start, end = next(moved)
                 out.spans.append((base + start, base + end))
-                out.labels.append(target.label)
+                out.wanted.append(self._wanted(target))
                 out.weights.append(1.0)
                 if rng.random() < EXPLICIT_AS_IMPLICIT_SHARE:
-                    self._append(out, text[start:end], target.label, 0.5)
+                    self._append(out, text[start:end], self._wanted(target), 0.5)
             out.text += text
         return out
 
@@ -229,22 +233,33 @@ class Sampler:
         return text
 
     @staticmethod
-    def _append(row: Labelled, entity: str, label: int, weight: float) -> None:
+    def _append(row: Labelled, entity: str, wanted: Distribution, weight: float) -> None:
         row.implicit.append(entity)
-        row.implicit_labels.append(label)
+        row.implicit_wanted.append(wanted)
         row.implicit_weights.append(weight)
 
-    def _encode(self, row: Labelled) -> tuple[Row, list[int], list[float]] | None:
+    def _wanted(self, target: Target) -> Distribution:
+        """What to learn of a target: its label, smoothed, and what teachers say of it."""
+        smoothing = self.recipe.label_smoothing
+        wanted = [smoothing / 3 + (1 - smoothing) * (target.label == label) for label in range(3)]
+        if target.soft is None:
+            return wanted
+        share = self.recipe.soft_share
+        return [(1 - share) * own + share * soft for own, soft in zip(wanted, target.soft)]
+
+    def _encode(self, row: Labelled) -> tuple[Row, list[Distribution], list[float]] | None:
         encoded, found = encode_row(self.tokenizer, self.special, row.text, row.spans, row.implicit)
-        labels, weights = row.labels + row.implicit_labels, row.weights + row.implicit_weights
+        wanted, weights = row.wanted + row.implicit_wanted, row.weights + row.implicit_weights
         kept = [i for i, exists in enumerate(found) if exists]
         if not kept:
             return None
         encoded.spans = [encoded.spans[i] for i in kept]
-        return encoded, [labels[i] for i in kept], [weights[i] * self.class_weights[labels[i]] for i in kept]
+        # A span weighs as much as the classes that it is to learn.
+        of_classes = [sum(p * w for p, w in zip(wanted[i], self.class_weights)) for i in kept]
+        return encoded, [wanted[i] for i in kept], [weights[i] * by_class for i, by_class in zip(kept, of_classes)]
 
-    def _collate(self, rows: list[tuple[Row, list[int], list[float]]]) -> Batch:
+    def _collate(self, rows: list[tuple[Row, list[Distribution], list[float]]]) -> Batch:
         tensors = pad_rows([row for row, _, _ in rows], self.special.pad)
-        labels = torch.tensor([label for _, labels, _ in rows for label in labels])
+        wanted = torch.tensor([distribution for _, of_row, _ in rows for distribution in of_row])
         weights = torch.tensor([weight for _, _, weights in rows for weight in weights])
-        return Batch(*tensors, labels, weights)
+        return Batch(*tensors, wanted, weights)

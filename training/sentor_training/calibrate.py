@@ -15,14 +15,14 @@ import numpy as np
 from .dev import score_dev
 from .metrics import calibration_error, softmax
 from .paths import add_data_option, add_runs_option, runs_folder
-from .recipes import RECIPES
+from .recipes import SHIPPED
 from .runtime import onnx_runner, session_of
 from .trained import load_trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
-    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("model", choices=sorted(SHIPPED))
     parser.add_argument("--name", help="run name (default: the model's)")
     add_runs_option(parser)
     add_data_option(parser)

@@ -24,6 +24,8 @@ class Target:
     label: int
     dataset: str
     domain: str
+    # What teachers say: probabilities of the three labels.
+    soft: list[float] | None = None
 
     @property
     def is_implicit(self) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from .dev import score_dev
 from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion, macro_f1, softmax
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
-from .recipes import RECIPES
+from .recipes import SHIPPED
 from .rows import load_tokenizer
 from .runtime import onnx_runner, session_of
 from .scoring import Scored
@@ -26,7 +26,7 @@ LEAST_OF_EACH_CLASS = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
-    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("model", choices=sorted(SHIPPED))
     parser.add_argument("--folder", type=Path, help="model folder (default: models/NAME of the repository)")
     add_runs_option(parser)
     add_data_option(parser)
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
     runner = onnx_runner(session_of(folder / "model.onnx"))
     sets, probabilities, gold, domains = {}, [], [], {}
-    for dataset, kind, domain, scored in score_dev(Path(options.data), RECIPES[options.model].languages[0], tokenizer, runner):
+    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner):
         sets[f"{dataset}.{kind}"] = figures(scored)
         probabilities.append(softmax(scored.logits))
         gold.append(scored.gold)

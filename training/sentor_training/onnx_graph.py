@@ -17,10 +17,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .quantise import activation_parameters, quantise_rows, quantise_weight
+from .quantise import ACTIVATION_LEVELS, activation_parameters, quantise_rows, quantise_weight
 
 CONTRIB = "com.microsoft"
 MASKED = -1e4
+
+# Between the names of layers whose weights stand side by side in one product.
+PART_SEPARATOR = "+"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,34 @@ class Builder:
         names = [name] if name else [f"{op}_{self.count}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(op, list(inputs), names, name=f"{op}_{self.count}", domain=domain, **attributes))
         return names[0] if len(names) == 1 else names
+
+
+def read_weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """The weights and ranges of a quantised graph that `SpanGraph` wrote, by the classifier's parameter names.
+
+    What int8 rounded off is gone, and the head's last layer has the temperature in it: enough to train on from.
+    """
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    heads = next(a.i for node in model.graph.node if node.op_type == "MultiHeadAttention" for a in node.attribute if a.name == "num_heads")
+    weights = {
+        "embeddings.word_embeddings.weight": stored["words"].astype(np.float32) * stored["word_scales"],
+        "embeddings.position_embeddings.weight": stored["positions"],
+    }
+    for name, value in stored.items():
+        if name.endswith(".levels"):
+            joined = name.removesuffix(".levels")
+            parts = joined.split(PART_SEPARATOR)
+            matrix = (value.astype(np.float32) * stored[f"{joined}.scale"]).T
+            for part, rows, bias in zip(parts, np.split(matrix, len(parts)), np.split(stored[f"{joined}.bias"], len(parts))):
+                # Queries are stored with attention's scale in them.
+                factor = np.float32(np.sqrt(len(rows) / heads)) if part.endswith(".query") else np.float32(1)
+                weights[f"{part}.weight"], weights[f"{part}.bias"] = rows * factor, bias * factor
+        elif name.endswith(".input_range.scale"):
+            part, zero = name.removesuffix(".scale"), np.float32(stored[f"{name.removesuffix('.scale')}.zero_point"])
+            weights[f"{part}.low"], weights[f"{part}.high"] = -zero * value, (ACTIVATION_LEVELS - zero) * value
+        elif "LayerNorm." in name or name.endswith(".smoothing") or name.startswith("head.output."):
+            weights[name] = value
+    return weights
 
 
 class SpanGraph:
@@ -126,8 +157,7 @@ class SpanGraph:
         return self._norm(words, place, "embeddings.LayerNorm")
 
     def _norm(self, x: str, skip: str, name: str) -> str:
-        gamma = self.b.constant(self.w[f"{name}.weight"], np.float32)
-        beta = self.b.constant(self.w[f"{name}.bias"], np.float32)
+        gamma, beta = (self.b.constant(self.w[part], np.float32, part) for part in (f"{name}.weight", f"{name}.bias"))
         return self.b.add("SkipLayerNormalization", x, skip, gamma, beta, domain=CONTRIB, epsilon=self.epsilon)
 
     def _linear(self, x: str, parts: list[tuple[str, float]], range_name: str) -> str:
@@ -136,16 +166,20 @@ class SpanGraph:
         factors = [np.full(self.w[f"{name}.bias"].shape, factor, np.float32) for name, factor in parts]
         factor = np.concatenate(factors)
         weight = np.concatenate([self.w[f"{name}.weight"] for name, _ in parts])
-        bias = b.constant(np.concatenate([self.w[f"{name}.bias"] for name, _ in parts]) * factor, np.float32)
+        joined = PART_SEPARATOR.join(name for name, _ in parts)
+        bias = b.constant(np.concatenate([self.w[f"{name}.bias"] for name, _ in parts]) * factor, np.float32, f"{joined}.bias")
+        if f"{range_name}.smoothing" in self.w:
+            x = b.add("Mul", x, b.constant(self.w[f"{range_name}.smoothing"], np.float32, f"{range_name}.smoothing"))
         if not self.options.quantised:
             product = b.add("MatMul", x, b.constant((weight * factor[:, None]).T.copy(), np.float32))
             return b.add("Add", product, bias)
         scale, zero_point = activation_parameters(float(self.w[f"{range_name}.low"]), float(self.w[f"{range_name}.high"]))
-        x_scale, x_zero = b.constant(scale, np.float32), b.constant(zero_point, np.uint8)
+        x_scale, x_zero = b.constant(scale, np.float32, f"{range_name}.scale"), b.constant(zero_point, np.uint8, f"{range_name}.zero_point")
         levels, weight_scale = quantise_weight(weight)
         x = b.add("QuantizeLinear", x, x_scale, x_zero)
         return b.add(
-            "MatMulIntegerToFloat", x, b.constant(levels.T.copy()), x_scale, b.constant(weight_scale * factor, np.float32),
+            "MatMulIntegerToFloat", x, b.constant(levels.T.copy(), name=f"{joined}.levels"), x_scale,
+            b.constant(weight_scale * factor, np.float32, f"{joined}.scale"),
             x_zero, b.constant(np.zeros(len(factor)), np.int8), bias, domain=CONTRIB,
         )
 
@@ -183,7 +217,8 @@ class SpanGraph:
         places = [b.add("Add", row, "span_start"), b.add("Add", row, "span_end"), row]
         features = b.add("Concat", *(b.add("Gather", flat, place) for place in places), axis=1)
         hidden = b.add("Gelu", self._linear(features, [("head.dense", 1.0)], "head.input_range"), domain=CONTRIB)
-        weight = b.constant(self.w["head.output.weight"] / self.temperature, np.float32)
-        bias = b.constant(self.w["head.output.bias"] / self.temperature, np.float32)
+        weight, bias = (
+            b.constant(self.w[part] / self.temperature, np.float32, part) for part in ("head.output.weight", "head.output.bias")
+        )
         products = b.add("Mul", b.add("Unsqueeze", hidden, b.constant([1], np.int64)), weight)
         b.add("Add", b.add("ReduceSum", products, b.constant([-1], np.int64), keepdims=0), bias, name="logits")

@@ -80,27 +80,55 @@ class ActivationRange(nn.Module):
     """The learnt range of one quantised activation.
 
     mode 'off' passes through, 'observe' tracks a moving average of the batch's extremes,
-    'on' imitates uint8.
+    'on' imitates uint8. Where `channels` is given, each channel is first multiplied by its `smoothing`:
+    1 until `smooth` has evened out the channels that would stretch the one range of all.
     """
 
     momentum = 0.95
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int | None = None) -> None:
         super().__init__()
         self.low = nn.Parameter(torch.zeros(()))
         self.high = nn.Parameter(torch.zeros(()))
+        self.register_buffer("smoothing", None if channels is None else torch.ones(channels))
+        # Extremes by channel while observing; all in one where channels are not told apart.
+        self.register_buffer("lows", torch.zeros(channels or 1), persistent=False)
+        self.register_buffer("highs", torch.zeros(channels or 1), persistent=False)
         self.mode = "off"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.smoothing is not None:
+            x = x * self.smoothing.to(x.dtype)
         if self.mode == "on":
             return _FakeActivation.apply(x.float(), self.low, self.high)
         if self.mode == "observe":
-            with torch.no_grad():
-                first = bool(self.high == self.low)
-                momentum = 0.0 if first else self.momentum
-                self.low.mul_(momentum).add_(x.min().clamp_max(0.0), alpha=1 - momentum)
-                self.high.mul_(momentum).add_(x.max().clamp_min(0.0), alpha=1 - momentum)
+            self._observe(x.detach().float())
         return x
+
+    @torch.no_grad()
+    def _observe(self, x: torch.Tensor) -> None:
+        by_channel = x.flatten(0, -2) if self.smoothing is not None else x.reshape(-1, 1)
+        momentum = 0.0 if not (self.lows.any() or self.highs.any()) else self.momentum
+        self.lows.mul_(momentum).add_(by_channel.amin(dim=0).clamp_max_(0.0), alpha=1 - momentum)
+        self.highs.mul_(momentum).add_(by_channel.amax(dim=0).clamp_min_(0.0), alpha=1 - momentum)
+        self.low.fill_(self.lows.min())
+        self.high.fill_(self.highs.max())
+
+    @torch.no_grad()
+    def smooth(self) -> torch.Tensor:
+        """Divide each channel by the root of its observed peak over the median one, and return those divisors [channels].
+
+        The caller multiplies the columns of the weight by them, so the product stays what it was (Xiao et al., 2023,
+        "SmoothQuant", with half of the difficulty moved into the weights).
+        """
+        peaks = torch.maximum(self.highs, -self.lows)
+        divisors = (peaks / peaks.median().clamp_min(1e-6)).sqrt().clamp_(0.5, 16.0)
+        self.smoothing.div_(divisors)
+        self.lows.div_(divisors)
+        self.highs.div_(divisors)
+        self.low.fill_(self.lows.min())
+        self.high.fill_(self.highs.max())
+        return divisors
 
 
 class QuantLinear(nn.Linear):

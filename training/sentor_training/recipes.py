@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,12 @@ class Recipe:
     # Class weights are (mean class mass / class mass) ** class_balance.
     class_balance: float = 0.35
     label_smoothing: float = 0.05
+    # Where teachers have labelled a target too: how much their mean counts against its own label.
+    soft_share: float = 0.7
     dropout: float = 0.1
     # The word embeddings stay as they came: of a large table, few rows are met often enough to learn from.
     frozen_embeddings: bool = False
-    # Share of the time budget after which fake quantisation is on.
+    # Share of the time budget after which fake quantisation is on; above 1 for what is never shipped.
     quantise_from: float = 0.7
     dev_sets: tuple[str, ...] = field(default_factory=tuple)
 
@@ -73,7 +75,13 @@ DUTCH = Recipe(
     dev_sets=("mad_tsc_nl", "se16_rest_nl", "ecosent_nl"),
 )
 
-RECIPES = {recipe.name: recipe for recipe in (ENGLISH, DUTCH)}
+TEACHERS = (
+    replace(ENGLISH, name="teacher-en", base="bert-base-uncased", layers=tuple(range(12)), learning_rate=5e-5, quantise_from=2.0),
+    replace(DUTCH, name="teacher-nl", layers=tuple(range(12)), learning_rate=5e-5, quantise_from=2.0),
+)
+
+SHIPPED = {recipe.name: recipe for recipe in (ENGLISH, DUTCH)}
+RECIPES = SHIPPED | {recipe.name: recipe for recipe in TEACHERS}
 
 
 def copies_of(recipe: Recipe, dataset: str) -> float:

@@ -18,13 +18,16 @@ import signal
 import time
 from pathlib import Path
 
+import onnx
 import torch
 from torch.nn import functional
 
 from .batches import Sampler
 from .data import read_groups
+from .labels import add_labels, labels_for
 from .metrics import accuracy, confusion, macro_f1
 from .model import SpanClassifier, load_base
+from .onnx_graph import read_weights
 from .paths import add_data_option, add_runs_option, runs_folder
 from .quantise import ActivationRange, set_mode
 from .recipes import RECIPES, Recipe
@@ -36,13 +39,22 @@ LAST_RATE = 0.02
 OBSERVE_SHARE = 0.05
 AVERAGE_EVERY = 4
 AVERAGE_DECAY = 0.996
-RANGE_RATE = 1e-2
+# Of a range's own size, a step at the peak.
+RANGE_RATE = 2e-3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
     parser.add_argument("model", choices=sorted(RECIPES), help="which recipe")
     parser.add_argument("--name", help="run name (default: the model's)")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="FOLDER",
+        help="start from the weights of an exported model folder, such as models/sentor-en, where its checkpoint is lost (default: the prepared base)",
+    )
+    parser.add_argument(
+        "--labels", type=Path, nargs="*", metavar="FILE",
+        help="what teachers say of the training targets, from the label stage (default: all of training/labels/MODEL.*; without a file: none)",
+    )
     parser.add_argument("--minutes", type=float, default=60, help="budget of training time, dev scoring left out (default 60)")
     parser.add_argument("--checkpoint-minutes", type=float, default=8, help="time between checkpoints (default 8)")
     parser.add_argument("--dev-minutes", type=float, default=12, help="time between dev scores (default 12)")
@@ -80,13 +92,13 @@ def optimiser_for(model: SpanClassifier, recipe: Recipe) -> torch.optim.AdamW:
         if name.startswith("head.") and "input_range" not in name:
             rate = recipe.head_learning_rate
         elif "input_range" in name:
-            rate = RANGE_RATE
+            rate = 0.0  # until `set_range_rates`
         elif name.startswith("embeddings."):
             rate = recipe.learning_rate * recipe.layer_decay**layers
         else:
             rate = recipe.learning_rate * recipe.layer_decay ** (layers - 1 - int(name.split(".")[2]))
         decay = 0.01 if parameter.dim() > 1 and not name.startswith("embeddings.") else 0.0
-        groups.append({"params": [parameter], "peak": rate, "lr": rate, "weight_decay": decay})
+        groups.append({"name": name, "params": [parameter], "peak": rate, "lr": rate, "weight_decay": decay})
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
@@ -103,11 +115,15 @@ class Run:
         self.tokenizer = load_tokenizer(str(prepared / "base" / "tokenizer.json"))
         special = SpecialTokens.of(self.tokenizer)
         self.model = load_base(prepared / "base", special.sep, self.recipe.dropout)
+        if options.start_from:
+            self.model.load_state_dict({name: torch.tensor(value) for name, value in read_weights(onnx.load(options.start_from / "model.onnx")).items()})
         self.model.embeddings.word_embeddings.requires_grad_(not self.recipe.frozen_embeddings)
         self.average = load_base(prepared / "base", special.sep, 0.0).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = optimiser_for(self.model, self.recipe)
-        self.sampler = Sampler(read_groups(prepared / "train.jsonl.gz"), self.recipe, self.tokenizer, options.seed)
+        groups = read_groups(prepared / "train.jsonl.gz")
+        self.soft_targets = add_labels(groups, options.labels if options.labels is not None else labels_for(options.model))
+        self.sampler = Sampler(groups, self.recipe, self.tokenizer, options.seed)
         self.step = self.tokens = self.averages = 0
         self.elapsed_s = 0.0
         self.mode = "off"
@@ -127,23 +143,27 @@ class Run:
 
     def _load(self) -> None:
         path = self.folder / "checkpoint.pt"
-        config = {**dataclasses.asdict(self.recipe), "minutes": self.options.minutes, "seed": self.options.seed, "threads": self.options.threads}
+        chosen = {name: getattr(self.options, name) for name in ("minutes", "seed", "threads", "precision")}
+        start = str(self.options.start_from) if self.options.start_from else None
+        config = {**dataclasses.asdict(self.recipe), **chosen, "start_from": start}
         (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         if not path.exists():
-            self.log(event="start", class_weights=self.sampler.class_weights)
+            self.log(event="start", class_weights=self.sampler.class_weights, soft_targets=self.soft_targets)
             return
         state = torch.load(path, map_location="cpu", weights_only=False)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        rates = [group["peak"] for group in self.optimiser.param_groups]
+        fresh = [(group["name"], group["peak"]) for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(state["optimiser"])
-        for group, peak in zip(self.optimiser.param_groups, rates):
-            group["peak"] = peak
+        for group, (name, peak) in zip(self.optimiser.param_groups, fresh):
+            group.update(name=name, peak=peak)
         self.sampler.position = state["position"]
         self.step, self.tokens, self.averages = state["step"], state["tokens"], state["averages"]
         self.elapsed_s, self.mode = state["elapsed_s"], state["mode"]
         set_mode(self.model, self.mode)
         set_mode(self.average, "on" if self.mode == "on" else "off")
+        if self.mode == "on":
+            self.set_range_rates()
         torch.set_rng_state(state["random"])
         self.log(event="resume", position=self.sampler.position)
 
@@ -181,17 +201,37 @@ class Run:
         self.mode = wanted
         set_mode(self.model, wanted)
         if wanted == "on":
+            self.smooth()
+            self.set_range_rates()
             set_mode(self.average, "on")
             ranges = [m for m in self.model.modules() if isinstance(m, ActivationRange)]
             for ours, theirs in zip((m for m in self.average.modules() if isinstance(m, ActivationRange)), ranges):
                 ours.load_state_dict(theirs.state_dict())
         self.log(event="quantisers", mode=wanted)
 
+    @torch.no_grad()
+    def smooth(self) -> None:
+        """Even out the channels of what is quantised, in the weights, their average and the optimiser's moments."""
+        for (activation, linear), (_, average) in zip(self.model.smoothed(), self.average.smoothed()):
+            divisors = activation.smooth()
+            for weight in (linear.weight, average.weight):
+                weight.mul_(divisors)
+            moments = self.optimiser.state[linear.weight]
+            moments["exp_avg"].div_(divisors)
+            moments["exp_avg_sq"].div_(divisors.square())
+
+    def set_range_rates(self) -> None:
+        """Each end of a range learns in steps of a share of the range's size."""
+        sizes = {name: m.high.item() - m.low.item() for name, m in self.model.named_modules() if isinstance(m, ActivationRange)}
+        for group in self.optimiser.param_groups:
+            if "input_range" in group["name"]:
+                group["peak"] = RANGE_RATE * sizes[group["name"].rpartition(".")[0]]
+
     def train_step(self, batch) -> float:
         """One update; returns the loss."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             logits = self.model(batch.ids, batch.attention, batch.span_row, batch.span_start, batch.span_end)
-        losses = functional.cross_entropy(logits.float(), batch.labels, reduction="none", label_smoothing=self.recipe.label_smoothing)
+        losses = functional.cross_entropy(logits.float(), batch.wanted, reduction="none")
         loss = (losses * batch.weights).sum() / batch.weights.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for n, p in self.model.named_parameters() if p.requires_grad and "input_range" not in n], 1.0)

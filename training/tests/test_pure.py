@@ -137,5 +137,51 @@ class Bundle(unittest.TestCase):
             np.testing.assert_array_equal(bundle["layer/b"], second)
 
 
+
+class Labels(unittest.TestCase):
+    def test_a_target_gets_the_mean_of_its_teachers(self):
+        import gzip
+        import json
+
+        from sentor_training.data import Group, Target
+        from sentor_training.labels import add_labels, key_of
+
+        def group(text, targets):
+            return Group(text, "en", [Target("x", -1, -1, 1, "set", "news") for _ in range(targets)])
+
+        groups = [group("one", 1), group("two", 2), group("three", 1)]
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for teacher, parts in (("a", [[100, 300]]), ("b", [[300, 500]])):
+                paths.append(Path(folder) / f"{teacher}.jsonl.gz")
+                lines = [{"text": key_of(groups[0]), "parts": parts}, {"text": key_of(groups[1]), "parts": parts}]
+                with gzip.open(paths[-1], "wt") as out:
+                    out.write("".join(json.dumps(line) + "\n" for line in lines))
+            self.assertEqual(add_labels(groups, paths), 1)
+        np.testing.assert_allclose(groups[0].targets[0].soft, [0.2, 0.4, 0.4])
+        # A text that has another number of targets now is left alone.
+        self.assertIsNone(groups[1].targets[0].soft)
+        self.assertIsNone(groups[2].targets[0].soft)
+
+
+class Graph(unittest.TestCase):
+    def test_weights_come_back_from_the_exported_graph(self):
+        from sentor_training.model import Shape, SpanClassifier
+        from sentor_training.onnx_graph import GraphOptions, SpanGraph, read_weights
+
+        torch.manual_seed(0)
+        shape = Shape(layers=2, hidden=16, heads=2, intermediate=32, pieces=40, positions=24, epsilon=1e-12)
+        model = SpanClassifier(shape, sep=2)
+        for name, parameter in model.named_parameters():
+            if "input_range" in name:
+                parameter.data.fill_(-1.5 if name.endswith("low") else 2.5)
+        weights = {name: value.numpy() for name, value in model.state_dict().items()}
+        read = read_weights(SpanGraph(weights, 2, 2, 1e-12, 2, 1.0, GraphOptions()).build())
+        self.assertEqual(read.keys(), weights.keys())
+        for name, value in weights.items():
+            step = np.abs(value).max() / 64 if value.ndim == 2 else 0.02
+            np.testing.assert_allclose(read[name], value, atol=step, err_msg=name)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -8,13 +8,13 @@ use indicatif::ProgressBar;
 
 use crate::analysis::{DocumentAnalysis, Settings};
 use crate::language::LanguageChoice;
-use crate::text::Span;
 
 use super::flow::{self, BATCH_BYTES, BATCH_DOCUMENTS, Batch, Score};
 use super::predict::parse_language;
 use super::session;
 use super::{Exit, GlobalArgs, lines};
 
+mod detection;
 mod report;
 mod scores;
 mod sentences;
@@ -37,6 +37,9 @@ use targets::{LabelledText, Target};
 ///
 /// With --sentences, each line has `text`, `sentences` (a list of [start, end] in code points) and `lang`,
 /// and what is measured are the ends of sentences inside each document.
+///
+/// With --detection, each line has `text` and `lang`, and what is measured is how often `auto` finds out
+/// the language, by number of words. Each text of a data set counts once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvalArgs {
     /// Files with labelled data, or `-` for standard input
@@ -45,8 +48,9 @@ pub(crate) struct EvalArgs {
 
     /// Where the entities stand: as the data says, or where the product finds their names
     ///
-    /// With `found`, an entity has the sentiment that a client would see: that of its mention, or its
-    /// mentions' sentiments aggregated where the text names it more than once.
+    /// With `found`, a target has the sentiment of the mention that is found at its place; where none is,
+    /// that of its entity. "As entity" is macro-F1 where every target has the sentiment of its entity, which
+    /// is its mentions' sentiments aggregated where the text names it more than once.
     #[arg(long, value_name = "given|found", default_value = "given", hide_possible_values = true)]
     mentions: Mentions,
 
@@ -57,6 +61,10 @@ pub(crate) struct EvalArgs {
     /// Measure where sentences end
     #[arg(long, conflicts_with = "mentions")]
     sentences: bool,
+
+    /// Measure how often the language of a text is found out
+    #[arg(long, conflicts_with_all = ["mentions", "sentences", "language"])]
+    detection: bool,
 
     /// Print JSON, with fractions from 0 to 1, in place of tables with percentages
     #[arg(long)]
@@ -75,6 +83,10 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
     if args.sentences {
         let sets = sentences::measure(&args.files, args.language)?;
         report::print_sentences(&sets, args.json)?;
+        return Ok(Exit::Ok);
+    }
+    if args.detection {
+        report::print_detection(&detection::measure(&args.files)?, args.json)?;
         return Ok(Exit::Ok);
     }
     // All files are read first: a bad line in the last one should not cost the time of scoring the others.
@@ -163,11 +175,16 @@ fn count(
             continue;
         }
         let entity = entities.next().context("an entity has no answer")?;
-        results.add(target, entity.sentiment.polarity());
-        if let (Mentions::Found, Some(place)) = (mentions, target.place) {
-            let found: Vec<Span> = entity.mentions.iter().map(|mention| mention.span).collect();
-            results.add_place(found.contains(&place));
-        }
+        let as_entity = entity.sentiment.polarity();
+        let (Mentions::Found, Some(place)) = (mentions, target.place) else {
+            results.add(target, as_entity);
+            continue;
+        };
+        // A label at a place is about the mention there; another mention of the same name has its own.
+        let place = place.trim(&text.text);
+        let at_place = entity.mentions.iter().find(|mention| mention.span == place);
+        results.add(target, at_place.map_or(as_entity, |mention| mention.sentiment.polarity()));
+        results.add_found(target.label, as_entity, at_place.is_some());
     }
     Ok(())
 }

@@ -65,9 +65,10 @@ pub(super) struct Results {
     pub(super) explicit: Confusion,
     /// Targets that do not.
     pub(super) implicit: Confusion,
-    /// Of the explicit targets that were looked for: how many were found in their place, and how many
-    /// there are.
-    found: (u64, u64),
+    /// The explicit targets that were looked for, each with the sentiment of its entity as a whole.
+    as_entity: Confusion,
+    /// How many of those were found in their place.
+    in_place: u64,
 }
 
 impl Results {
@@ -77,10 +78,11 @@ impl Results {
         kind.add(target.label, predicted);
     }
 
-    /// Counts whether a target was found in its place.
-    pub(super) fn add_place(&mut self, found: bool) {
-        self.found.0 += u64::from(found);
-        self.found.1 += 1;
+    /// Counts an explicit target that was looked for: what its entity as a whole was predicted as, and
+    /// whether it was found in its place.
+    pub(super) fn add_found(&mut self, label: Polarity, as_entity: Polarity, in_place: bool) {
+        self.as_entity.add(label, as_entity);
+        self.in_place += u64::from(in_place);
     }
 
     /// Both kinds together.
@@ -90,7 +92,12 @@ impl Results {
 
     /// Share of the explicit targets that were found in their place; `None` where none was looked for.
     pub(super) fn found_share(&self) -> Option<f64> {
-        (self.found.1 > 0).then(|| ratio(self.found.0, self.found.1))
+        (self.as_entity.targets() > 0).then(|| ratio(self.in_place, self.as_entity.targets()))
+    }
+
+    /// The explicit targets by the sentiment of their entities; `None` where none was looked for.
+    pub(super) fn as_entity(&self) -> Option<Confusion> {
+        (self.as_entity.targets() > 0).then_some(self.as_entity)
     }
 }
 
@@ -114,7 +121,8 @@ impl Sets {
         self.0.values().fold(Results::default(), |total, results| Results {
             explicit: total.explicit.merge(&results.explicit),
             implicit: total.implicit.merge(&results.implicit),
-            found: (total.found.0 + results.found.0, total.found.1 + results.found.1),
+            as_entity: total.as_entity.merge(&results.as_entity),
+            in_place: total.in_place + results.in_place,
         })
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::analysis::{Document, MentionSource};
 use crate::cli::lines::{Lines, json_problem};
-use crate::language::LanguageChoice;
+use crate::language::{Language, LanguageChoice};
 use crate::sentiment::Polarity;
 use crate::text::{OffsetMap, OffsetUnit, Span};
 
@@ -112,6 +112,11 @@ pub(super) fn language_of(
     LanguageChoice::parse(lang).with_context(|| format!("{lang:?} is no language that can be scored"))
 }
 
+/// The language that a line names, which `auto` is not.
+pub(super) fn fixed_language_of(lang: &str) -> anyhow::Result<Language> {
+    Language::parse(lang).with_context(|| format!("{lang:?} is no language that can be scored"))
+}
+
 fn target(line: &TargetLine) -> anyhow::Result<Target> {
     let label = Polarity::parse(&line.label)
         .with_context(|| format!("label {:?} is not negative, neutral or positive", line.label))?;
@@ -137,7 +142,6 @@ pub(super) fn span(text: &str, [start, end]: [i64; 2]) -> anyhow::Result<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::language::Language;
 
     fn read_line(line: &str) -> Result<Vec<LabelledText>, String> {
         read(line.as_bytes(), "x.jsonl", None).map_err(|error| format!("{error:#}"))
