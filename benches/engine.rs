@@ -14,11 +14,17 @@ mod support;
 fn runs(criterion: &mut Criterion) {
     let runtime = Runtime::load(None).expect("ONNX Runtime has been fetched");
     let mut group = criterion.benchmark_group("engine");
-    let caller = Caller::new("bench", 1);
+    let caller = Caller::from("bench");
     for model in ["sentor-en", "sentor-nl"] {
         let folder = ModelFolder::open(&support::models_dir().join(model))
             .expect("the model folder is in the repository");
-        let settings = EngineSettings { workers: 1, run_tokens: 256, queue_tokens: 1 << 20 };
+        let settings = EngineSettings {
+            workers: 1,
+            run_tokens: 256,
+            queue_tokens: 1 << 20,
+            cache_bytes: 0,
+            deduplicate: false,
+        };
         let special = folder.manifest().tokens;
         let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
         for (rows, tokens) in [(1, 16), (1, 32), (4, 32), (8, 32), (32, 32), (8, 128)] {
@@ -28,9 +34,9 @@ fn runs(criterion: &mut Criterion) {
             group.throughput(Throughput::Elements(u64::from(rows * tokens)));
             group.bench_function(BenchmarkId::new(model, format!("{rows}x{tokens}")), |bencher| {
                 bencher.iter_batched(
-                    || vec![row.clone(); rows as usize],
+                    || vec![(0, row.clone()); rows as usize],
                     |rows| {
-                        let ticket = engine.submit(0, rows, &caller, None).expect("the queue is empty");
+                        let ticket = engine.submit(rows, &caller, None).expect("the queue is empty");
                         ticket.wait().expect("the engine is up")
                     },
                     criterion::BatchSize::SmallInput,

@@ -3,32 +3,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-sentor=target/release/sentor
-[ -x "$sentor" ] || { echo "run \`make build\` first: $sentor is missing" >&2; exit 1; }
-seconds=${SENTOR_BENCH_SECONDS:-10}
-data=$(mktemp -d)
-server=
-trap 'kill "$server" 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM
+. benches/support/server.sh
 
-cores=$(nproc 2>/dev/null || sysctl -n hw.ncpu)
-serve= bench=
-if [ "$cores" -ge 4 ] && command -v taskset >/dev/null; then
-    serve="taskset -c 0-$((cores - 2))" bench="taskset -c $((cores - 1))"
-fi
-
-SENTOR_API_KEY=$("$sentor" keys create bench --data-dir "$data")
+SENTOR_API_KEY=$(new_key bench)
 export SENTOR_API_KEY
-$serve "$sentor" serve --listen 127.0.0.1:0 --data-dir "$data" >"$data/out" 2>"$data/log" &
-server=$!
-url=
-for _ in $(seq 100); do
-    url=$(sed -n 's/^listening on \(http[^ ]*\).*/\1/p' "$data/out")
-    [ -n "$url" ] && break
-    kill -0 "$server" 2>/dev/null || { cat "$data/log" >&2; exit 1; }
-    sleep 0.1
-done
-
-load() { $bench "$sentor" bench --url "$url" --seconds "$seconds" "$@"; }
+start_server
 for language in en nl; do
     echo "== $language: highest rate, one document a request"
     load --language "$language" --connections 16

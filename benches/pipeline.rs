@@ -16,6 +16,9 @@ fn documents(criterion: &mut Criterion) {
             (Language::English, models.join("sentor-en")),
             (Language::Dutch, models.join("sentor-nl")),
         ],
+        // What is measured is the model, not the memory.
+        cache_bytes: 0,
+        deduplicate: false,
         ..Settings::default()
     };
     let analyzer = Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the models load");

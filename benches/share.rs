@@ -31,6 +31,9 @@ fn main() {
             models: vec![(language, path.clone())],
             workers: Some(1),
             queue_tokens: 1 << 20,
+            // What is measured is the work, not the memory of it.
+            cache_bytes: 0,
+            deduplicate: false,
             ..Settings::default()
         };
         let analyzer = Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the model loads");

@@ -180,7 +180,7 @@ fn plans_are_tables_of_the_file() {
     let limits = [Limit::RequestsPerMinute, Limit::RequestsPerDay, Limit::CharactersPerCall];
     assert_eq!(limits.map(|limit| free.limit(limit)), [Some(5), Some(200), None], "the rest stays");
     let gold = plans.find("très gold").expect("a new plan");
-    assert_eq!((gold.limit(Limit::ConcurrentRequests), gold.weight), (Some(5), 3));
+    assert_eq!((gold.limit(Limit::ConcurrentRequests), gold.weight.get()), (Some(5), 3));
     assert_eq!(gold.limit(Limit::RequestsPerMinute), None);
     let again = Scene::new().file("sentor.toml", &scene.config().to_toml()).config();
     assert_eq!(again.plans, plans, "what is shown reads back");

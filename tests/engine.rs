@@ -10,7 +10,9 @@ use sentor::engine::{Caller, Engine, EngineSettings, Runtime, RuntimeError, Subm
 use sentor::language::Language;
 use sentor::registry::{ModelFolder, RegistryError};
 
-const SETTINGS: EngineSettings = EngineSettings { workers: 1, run_tokens: 64, queue_tokens: 4096 };
+/// Without the cache and sharing, since the rows of these tests are all equal.
+const SETTINGS: EngineSettings =
+    EngineSettings { workers: 1, run_tokens: 64, queue_tokens: 4096, cache_bytes: 0, deduplicate: false };
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentor-en")
@@ -22,33 +24,34 @@ fn engine() -> Engine {
     Engine::start(&runtime, &[model], SETTINGS).expect("the model loads")
 }
 
-fn rows(count: usize, tokens: usize) -> Vec<Row> {
+fn rows(count: usize, tokens: usize) -> Vec<(usize, Row)> {
     let mut ids = vec![2000; tokens];
     (ids[0], ids[tokens - 1]) = (101, 102);
-    vec![Row { ids, spans: vec![RowSpan::new(1, tokens - 2)] }; count]
+    vec![(0, Row { ids, spans: vec![RowSpan::new(1, tokens - 2)] }); count]
 }
 
 fn caller(name: &str) -> Caller {
-    Caller::new(name, 1)
+    Caller::from(name)
 }
 
 #[test]
 fn every_row_is_answered_in_its_place() {
     let engine = engine();
-    let mut mixed: Vec<Row> = (0..40).flat_map(|index| rows(1, 8 + index)).collect();
-    mixed[3].spans.clear();
-    let spans: Vec<usize> = mixed.iter().map(|row| row.spans.len()).collect();
-    let answers =
-        engine.submit(0, mixed, &caller("a"), None).expect("there is room").wait().expect("it is up");
-    let answered: Vec<usize> = answers.iter().map(|row| row.as_ref().map_or(99, Vec::len)).collect();
+    let mut mixed: Vec<(usize, Row)> = (0..40).flat_map(|index| rows(1, 8 + index)).collect();
+    mixed[3].1.spans.clear();
+    let spans: Vec<usize> = mixed.iter().map(|(_, row)| row.spans.len()).collect();
+    let answers = engine.submit(mixed, &caller("a"), None).expect("there is room").wait().expect("it is up");
+    let answered: Vec<usize> =
+        answers.iter().map(|row| row.as_ref().map_or(99, |logits| logits.len())).collect();
     assert_eq!(answered, spans);
+    let done = engine.statistics();
+    let model = &done.models[0];
+    assert_eq!((model.rows, model.waiting_rows, model.failed_runs), (40, 0, 0));
+    assert_eq!(model.tokens, (8..48).sum::<u64>());
+    assert!(model.padded_tokens >= model.tokens && model.runs <= 40 && model.busy > Duration::ZERO);
+    assert_eq!((done.runs.count(), done.waits.count()), (model.runs, 40));
     assert!(
-        engine
-            .submit(0, Vec::new(), &caller("a"), None)
-            .expect("nothing fits")
-            .wait()
-            .expect("is")
-            .is_empty()
+        engine.submit(Vec::new(), &caller("a"), None).expect("nothing fits").wait().expect("is").is_empty()
     );
 }
 
@@ -56,39 +59,61 @@ fn every_row_is_answered_in_its_place() {
 fn a_full_queue_refuses_the_whole_request_and_says_when() {
     let engine = engine();
     let first =
-        engine.submit(0, rows(200, 64), &caller("bulk"), None).expect("an idle engine takes any one request");
-    match engine.submit(0, rows(1, 64), &caller("single"), None) {
+        engine.submit(rows(200, 64), &caller("bulk"), None).expect("an idle engine takes any one request");
+    match engine.submit(rows(1, 64), &caller("bulk"), None) {
         Err(SubmitError::Overloaded { retry_after }) => assert!(retry_after > Duration::ZERO),
         other => panic!("expected a refusal, got {other:?}"),
     }
+    let single = engine.submit(rows(1, 64), &caller("single"), None);
+    single.expect("one caller leaves room for another").wait().expect("it is up");
+    assert!(engine.foresee_refusal(1, &caller("bulk"), None).is_err());
+    assert!(engine.foresee_refusal(1, &caller("single"), None).is_ok());
+    assert_eq!(engine.statistics().refusals.queue_full, 2);
     drop(first);
     // The rows that have not run are gone from the queue with their ticket.
-    engine
-        .submit(0, rows(4, 64), &caller("single"), None)
-        .expect("there is room again")
-        .wait()
-        .expect("it is up");
+    engine.submit(rows(4, 64), &caller("bulk"), None).expect("there is room again").wait().expect("it is up");
 }
 
 #[test]
 fn work_that_would_miss_its_deadline_is_refused_at_once() {
     let engine = engine();
-    let waiting = engine.submit(0, rows(60, 64), &caller("bulk"), None).expect("there is room");
+    let waiting = engine.submit(rows(60, 64), &caller("bulk"), None).expect("there is room");
     let deadline = Some(Instant::now() + Duration::from_micros(1));
     assert!(matches!(
-        engine.submit(0, rows(1, 64), &caller("hasty"), deadline),
+        engine.submit(rows(1, 64), &caller("bulk"), deadline),
         Err(SubmitError::Overloaded { .. })
     ));
     waiting.wait().expect("the work that was taken is done");
 }
 
 #[test]
+fn equal_rows_run_once_and_score_the_same() {
+    let runtime = Runtime::load(None).expect("ONNX Runtime has been fetched");
+    let model = ModelFolder::open(&folder()).expect("the model folder is in the repository");
+    let settings = EngineSettings { cache_bytes: 1 << 20, deduplicate: true, ..SETTINGS };
+    let engine = Engine::start(&runtime, &[model], settings).expect("the model loads");
+    let score = |rows: Vec<(usize, Row)>| {
+        let ticket = engine.submit(rows, &caller("a"), None).expect("there is room");
+        let answers = ticket.wait().expect("it is up");
+        answers.into_iter().map(|row| row.expect("the run succeeds").to_vec()).collect::<Vec<_>>()
+    };
+    let first = score([rows(20, 24), rows(20, 40)].concat());
+    let done = engine.statistics();
+    assert_eq!((done.models[0].rows, done.deduplicated_rows), (2, 38));
+    let again = score([rows(3, 40), rows(3, 24)].concat());
+    let done = engine.statistics();
+    assert_eq!((done.models[0].rows, done.cache.hits, done.cache.entries), (2, 6, 2));
+    assert_eq!((&again[..3], &again[3..]), (&first[20..23], &first[..3]));
+    assert_ne!(first[0], first[20]);
+}
+
+#[test]
 fn shutdown_finishes_what_waits_and_takes_nothing_new() {
     let engine = engine();
-    let waiting = engine.submit(0, rows(30, 32), &caller("a"), None).expect("there is room");
+    let waiting = engine.submit(rows(30, 32), &caller("a"), None).expect("there is room");
     engine.shutdown(Instant::now() + Duration::from_mins(1));
     assert!(waiting.wait().expect("what waited was finished").iter().all(Option::is_some));
-    assert_eq!(engine.submit(0, rows(1, 32), &caller("a"), None).err(), Some(SubmitError::ShuttingDown));
+    assert_eq!(engine.submit(rows(1, 32), &caller("a"), None).err(), Some(SubmitError::ShuttingDown));
     engine.shutdown(Instant::now());
 }
 
@@ -96,7 +121,7 @@ fn shutdown_finishes_what_waits_and_takes_nothing_new() {
 fn shutdown_past_its_deadline_tells_those_who_wait() {
     let engine = engine();
     let waiting =
-        engine.submit(0, rows(500, 64), &caller("a"), None).expect("an idle engine takes any one request");
+        engine.submit(rows(500, 64), &caller("a"), None).expect("an idle engine takes any one request");
     engine.shutdown(Instant::now());
     waiting.wait().expect_err("the work was given up");
 }

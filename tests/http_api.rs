@@ -4,6 +4,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -391,6 +392,58 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).expect("memory can be written");
     encoder.finish().expect("memory can be written")
+}
+
+#[test]
+fn a_client_says_how_long_it_waits() {
+    let mut setup = Setup::default();
+    setup.settings.request_timeout = Duration::from_millis(100);
+    setup.settings.request_timeout_max = Duration::from_secs(20);
+    let server = TestServer::start_with(setup);
+    let client = server.client();
+    let slow = json!({"docs": [{"doc_id": "1", "doc": "[slow] but great"}]}).to_string();
+    let ask = |headers: &[(&str, &str)]| {
+        let json = ("content-type", "application/json");
+        client.post_with("/api/predicts", &[&[json], headers].concat(), slow.clone())
+    };
+    let late = ask(&[]);
+    assert_eq!((late.status, late.code().as_str()), (503, "overloaded"), "the default is too short");
+    for patient in ["5000", "999999999999"] {
+        assert_eq!(ask(&[("x-request-timeout-ms", patient)]).status, 200, "{patient}");
+    }
+    assert_eq!(ask(&[("x-request-timeout-ms", "20")]).code(), "overloaded");
+    for wrong in ["", "0", "-1", "1.5", "soon", "99999999999999999999999"] {
+        let answer = ask(&[("x-request-timeout-ms", wrong)]);
+        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"), "{wrong:?}");
+        assert_eq!(answer.json()["error"]["details"]["header"], "x-request-timeout-ms");
+    }
+    let twice = ask(&[("x-request-timeout-ms", "5000"), ("x-request-timeout-ms", "5000")]);
+    assert_eq!(twice.status, 400);
+}
+
+#[test]
+fn the_bytes_of_all_bodies_together_are_bounded() {
+    let mut setup = Setup::default();
+    setup.settings.queue_bytes = 1000;
+    let server = TestServer::start_with(setup);
+    let client = server.client();
+    let body = |mark: &str, bytes: usize| {
+        let text = "great ".repeat(bytes / 6);
+        json!({"docs": [{"doc_id": "1", "doc": format!("{mark} {text}")}]}).to_string()
+    };
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| client.post("/api/predicts", body("[slow]", 800)).status);
+        std::thread::sleep(Duration::from_millis(500));
+        let refused = client.post("/api/predicts", body("", 800));
+        assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"));
+        assert_eq!(client.post("/api/predicts", body("", 30)).status, 200, "a small one still fits");
+        // Packed, it seems to fit.
+        let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+        let packed = client.post_with("/api/predicts", &headers, gzip(body("", 800).as_bytes()));
+        assert_eq!(packed.code(), "overloaded");
+        assert_eq!(first.join().expect("the client ends"), 200);
+    });
+    assert_eq!(client.post("/api/predicts", body("", 5000)).status, 200, "alone, one may be larger");
 }
 
 #[test]

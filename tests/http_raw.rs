@@ -13,6 +13,7 @@ use serde_json::json;
 use sentor::analysis::{AnalysisError, Document, DocumentAnalysis, DocumentError, ModelStatus, Options};
 use sentor::http::{Analyze, BoxFuture, Stop};
 use sentor::keys::NewKey;
+use support::fake::FORESEEN_BYTES;
 use support::{Setup, TestServer, read_all, status_and_body};
 
 const BODY: &str = r#"{"docs":[{"doc_id":"1","doc":"Great."}]}"#;
@@ -288,4 +289,23 @@ fn a_stop_is_hard_after_its_grace_or_the_second_word() {
         assert!(started.elapsed() < Duration::from_millis(1200), "{:?}", started.elapsed());
         assert_eq!(status_and_body(&read_all(&mut stream)).0, 0, "the request was cut off");
     }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_before_it_is_read() {
+    let server = TestServer::start();
+    let key = server.issue(NewKey::named("test"));
+    // The head alone: the answer comes although the body never does.
+    let head = |bytes: usize| {
+        format!(
+            "POST /api/predicts HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\ncontent-type: application/json\r\n\
+             expect: 100-continue\r\ncontent-length: {bytes}\r\nconnection: close\r\n\r\n",
+            key.expose()
+        )
+    };
+    let answer = server.raw(head(FORESEEN_BYTES).as_bytes());
+    let (status, body) = status_and_body(&answer);
+    assert_eq!((status, body["error"]["code"].as_str()), (503, Some("overloaded")), "{answer}");
+    assert_eq!(body["retry_after"], 7);
+    assert!(!answer.contains("100 Continue"), "{answer}");
 }

@@ -48,11 +48,12 @@ struct Server {
 
 impl Server {
     fn start(data_dir: &Path) -> Self {
-        Self::start_with(data_dir, &[])
+        Self::start_with(data_dir, &[], &[])
     }
 
-    fn start_with(data_dir: &Path, args: &[&str]) -> Self {
+    fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = sentor(data_dir)
+            .envs(variables.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "trace"])
             .args(args)
             .spawn()
@@ -81,10 +82,14 @@ impl Server {
         Client::new(&self.url, Some(key))
     }
 
-    /// Sends a signal, and returns the exit code and all that was printed and logged.
-    fn stop(mut self, signal: &str) -> (Option<i32>, String, String) {
+    fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(sent.expect("kill is there").success());
+    }
+
+    /// Sends a signal, and returns the exit code and all that was printed and logged.
+    fn stop(mut self, signal: &str) -> (Option<i32>, String, String) {
+        self.signal(signal);
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).expect("stdout is text");
         let status = self.child.wait().expect("the server ends");
@@ -196,7 +201,7 @@ fn limits_and_usage_outlive_a_killed_server() {
     let key = created["key"].as_str().expect("the key");
     let documents = json!([{"doc_id": "1", "doc": "Great product!", "entities": ["product"]}]);
 
-    let server = Server::start_with(data.path(), &["--config", &config]);
+    let server = Server::start_with(data.path(), &["--config", &config], &[]);
     let client = server.client(key);
     for _ in 0..3 {
         assert_eq!(client.predict("", &documents).status, 200);
@@ -205,7 +210,7 @@ fn limits_and_usage_outlive_a_killed_server() {
     std::thread::sleep(Duration::from_millis(1200));
     server.stop("-KILL");
 
-    let server = Server::start_with(data.path(), &["--config", &config]);
+    let server = Server::start_with(data.path(), &["--config", &config], &[]);
     let client = server.client(key);
     let fourth = client.predict("", &documents);
     assert_eq!((fourth.status, fourth.header("x-ratelimit-remaining")), (200, "0"));
@@ -238,7 +243,7 @@ fn limits_and_usage_outlive_a_killed_server() {
 fn the_admin_interface_can_have_an_address_of_its_own() {
     let data = TempDir::new().expect("a folder");
     let key = text(&run(data.path(), &["keys", "create", "ops", "--scope", "admin"]).stdout);
-    let mut server = Server::start_with(data.path(), &["--admin-listen", "127.0.0.1:0"]);
+    let mut server = Server::start_with(data.path(), &["--admin-listen", "127.0.0.1:0"], &[]);
     let mut line = String::new();
     server.stdout.read_line(&mut line).expect("stdout can be read");
     let url = line.trim().strip_prefix("admin interface on ").expect("it says where").to_owned();
@@ -286,6 +291,114 @@ fn a_configured_key_lets_in_and_makes_no_other() {
     assert_eq!(server.client(key.trim()).get("/api/health").status, 200);
     let (_, stdout, _) = server.stop("-TERM");
     assert_eq!(key_in(&stdout), None);
+}
+
+/// Texts of many lengths in both languages, each with the query that it is asked with.
+fn mixed_documents() -> Vec<(&'static str, Value)> {
+    let english = "The camera is superb, but the battery is a joke. ";
+    let dutch = "De camera is prachtig, maar de batterij is waardeloos. ";
+    (0..24)
+        .map(|number| {
+            let (query, sentence, price) = match number % 2 {
+                0 => ("?language=en", english, "price"),
+                _ => ("?language=nl", dutch, "prijs"),
+            };
+            let mut text = format!("Number {number}. {}", sentence.repeat(1 + number % 4));
+            // Lengths that are no multiple of anything.
+            text.truncate(text.len() - number);
+            let entities = &["camera", "batterij", "battery", price][..number % 5];
+            (query, json!({"doc_id": number.to_string(), "doc": text, "entities": entities}))
+        })
+        .collect()
+}
+
+/// Scores documents that were asked for in one request.
+fn results(client: &Client, query: &str, docs: &[&Value]) -> Vec<Value> {
+    let answer = client.predict(query, &json!(docs));
+    assert_eq!(answer.status, 200, "{}", text(&answer.bytes));
+    answer.json()["results"].as_array().expect("results are a list").clone()
+}
+
+#[test]
+fn a_text_scores_the_same_whatever_else_is_going_on_and_no_request_is_dropped_by_a_reload() {
+    let data = TempDir::new().expect("a folder");
+    let key = text(&run(data.path(), &["keys", "create", "load"]).stdout);
+    for remembers in [false, true] {
+        let off: &[(&str, &str)] = &[("SENTOR_CACHE_BYTES", "0"), ("SENTOR_DEDUPLICATE", "false")];
+        let server = Server::start_with(data.path(), &[], if remembers { &[] } else { off });
+        let client = server.client(key.trim());
+        let documents = mixed_documents();
+        let alone: Vec<Value> = documents
+            .iter()
+            .map(|(query, document)| results(&client, query, &[document]).remove(0))
+            .collect();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (client, documents, alone) = (client.clone(), &documents, &alone);
+                scope.spawn(move || {
+                    for turn in 0..3 {
+                        // Batches of one language, of sizes and in orders of their own.
+                        let size = 1 + (thread * 5 + turn * 3) % 9;
+                        let chosen: Vec<usize> = (0..size)
+                            .map(|place| (place * 2 * (thread + 1) + turn * 2 + thread % 2) % documents.len())
+                            .collect();
+                        let docs: Vec<&Value> = chosen.iter().map(|&index| &documents[index].1).collect();
+                        let scored = results(&client, documents[chosen[0]].0, &docs);
+                        for (result, &index) in scored.iter().zip(&chosen) {
+                            assert_eq!(*result, alone[index], "beside {size} others");
+                        }
+                    }
+                });
+            }
+            for _ in 0..2 {
+                std::thread::sleep(Duration::from_millis(150));
+                server.signal("-HUP");
+            }
+        });
+        // Two signals that come close together may count as one.
+        let (code, _, log) = server.stop("-TERM");
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("models are loaded anew"), "{log}");
+        assert!(!log.contains("dynamically quantised"), "the shipped models are not");
+    }
+}
+
+#[test]
+fn what_cannot_be_loaded_anew_leaves_all_as_it_was() {
+    let data = TempDir::new().expect("a folder");
+    let config = data.path().join("sentor.toml");
+    std::fs::write(&config, "").expect("a file");
+    let key = text(&run(data.path(), &["keys", "create", "reload"]).stdout);
+    let server =
+        Server::start_with(data.path(), &[], &[("SENTOR_CONFIG", config.to_str().expect("a plain path"))]);
+    let client = server.client(key.trim());
+    let document = json!([{"doc_id": "1", "doc": "It is great."}]);
+    assert_eq!(client.predict("", &document).status, 200);
+    std::fs::write(&config, "model_en = \"./nowhere\"\n").expect("a file");
+    server.signal("-HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(client.predict("", &document).status, 200);
+    assert_eq!(client.get("/readyz").status, 200);
+    let (code, _, log) = server.stop("-TERM");
+    assert_eq!(code, Some(0), "{log}");
+    let line = log.lines().find(|line| line.contains("cannot load the models anew"));
+    assert!(line.is_some_and(|line| line.contains("nowhere/manifest.json")), "{log}");
+}
+
+#[test]
+fn a_model_whose_scores_depend_on_its_company_is_named_at_start() {
+    let (data, copy) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentor-en");
+    for file in ["tokenizer.json", "model.onnx"] {
+        std::fs::copy(shipped.join(file), copy.path().join(file)).expect("copy the model");
+    }
+    let manifest = std::fs::read_to_string(shipped.join("manifest.json")).expect("the manifest");
+    let manifest = manifest.replacen("\"static\"", "\"dynamic\"", 1);
+    std::fs::write(copy.path().join("manifest.json"), manifest).expect("a file");
+    let model = format!("{}/", copy.path().display());
+    let (_, _, log) = Server::start_with(data.path(), &[], &[("SENTOR_MODEL_EN", &model)]).stop("-TERM");
+    let line = log.lines().find(|line| line.contains("dynamically quantised")).expect("a warning");
+    assert!(line.contains(&copy.path().join("model.onnx").display().to_string()), "{line}");
 }
 
 #[test]

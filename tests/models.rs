@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sentor::analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
 use sentor::encode::{Encoder, Row, RowSpan};
-use sentor::engine::{Caller, Engine, EngineSettings, Runtime};
+use sentor::engine::{Engine, EngineSettings, Runtime};
 use sentor::language::{Language, LanguageChoice};
 use sentor::registry::ModelFolder;
 use sentor::text::{OffsetMap, OffsetUnit, Span};
@@ -75,7 +75,13 @@ fn rust_and_python_agree() {
             "the reference of {name} was written for another model.onnx; run `export` again"
         );
         let encoder = Encoder::open(&folder).expect("the tokenizer is in the model folder");
-        let settings = EngineSettings { workers: 1, run_tokens: 256, queue_tokens: 1 << 20 };
+        let settings = EngineSettings {
+            workers: 1,
+            run_tokens: 256,
+            queue_tokens: 1 << 20,
+            cache_bytes: 0,
+            deduplicate: false,
+        };
         let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
         assert!(reference.cases.len() >= 30, "{name} has only {} cases", reference.cases.len());
 
@@ -84,7 +90,8 @@ fn rust_and_python_agree() {
             let spans: Vec<_> = row.spans.iter().map(|span| (span.first, span.last)).collect();
             assert_eq!((&row.ids, &spans), (&case.input_ids, &case.spans), "{name}: {:?}", case.text);
         }
-        let ticket = engine.submit(0, rows, &Caller::new("test", 1), None).expect("the queue is empty");
+        let rows = rows.into_iter().map(|row| (0, row)).collect();
+        let ticket = engine.submit(rows, &local_caller(), None).expect("the queue is empty");
         for (case, logits) in reference.cases.iter().zip(ticket.wait().expect("the engine is up")) {
             let logits = logits.expect("the run succeeds");
             assert_eq!(logits.len(), case.logits.len());
@@ -99,7 +106,15 @@ fn rust_and_python_agree() {
 fn analyzer(workers: usize, run_tokens: usize) -> Analyzer {
     let models =
         MODELS.iter().map(|&(language, name)| (language, root().join("models").join(name))).collect();
-    let settings = Settings { models, workers: Some(workers), run_tokens, ..Settings::default() };
+    // Every text is to be run, and none remembered.
+    let settings = Settings {
+        models,
+        workers: Some(workers),
+        run_tokens,
+        cache_bytes: 0,
+        deduplicate: false,
+        ..Settings::default()
+    };
     Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the models load")
 }
 

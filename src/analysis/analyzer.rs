@@ -1,19 +1,20 @@
 //! The use case itself: prepare, submit, aggregate.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
 use super::plan::Plan;
-use super::{AnalysisError, Document, DocumentAnalysis, DocumentError, Options};
+use super::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
 use crate::encode::{EncodeError, Encoder};
 use crate::engine::{
-    Engine, EngineError, EngineSettings, RowLogits, Runtime, RuntimeError, SubmitError, Ticket,
+    DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, RowLogits, Runtime,
+    RuntimeError, SubmitError, Ticket, available_cores,
 };
 use crate::language::{Detection, Language, LanguageChoice, detect};
-use crate::registry::{Manifest, ModelFolder, RegistryError};
+use crate::registry::{Manifest, ModelFolder, QuantisationScheme, RegistryError};
 
 /// What an [`Analyzer`] is started with.
 #[derive(Clone, Debug)]
@@ -24,17 +25,21 @@ pub struct Settings {
     pub models: Vec<(Language, PathBuf)>,
     /// What `auto` scores a text as whose language it cannot tell.
     pub fallback_language: Language,
-    /// Worker threads, each with a session of its own; `None`: one for each core that the process may use.
+    /// Worker threads, each with a session of its own; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
     /// Most padded tokens in one run of a model.
     pub run_tokens: usize,
     /// Most padded tokens that wait in the queue.
     pub queue_tokens: usize,
+    /// Memory for texts that were scored before, in bytes; 0 keeps none.
+    pub cache_bytes: usize,
+    /// Whether equal texts that wait or run at one time are run once.
+    pub deduplicate: bool,
 }
 
 impl Default for Settings {
-    /// No models yet; the engine as it does best: a run of some 256 tokens stays in a core's cache, and two
-    /// million waiting tokens are a few minutes of work and some 50 MB.
+    /// No models yet; the engine as it does best: a run of some 256 tokens stays in a core's cache, two
+    /// million waiting tokens are a few minutes of work and some 50 MB, and 32 MiB remember some 80,000 sentences.
     fn default() -> Self {
         Self {
             onnxruntime: None,
@@ -43,6 +48,8 @@ impl Default for Settings {
             workers: None,
             run_tokens: 256,
             queue_tokens: 2_000_000,
+            cache_bytes: 32 << 20,
+            deduplicate: true,
         }
     }
 }
@@ -85,6 +92,25 @@ pub enum StartError {
 pub struct Analyzer {
     engine: Engine,
     planner: Arc<Planner>,
+    stages: Mutex<Stages>,
+}
+
+/// What an analyzer has done and holds: plain numbers, for metrics.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalyzerStatistics {
+    /// From the text of a request to its rows: languages, sentences, mentions, tokens.
+    pub plans: DurationStatistics,
+    /// From the logits of a request to its answer.
+    pub aggregations: DurationStatistics,
+    /// What lies between.
+    pub engine: EngineStatistics,
+}
+
+/// Durations of the steps that the engine does not see.
+#[derive(Debug, Default)]
+struct Stages {
+    plans: DurationStatistics,
+    aggregations: DurationStatistics,
 }
 
 /// Lays out the rows of documents: all of the work but the models'.
@@ -105,7 +131,7 @@ pub(super) struct Model {
     pub(super) encoder: Encoder,
 }
 
-/// The rows of one request for one model, on their way through the engine.
+/// The rows of one request, on their way through the engine.
 struct Pending {
     ticket: Ticket,
     /// Which documents they belong to, and how many rows each has, in order.
@@ -132,16 +158,24 @@ impl Analyzer {
             };
             routes.push((*language, index));
         }
+        for folder in &folders {
+            warn_of_dynamic_ranges(folder);
+        }
         let workers = settings.workers.unwrap_or_else(available_cores).max(1);
-        let engine_settings =
-            EngineSettings { workers, run_tokens: settings.run_tokens, queue_tokens: settings.queue_tokens };
+        let engine_settings = EngineSettings {
+            workers,
+            run_tokens: settings.run_tokens,
+            queue_tokens: settings.queue_tokens,
+            cache_bytes: settings.cache_bytes,
+            deduplicate: settings.deduplicate,
+        };
         // Checksums and tokenizers take as long as the networks: all at once.
         let (engine, models) = rayon::join(
             || Engine::start(&runtime, &folders, engine_settings),
             || folders.par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
         );
         let planner = Planner { models: models?, routes, fallback_language: settings.fallback_language };
-        Ok(Self { engine: engine?, planner: Arc::new(planner) })
+        Ok(Self { engine: engine?, planner: Arc::new(planner), stages: Mutex::default() })
     }
 
     /// Scores `documents`, each independently of the others; the answers keep their order. One that cannot be
@@ -156,6 +190,7 @@ impl Analyzer {
         options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
         let deadline = options.deadline;
+        let started = Instant::now();
         let mut plans = if total_bytes(&documents) > Planner::PARALLEL_BYTES {
             let (planner, options) = (Arc::clone(&self.planner), options.clone());
             let planning = tokio::task::spawn_blocking(move || planner.plan(&documents, &options));
@@ -163,17 +198,17 @@ impl Analyzer {
         } else {
             self.planner.plan(&documents, &options)?
         };
+        self.stages().plans.note(started.elapsed());
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
-        for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
-            let answer = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
-                    .await
-                    .map_err(|_elapsed| AnalysisError::DeadlinePassed)?,
-                None => ticket.await,
-            };
-            hand_out(answer.map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
-        }
-        Ok(aggregate(plans, finished))
+        let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
+        let answer = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
+                .await
+                .map_err(|_elapsed| AnalysisError::DeadlinePassed)?,
+            None => ticket.await,
+        };
+        hand_out(answer.map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
+        Ok(self.aggregate(plans, finished))
     }
 
     /// [`Analyzer::analyze`] for callers without an async runtime; blocks the thread and knows no deadline.
@@ -187,12 +222,36 @@ impl Analyzer {
         documents: Vec<Document>,
         options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
+        let started = Instant::now();
         let mut plans = self.planner.plan(&documents, &options)?;
+        self.stages().plans.note(started.elapsed());
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
-        for Pending { ticket, documents } in self.submit(&mut plans, &options)? {
-            hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
-        }
-        Ok(aggregate(plans, finished))
+        let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
+        hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
+        Ok(self.aggregate(plans, finished))
+    }
+
+    /// What it has done so far, and what waits.
+    pub fn statistics(&self) -> AnalyzerStatistics {
+        let engine = self.engine.statistics();
+        let Stages { plans, aggregations } = &*self.stages();
+        AnalyzerStatistics { plans: plans.clone(), aggregations: aggregations.clone(), engine }
+    }
+
+    fn aggregate(
+        &self,
+        plans: Vec<Planned>,
+        finished: Vec<Option<Vec<RowLogits>>>,
+    ) -> Vec<Result<DocumentAnalysis, DocumentError>> {
+        let started = Instant::now();
+        let answers = aggregate(plans, finished);
+        self.stages().aggregations.note(started.elapsed());
+        answers
+    }
+
+    /// Counters, which a panic elsewhere does not spoil.
+    fn stages(&self) -> MutexGuard<'_, Stages> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The loaded models.
@@ -220,28 +279,38 @@ impl Analyzer {
         self.engine.shutdown(deadline);
     }
 
-    /// Submits the rows of all plans, one job for each model.
-    fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Vec<Pending>, AnalysisError> {
-        let mut jobs: Vec<(Vec<_>, Vec<(usize, usize)>)> =
-            self.planner.models.iter().map(|_| Default::default()).collect();
+    /// Whether a request of at least so many bytes would be refused now, as far as that can be told before it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::analyze`].
+    pub fn foresee_refusal(
+        &self,
+        body_bytes: usize,
+        caller: &Caller,
+        deadline: Option<Instant>,
+    ) -> Result<(), AnalysisError> {
+        let tokens = (body_bytes / Self::MOST_BYTES_PER_TOKEN).max(1);
+        self.engine.foresee_refusal(tokens, caller, deadline).map_err(refusal)
+    }
+
+    /// Ordinary text has four or five bytes a token, and JSON round it; a body with fewer tokens than this says is
+    /// made of something else than text.
+    const MOST_BYTES_PER_TOKEN: usize = 16;
+
+    /// Submits the rows of all plans at once, so that they are taken or refused together.
+    fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Pending, AnalysisError> {
+        let mut rows = Vec::new();
+        let mut documents = Vec::new();
         for (document, plan) in plans.iter_mut().enumerate() {
             if let Ok((model, plan)) = plan {
-                let rows = plan.take_rows();
-                jobs[*model].1.push((document, rows.len()));
-                jobs[*model].0.extend(rows);
+                let before = rows.len();
+                rows.extend(plan.take_rows().into_iter().map(|row| (*model, row)));
+                documents.push((document, rows.len() - before));
             }
         }
-        let mut pending = Vec::new();
-        for (model, (rows, documents)) in jobs.into_iter().enumerate() {
-            if documents.is_empty() {
-                continue;
-            }
-            // A refusal drops the tickets that came before it, and with them their rows: all or nothing.
-            let ticket =
-                self.engine.submit(model, rows, &options.caller, options.deadline).map_err(refusal)?;
-            pending.push(Pending { ticket, documents });
-        }
-        Ok(pending)
+        let ticket = self.engine.submit(rows, &options.caller, options.deadline).map_err(refusal)?;
+        Ok(Pending { ticket, documents })
     }
 }
 
@@ -286,13 +355,20 @@ impl Model {
     }
 }
 
-fn total_bytes(documents: &[Document]) -> usize {
-    documents.iter().map(|document| document.text.len()).sum()
+/// Says that a model's scores of a text depend a little on what shares its run.
+fn warn_of_dynamic_ranges(folder: &ModelFolder) {
+    if folder.manifest().quantisation == QuantisationScheme::Dynamic {
+        tracing::warn!(
+            file = %folder.network().display(),
+            model = folder.manifest().name,
+            "the model is dynamically quantised: the same text can score differently in the last digits, by what \
+             shares its run; quantise it statically to have the same bits each time"
+        );
+    }
 }
 
-/// Cores that this process may use, by its affinity and its control group.
-fn available_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+fn total_bytes(documents: &[Document]) -> usize {
+    documents.iter().map(|document| document.text.len()).sum()
 }
 
 fn refusal(error: SubmitError) -> AnalysisError {
@@ -328,6 +404,6 @@ fn aggregate(
 }
 
 /// The name under which work without a key stands in the queue.
-pub fn local_caller() -> super::Caller {
-    super::Caller::new("local", 1)
+pub fn local_caller() -> Caller {
+    Caller::from("local")
 }

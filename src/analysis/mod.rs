@@ -10,7 +10,7 @@ use crate::language::{Detection, Language, LanguageChoice};
 use crate::mention::MatchForm;
 use crate::sentiment::Distribution;
 use crate::text::Span;
-pub use analyzer::{Analyzer, ModelStatus, Settings, StartError, local_caller};
+pub use analyzer::{Analyzer, AnalyzerStatistics, ModelStatus, Settings, StartError, local_caller};
 
 /// A text to score, and the entities to score it toward.
 #[derive(Clone, Debug, Default)]

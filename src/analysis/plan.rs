@@ -103,9 +103,9 @@ impl Plan {
         let mut sentence_pieces: Vec<Vec<(Distribution, usize)>> = vec![Vec::new(); self.sentences.len()];
         let mut mention_scores = vec![None; self.mentions.len()];
         let mut implicit_scores: Vec<Vec<Distribution>> = vec![Vec::new(); self.entities.len()];
-        for (readings, logits) in self.readings.iter().zip(logits) {
+        for (readings, logits) in self.readings.iter().zip(logits.iter()) {
             let logits = logits.as_ref().ok_or(DocumentError::Model)?;
-            for (reading, &logits) in readings.iter().zip(logits) {
+            for (reading, &logits) in readings.iter().zip(logits.iter()) {
                 let score = Distribution::from_logits(logits);
                 match *reading {
                     Reading::Sentence { index, tokens } => sentence_pieces[index].push((score, tokens)),

@@ -9,6 +9,7 @@ mod keys;
 mod lines;
 mod models;
 mod predict;
+mod reload;
 mod serve;
 mod session;
 mod table;

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::flags::ServerFlags;
+use super::reload::InService;
 use super::{Exit, GlobalArgs, print};
 use crate::analysis::Analyzer;
 use crate::audit::{Actor, AuditLog, Event};
@@ -63,8 +65,9 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         .enable_all()
         .build()?;
     let (tell, stop) = watch::channel(Stop::No);
-    let analyzer = runtime.block_on(async {
+    let in_service = runtime.block_on(async {
         let signals = Signals::listen()?;
+        let hangup = signal(SignalKind::hangup())?;
         let patience = Patience {
             header_timeout: config.server.header_timeout,
             shutdown_grace: config.server.shutdown_grace,
@@ -101,6 +104,8 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         };
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
+        let in_service = InService::new(analyzer);
+        let reloading = tokio::spawn(in_service.clone().reload_at(hangup, Arc::clone(&app), overrides));
 
         let greeting = greeting(&config, address, admin_address, &services)?;
         if let Err(error) = print(greeting.as_bytes()) {
@@ -114,10 +119,11 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         if let Some(exporter) = app.exporter() {
             exporter.close().await;
         }
-        anyhow::Ok(Some(analyzer))
+        reloading.abort();
+        anyhow::Ok(Some(in_service))
     })?;
-    if let Some(analyzer) = analyzer {
-        analyzer.shutdown(Instant::now() + WORKERS_GRACE);
+    if let Some(in_service) = in_service {
+        in_service.shutdown(Instant::now() + WORKERS_GRACE);
     }
     keys.close();
     meter.close();
@@ -196,7 +202,6 @@ struct Signals {
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 

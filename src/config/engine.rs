@@ -6,19 +6,25 @@ use super::setting::{Fallback, Kind, Setting};
 /// How much work runs and waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Worker threads; `None`: one for each core that the process may use.
+    /// Worker threads; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
     /// Most padded tokens in one run of the model.
     pub run_tokens: usize,
     /// Most tokens that wait in the queue.
     pub queue_tokens: usize,
+    /// Most bytes of bodies that are read or answered at one time.
+    pub queue_bytes: usize,
+    /// Memory for texts that were scored before.
+    pub cache_bytes: usize,
+    /// Whether equal texts are run once.
+    pub deduplicate: bool,
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "workers",
         kind: Kind::Count { least: 1, most: 1024 },
-        default: Fallback::Unset("one for each core that the process may use"),
+        default: Fallback::Unset("one for each physical core that the process may use"),
         help: "Threads that run the model, each with a copy of it.",
     },
     Setting {
@@ -32,8 +38,29 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "queue_tokens",
         kind: Kind::Count { least: 1, most: 1 << 40 },
         default: Fallback::Value("2000000"),
-        help: "Most tokens that wait; more work is refused with 503 and Retry-After. A request is let in \
+        help: "Most tokens that wait; more work is refused with 503 and Retry-After. One key may hold three \
+               quarters of what the others leave, so that none shuts out the rest. A request is let in \
                whole or not at all; where nothing waits, one may be larger than this.",
+    },
+    Setting {
+        name: "queue_bytes",
+        kind: Kind::Count { least: 1, most: 1 << 40 },
+        default: Fallback::Value("268435456"),
+        help: "Most bytes of request bodies that are read, wait or are answered at one time; more are refused \
+               with 503 before they are read. The default of 256 MiB holds 16 requests of the largest size.",
+    },
+    Setting {
+        name: "cache_bytes",
+        kind: Kind::Count { least: 0, most: 1 << 40 },
+        default: Fallback::Value("33554432"),
+        help: "Memory for the scores of texts that were scored before; 0 keeps none. The default of 32 MiB \
+               remembers some 80,000 sentences.",
+    },
+    Setting {
+        name: "deduplicate",
+        kind: Kind::Choice(&["true", "false"]),
+        default: Fallback::Value("true"),
+        help: "Whether equal texts that wait or run at the same time are run once.",
     },
 ];
 
@@ -43,6 +70,9 @@ impl EngineConfig {
             workers: reader.count_or_unset("workers"),
             run_tokens: reader.count("run_tokens"),
             queue_tokens: reader.count("queue_tokens"),
+            queue_bytes: reader.count("queue_bytes"),
+            cache_bytes: reader.count("cache_bytes"),
+            deduplicate: reader.text("deduplicate") == "true",
         }
     }
 }

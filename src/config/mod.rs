@@ -163,6 +163,8 @@ impl Config {
             workers: self.engine.workers,
             run_tokens: self.engine.run_tokens,
             queue_tokens: self.engine.queue_tokens,
+            cache_bytes: self.engine.cache_bytes,
+            deduplicate: self.engine.deduplicate,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Plans: the tables `[plans.NAME]` of the file.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -73,7 +74,8 @@ fn set(plan: &mut Plan, path: &str, member: &str, raw: &Raw, place: Place) -> Re
             format!("a whole number from 1, or \"{NO_LIMIT}\"")
         }
         None if member == WEIGHT => {
-            if let Some(weight) = count(MAX_WEIGHT.into()).and_then(|weight| u32::try_from(weight).ok()) {
+            let weight = count(MAX_WEIGHT.into()).and_then(|weight| u32::try_from(weight).ok());
+            if let Some(weight) = weight.and_then(NonZeroU32::new) {
                 plan.weight = weight;
                 return Ok(());
             }

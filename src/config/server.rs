@@ -23,8 +23,10 @@ pub struct ServerConfig {
     pub cors_origins: Vec<String>,
     /// Connections that a listener has open at a time.
     pub max_connections: usize,
-    /// From the head of a request to its answer.
+    /// From the head of a request to its answer, where the client does not say.
     pub request_timeout: Duration,
+    /// The most that a client may say.
+    pub request_timeout_max: Duration,
     /// For the head of a request, and for idling between two requests of one connection.
     pub header_timeout: Duration,
     /// For the whole body of a request to arrive.
@@ -102,8 +104,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "request_timeout_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("120000"),
-        help: "Longest time from a request's head to its answer; after it, the request is refused with 503. \
-               Clients mostly give up sooner by themselves.",
+        help: "Longest time from a request's head to its answer, unless the header x-request-timeout-ms says \
+               another; what would take longer is refused with 503, at once where that can be told. Clients \
+               mostly give up sooner by themselves.",
+    },
+    Setting {
+        name: "request_timeout_max_ms",
+        kind: Kind::Count { least: 1, most: DAY_MS },
+        default: Fallback::Value("600000"),
+        help: "The most that x-request-timeout-ms may ask for; more counts as this. It bounds how long a \
+               request can hold its memory.",
     },
     Setting {
         name: "header_timeout_ms",
@@ -137,6 +147,7 @@ impl ServerConfig {
             cors_origins: reader.list("cors_origins"),
             max_connections: reader.count("max_connections"),
             request_timeout: reader.milliseconds("request_timeout_ms"),
+            request_timeout_max: reader.milliseconds("request_timeout_max_ms"),
             header_timeout: reader.milliseconds("header_timeout_ms"),
             body_timeout: reader.milliseconds("body_timeout_ms"),
             shutdown_grace: reader.milliseconds("shutdown_grace_ms"),

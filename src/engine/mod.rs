@@ -1,16 +1,25 @@
 //! Rows in, logits out: admission, the queue, and the workers that own the sessions.
 //!
-//! A request's rows are taken whole or refused at once ([`Engine::submit`]). They wait in the `scheduler`
-//! until a worker is free; only then is a batch sealed. Each worker is a named thread that owns one session of
-//! every model, so no run waits for a lock.
+//! A request's rows are taken whole or refused at once ([`Engine::submit`]). They wait on the `board` until a worker
+//! is free; only then does the `scheduler` seal a batch. Each worker is a named thread that owns one session of every
+//! model, so no run waits for a lock. Rows that are equal to one that waits, runs or was scored lately are not run
+//! again.
 
+mod admission;
+mod board;
+mod cache;
+mod caller;
+mod cores;
+mod network;
 mod runtime;
 mod scheduler;
+#[cfg(test)]
+mod simulation;
+mod statistics;
 mod worker;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
@@ -20,27 +29,16 @@ use tokio::sync::oneshot;
 
 use crate::encode::Row;
 use crate::registry::ModelFolder;
+pub use board::RowLogits;
+use board::{Board, Claimant, Flight, Phase};
+pub use caller::Caller;
+pub use cores::available_cores;
+pub use network::{Network, RunError};
 pub use runtime::{ONNXRUNTIME_VERSION, Runtime, RuntimeError, default_library};
-use scheduler::{Batch, Lane, Scheduler};
-
-/// Logits (negative, neutral, positive) of each span of a row, or `None` where the model failed on it.
-pub type RowLogits = Option<Vec<[f32; 3]>>;
-
-/// Whose rows they are, and how large a share its holder has while others wait too.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Rows of one name share its turns.
-    pub name: Arc<str>,
-    /// Callers are served in proportion to their weights.
-    pub weight: u32,
-}
-
-impl Caller {
-    /// A caller with a name and a weight of at least 1.
-    pub fn new(name: &str, weight: u32) -> Self {
-        Self { name: Arc::from(name), weight: weight.max(1) }
-    }
-}
+use scheduler::Batch;
+pub use statistics::{
+    CacheStatistics, DurationStatistics, EngineStatistics, ModelStatistics, RefusalStatistics,
+};
 
 /// How much the engine does and holds at once.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +47,13 @@ pub struct EngineSettings {
     pub workers: usize,
     /// Most padded tokens in one run, unless a single row has more.
     pub run_tokens: usize,
-    /// Padded tokens that may wait; one request may go beyond, if nothing waits.
+    /// Padded tokens that may wait; one caller may hold three quarters of what the others leave. Where nothing waits,
+    /// one request may be larger.
     pub queue_tokens: usize,
+    /// Memory for rows that were scored before, in bytes; 0 keeps none.
+    pub cache_bytes: usize,
+    /// Whether a row that is equal to one that waits or runs shares its run.
+    pub deduplicate: bool,
 }
 
 /// Runs rows through models on threads of its own.
@@ -63,74 +66,9 @@ pub struct Engine {
 /// What the workers, the tickets and the engine share.
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
+    board: Mutex<Board>,
     /// Signalled when rows come or the phase changes.
     changed: Condvar,
-    /// Measured cost of a padded token, in picoseconds of a worker's time, by model.
-    token_cost_ps: Vec<AtomicU64>,
-    settings: EngineSettings,
-}
-
-#[derive(Debug)]
-struct State {
-    phase: Phase,
-    scheduler: Scheduler<QueuedRow>,
-}
-
-/// The life of an engine: it only goes forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Open,
-    /// Takes nothing new, finishes what waits.
-    Draining,
-    /// Finishes the runs under way only.
-    Stopped,
-}
-
-/// One row of a job in the queue.
-#[derive(Clone, Debug)]
-struct QueuedRow {
-    job: Arc<Job>,
-    index: usize,
-}
-
-impl QueuedRow {
-    fn row(&self) -> &Row {
-        &self.job.rows[self.index]
-    }
-}
-
-/// The rows of one request for one model.
-#[derive(Debug)]
-struct Job {
-    rows: Vec<Row>,
-    abandoned: AtomicBool,
-    progress: Mutex<Progress>,
-}
-
-#[derive(Debug)]
-struct Progress {
-    results: Vec<RowLogits>,
-    open: usize,
-    /// Taken when the last row is done.
-    reply: Option<oneshot::Sender<Vec<RowLogits>>>,
-}
-
-impl Job {
-    /// Notes what became of some rows; answers the ticket when they were the last ones.
-    fn complete(&self, done: impl IntoIterator<Item = (usize, RowLogits)>) {
-        let mut progress = lock(&self.progress);
-        for (index, logits) in done {
-            progress.results[index] = logits;
-            progress.open -= 1;
-        }
-        if progress.open == 0
-            && let Some(reply) = progress.reply.take()
-        {
-            // A ticket that has been dropped wants no answer.
-            let _ = reply.send(std::mem::take(&mut progress.results));
-        }
-    }
 }
 
 impl Engine {
@@ -148,27 +86,44 @@ impl Engine {
         models: &[ModelFolder],
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                phase: Phase::Open,
-                scheduler: Scheduler::new(models.len(), settings.run_tokens),
-            }),
-            changed: Condvar::new(),
-            token_cost_ps: models.iter().map(|_| AtomicU64::new(1)).collect(),
-            settings,
-        });
-        match worker::spawn(&shared, runtime, models) {
+        let names: Vec<String> = models.iter().map(|folder| folder.manifest().name.clone()).collect();
+        let (runtime, models) = (runtime.clone(), models.to_vec());
+        Self::launch(&names, settings, move |shared| worker::prepare(shared, &runtime, &models, settings))
+    }
+
+    /// An engine whose workers run what `make` gives each of them: a network for each name in `models`.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no thread.
+    pub fn with_networks(
+        models: &[&str],
+        settings: EngineSettings,
+        make: impl Fn() -> Vec<Box<dyn Network>> + Send + Sync + 'static,
+    ) -> Result<Self, EngineError> {
+        let names: Vec<String> = models.iter().map(|&name| name.to_owned()).collect();
+        Self::launch(&names, settings, move |_| Ok(make()))
+    }
+
+    fn launch(
+        names: &[String],
+        settings: EngineSettings,
+        prepare: impl Fn(&Shared) -> Result<Vec<Box<dyn Network>>, EngineError> + Send + Sync + 'static,
+    ) -> Result<Self, EngineError> {
+        let shared =
+            Arc::new(Shared { board: Mutex::new(Board::new(names, settings)), changed: Condvar::new() });
+        match worker::spawn(&shared, settings.workers, &Arc::new(prepare)) {
             Ok(workers) => Ok(Self { shared, workers: Mutex::new(workers) }),
             Err(error) => {
                 // The workers that did come up must not wait for ever.
-                lock(&shared.state).phase = Phase::Stopped;
+                lock(&shared.board).phase = Phase::Stopped;
                 shared.changed.notify_all();
                 Err(error)
             }
         }
     }
 
-    /// Queues `rows` for model number `model`, all or none of them. Rows of one `caller` share its turns.
+    /// Queues rows, each with the number of its model, all or none of them. Rows of one `caller` share its turns.
     ///
     /// # Errors
     ///
@@ -176,74 +131,58 @@ impl Engine {
     /// [`SubmitError::ShuttingDown`] once a shutdown has begun.
     pub fn submit(
         &self,
-        model: usize,
-        rows: Vec<Row>,
+        rows: Vec<(usize, Row)>,
         caller: &Caller,
         deadline: Option<Instant>,
     ) -> Result<Ticket, SubmitError> {
-        let (sender, receiver) = oneshot::channel();
-        let job = Arc::new(Job {
-            abandoned: AtomicBool::new(false),
-            progress: Mutex::new(Progress {
-                results: vec![None; rows.len()],
-                open: rows.len(),
-                reply: Some(sender),
-            }),
-            rows,
-        });
-        let ticket = Ticket {
-            receiver,
-            job: Arc::clone(&job),
-            caller: Arc::clone(&caller.name),
-            shared: Arc::clone(&self.shared),
-        };
-        if job.rows.is_empty() {
-            job.complete([]);
-            return Ok(ticket);
-        }
-        let padded = |row: &Row| row.ids.len().next_multiple_of(Self::PADDING_STEP);
-        let tokens: usize = job.rows.iter().map(padded).sum();
-
-        let mut state = lock(&self.shared.state);
-        if state.phase != Phase::Open {
-            return Err(SubmitError::ShuttingDown);
-        }
-        self.shared.admit(&state.scheduler, model, tokens, deadline)?;
-        for (index, row) in job.rows.iter().enumerate() {
-            let lane = Lane { model, padded_tokens: padded(row) };
-            state.scheduler.push(caller, lane, QueuedRow { job: Arc::clone(&job), index });
-        }
-        drop(state);
-        if job.rows.len() == 1 {
+        let is_single = rows.len() == 1;
+        let (claimant, receiver) = lock(&self.shared.board).submit(rows, caller, deadline, Instant::now())?;
+        if is_single {
             self.shared.changed.notify_one();
         } else {
             self.shared.changed.notify_all();
         }
-        Ok(ticket)
+        Ok(Ticket { receiver, claimant, shared: Arc::clone(&self.shared) })
+    }
+
+    /// Whether [`Engine::submit`] would refuse at least `tokens` of `caller` now: asked before a request is read, so
+    /// that what cannot be taken costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::submit`].
+    pub fn foresee_refusal(
+        &self,
+        tokens: usize,
+        caller: &Caller,
+        deadline: Option<Instant>,
+    ) -> Result<(), SubmitError> {
+        lock(&self.shared.board).foresee_refusal(tokens, caller, deadline, Instant::now())
+    }
+
+    /// What it has done so far, and what waits.
+    pub fn statistics(&self) -> EngineStatistics {
+        lock(&self.shared.board).statistics()
     }
 
     /// Takes no more work, finishes what waits until `deadline`, drops the rest (its tickets say so), and ends
     /// the workers. Calling it again is harmless.
     pub fn shutdown(&self, deadline: Instant) {
-        let mut state = lock(&self.shared.state);
-        state.phase = state.phase.max(Phase::Draining);
+        let mut board = lock(&self.shared.board);
+        board.phase = board.phase.max(Phase::Draining);
         self.shared.changed.notify_all();
-        while state.scheduler.waiting().rows > 0 {
+        while board.waiting_rows() > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
-            state = self
+            board = self
                 .shared
                 .changed
-                .wait_timeout(state, left.min(Duration::from_millis(20)))
+                .wait_timeout(board, left.min(Duration::from_millis(20)))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        state.phase = Phase::Stopped;
-        let given_up = state.scheduler.drain();
-        drop(state);
-        for queued in given_up {
-            // Without its sender a ticket learns that there will be no answer.
-            lock(&queued.job.progress).reply = None;
-        }
+        board.phase = Phase::Stopped;
+        board.give_up();
+        drop(board);
         self.shared.changed.notify_all();
         for worker in lock(&self.workers).drain(..) {
             // A worker that panicked has already said so in the log.
@@ -259,76 +198,26 @@ impl Drop for Engine {
 }
 
 impl Shared {
-    /// Whether `tokens` more of `model` fit into the queue and the time.
-    fn admit(
-        &self,
-        scheduler: &Scheduler<QueuedRow>,
-        model: usize,
-        tokens: usize,
-        deadline: Option<Instant>,
-    ) -> Result<(), SubmitError> {
-        let waiting = scheduler.waiting();
-        let wait = self.duration_of(waiting.tokens.iter().copied().enumerate());
-        let queued: usize = waiting.tokens.iter().sum();
-        if queued > 0 && queued + tokens > self.settings.queue_tokens {
-            return Err(SubmitError::Overloaded { retry_after: wait });
-        }
-        let needed = wait + self.duration_of([(model, tokens)]);
-        if let Some(left) = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
-            && needed > left
-            && queued > 0
-        {
-            return Err(SubmitError::Overloaded { retry_after: needed.saturating_sub(left) });
-        }
-        Ok(())
-    }
-
-    /// How long all workers together take for so many tokens of each model.
-    fn duration_of(&self, tokens: impl IntoIterator<Item = (usize, usize)>) -> Duration {
-        let picoseconds: u64 = tokens
-            .into_iter()
-            .map(|(model, tokens)| {
-                self.token_cost_ps[model].load(Ordering::Relaxed).saturating_mul(tokens as u64)
-            })
-            .fold(0, u64::saturating_add);
-        Duration::from_nanos(picoseconds / 1000 / self.settings.workers.max(1) as u64)
-    }
-
-    /// Folds the time of a run into the cost of the model's tokens.
-    fn note_run(&self, lane: Lane, rows: usize, took: Duration) {
-        let tokens = (lane.padded_tokens * rows).max(1) as u128;
-        let measured = u64::try_from(took.as_nanos() * 1000 / tokens).unwrap_or(u64::MAX).max(1);
-        let cost = &self.token_cost_ps[lane.model];
-        let old = cost.load(Ordering::Relaxed);
-        // The first measurement counts whole, the later ones for a sixteenth; a lost update does no harm.
-        let new =
-            if old == 1 { measured } else { (old / 16).saturating_mul(15).saturating_add(measured / 16) };
-        cost.store(new.max(1), Ordering::Relaxed);
-    }
-
     /// Waits for a batch; `None` when there will be no more.
-    fn next_batch(&self) -> Option<Batch<QueuedRow>> {
-        let mut state = lock(&self.state);
+    fn next_batch(&self) -> Option<Batch<Arc<Flight>>> {
+        let mut board = lock(&self.board);
         loop {
-            let costs: Vec<u64> =
-                self.token_cost_ps.iter().map(|cost| cost.load(Ordering::Relaxed)).collect();
-            if let Some(batch) = state.scheduler.next_batch(&costs) {
+            if let Some(batch) = board.next_batch(Instant::now()) {
                 return Some(batch);
             }
-            if state.phase != Phase::Open {
+            if board.phase != Phase::Open {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-/// A claim on the logits of a job's rows. Dropping it takes what has not run yet out of the queue.
+/// A claim on the logits of the rows of one submission. Dropping it takes what has not run yet out of the queue.
 #[derive(Debug)]
 pub struct Ticket {
     receiver: oneshot::Receiver<Vec<RowLogits>>,
-    job: Arc<Job>,
-    caller: Arc<str>,
+    claimant: Claimant,
     shared: Arc<Shared>,
 }
 
@@ -355,13 +244,9 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if lock(&self.job.progress).open == 0 {
-            return;
+        if self.claimant.is_open() {
+            lock(&self.shared.board).abandon(&self.claimant);
         }
-        self.job.abandoned.store(true, Ordering::Relaxed);
-        lock(&self.shared.state)
-            .scheduler
-            .retain(&self.caller, |queued| !Arc::ptr_eq(&queued.job, &self.job));
     }
 }
 

@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{NoSelectedOutputs, RunOptions};
 use ort::value::TensorRef;
 
+use super::network::{Network, RunError};
 use crate::encode::Row;
 use crate::registry::{ModelFolder, Signature};
 
@@ -72,9 +74,12 @@ pub fn default_library() -> Option<PathBuf> {
 }
 
 /// One loaded network with its own buffers; runs on the thread that calls it.
-#[derive(Debug)]
 pub(super) struct Session {
     network: ort::session::Session,
+    /// Options of a run, and of one that gives memory back afterwards.
+    plain: RunOptions<NoSelectedOutputs>,
+    shrinking: RunOptions<NoSelectedOutputs>,
+    runs: u64,
     pad: i64,
     input_ids: Vec<i64>,
     attention_mask: Vec<i64>,
@@ -114,6 +119,9 @@ impl Session {
         }
         Ok(Self {
             network: session,
+            plain: RunOptions::new().map_err(|error| model(error.to_string()))?,
+            shrinking: shrinking_options().map_err(|error| model(error.to_string()))?,
+            runs: 0,
             pad: i64::from(folder.manifest().tokens.pad),
             input_ids: Vec::new(),
             attention_mask: Vec::new(),
@@ -123,38 +131,45 @@ impl Session {
         })
     }
 
-    /// Scores all spans of `rows`, which are padded to `padded_tokens`: three logits (negative, neutral, positive) a
-    /// span, rows and their spans in order.
-    ///
-    /// # Errors
-    ///
-    /// Where ONNX Runtime fails, or gives another shape than asked for.
-    ///
-    /// # Panics
-    ///
-    /// If a row is longer than `padded_tokens`.
-    pub(super) fn run(&mut self, rows: &[&Row], padded_tokens: usize) -> Result<Vec<[f32; 3]>, RunError> {
+    /// Each so many runs, the memory that ONNX Runtime keeps for the next run is given back to the system. It grows
+    /// with every shape that fits into no free piece of it, so over hours of mixed shapes it would creep up; one run
+    /// of a thousand that must allocate anew bounds that.
+    const SHRINK_EVERY: u64 = 1024;
+}
+
+impl Network for Session {
+    /// Fails where ONNX Runtime does, or gives another shape than asked for; panics if a row is longer than
+    /// `padded_tokens`.
+    fn run(&mut self, rows: &[&Row], padded_tokens: usize) -> Result<Vec<[f32; 3]>, RunError> {
         self.fill(rows, padded_tokens);
         let spans = self.span_row.len();
         if spans == 0 {
             return Ok(Vec::new());
         }
         let ids = [rows.len(), padded_tokens];
-        let outputs = self.network.run(ort::inputs![
+        self.runs += 1;
+        let options =
+            if self.runs.is_multiple_of(Self::SHRINK_EVERY) { &self.shrinking } else { &self.plain };
+        let inputs = ort::inputs![
             INPUTS[0] => TensorRef::from_array_view((ids, &self.input_ids[..]))?,
             INPUTS[1] => TensorRef::from_array_view((ids, &self.attention_mask[..]))?,
             INPUTS[2] => TensorRef::from_array_view(([spans], &self.span_row[..]))?,
             INPUTS[3] => TensorRef::from_array_view(([spans], &self.span_start[..]))?,
             INPUTS[4] => TensorRef::from_array_view(([spans], &self.span_end[..]))?,
-        ])?;
+        ];
+        let outputs = self.network.run_with_options(inputs, options)?;
         let (shape, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
         let (logits, rest) = logits.as_chunks::<3>();
         if logits.len() != spans || !rest.is_empty() {
-            return Err(RunError(format!("logits have the shape {shape:?}, and must have [{spans}, 3]")));
+            return Err(RunError::new(format!(
+                "logits have the shape {shape:?}, and must have [{spans}, 3]"
+            )));
         }
         Ok(logits.to_vec())
     }
+}
 
+impl Session {
     fn fill(&mut self, rows: &[&Row], padded_tokens: usize) {
         for buffer in [
             &mut self.input_ids,
@@ -194,6 +209,12 @@ fn build(runtime: &Runtime, path: &Path) -> ort::Result<ort::session::Session> {
         .with_inter_op_spinning(false)?
         .with_memory_pattern(false)?;
     builder.commit_from_file(path)
+}
+
+fn shrinking_options() -> ort::Result<RunOptions<NoSelectedOutputs>> {
+    let mut options = RunOptions::new()?;
+    options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    Ok(options)
 }
 
 /// Why ONNX Runtime or a network could not be loaded.
@@ -238,13 +259,8 @@ pub enum RuntimeError {
     },
 }
 
-/// Why a run failed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct RunError(String);
-
 impl From<ort::Error> for RunError {
     fn from(error: ort::Error) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }

@@ -2,55 +2,64 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::board::{self, Flight, RunOutcome};
+use super::network::Network;
 use super::runtime::Session;
 use super::scheduler::{Batch, Lane};
-use super::{Engine, EngineError, QueuedRow, Runtime, Shared};
+use super::{Engine, EngineError, EngineSettings, Runtime, Shared, lock};
 use crate::encode::{Row, RowSpan};
 use crate::registry::ModelFolder;
 
-/// Starts the workers; returns when each has loaded and run every model.
-pub(super) fn spawn(
+/// Starts the workers; returns when each has its networks.
+pub(super) fn spawn<P>(
     shared: &Arc<Shared>,
-    runtime: &Runtime,
-    models: &[ModelFolder],
-) -> Result<Vec<JoinHandle<()>>, EngineError> {
+    workers: usize,
+    prepare: &Arc<P>,
+) -> Result<Vec<JoinHandle<()>>, EngineError>
+where
+    P: Fn(&Shared) -> Result<Vec<Box<dyn Network>>, EngineError> + Send + Sync + 'static,
+{
     let (ready, readiness) = mpsc::channel();
-    let mut workers = Vec::with_capacity(shared.settings.workers);
-    for number in 0..shared.settings.workers {
-        let (shared, runtime, models, ready) =
-            (Arc::clone(shared), runtime.clone(), models.to_vec(), ready.clone());
-        let start = move || match prepare(&shared, &runtime, &models) {
-            Ok(sessions) => {
+    let mut threads = Vec::with_capacity(workers);
+    for number in 0..workers {
+        let (shared, prepare, ready) = (Arc::clone(shared), Arc::clone(prepare), ready.clone());
+        let start = move || match prepare(&shared) {
+            Ok(networks) => {
                 // Nobody listens any more where another worker failed; then there is no work either.
                 let _ = ready.send(Ok(()));
-                drop(ready);
-                work(&shared, sessions);
+                drop((ready, prepare));
+                work(&shared, networks);
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
             }
         };
         let spawned = thread::Builder::new().name(format!("sentor-worker-{number}")).spawn(start);
-        workers.push(spawned.map_err(|error| EngineError::Thread(error.to_string()))?);
+        threads.push(spawned.map_err(|error| EngineError::Thread(error.to_string()))?);
     }
     drop(ready);
     readiness.iter().collect::<Result<(), _>>()?;
-    Ok(workers)
+    Ok(threads)
 }
 
-fn prepare(shared: &Shared, runtime: &Runtime, models: &[ModelFolder]) -> Result<Vec<Session>, EngineError> {
-    let mut sessions = Vec::with_capacity(models.len());
-    for (index, folder) in models.iter().enumerate() {
+/// Loads and warms up a session of each model.
+pub(super) fn prepare(
+    shared: &Shared,
+    runtime: &Runtime,
+    models: &[ModelFolder],
+    settings: EngineSettings,
+) -> Result<Vec<Box<dyn Network>>, EngineError> {
+    let mut networks: Vec<Box<dyn Network>> = Vec::with_capacity(models.len());
+    for (model, folder) in models.iter().enumerate() {
         let mut session = Session::load(runtime, folder)?;
-        warm_up(shared, &mut session, index, folder)?;
-        sessions.push(session);
+        warm_up(shared, &mut session, model, folder, settings.run_tokens)?;
+        networks.push(Box::new(session));
     }
-    Ok(sessions)
+    Ok(networks)
 }
 
 /// Runs a model as in service: the first run allocates, the second tells what a token costs.
@@ -59,13 +68,14 @@ fn warm_up(
     session: &mut Session,
     model: usize,
     folder: &ModelFolder,
+    run_tokens: usize,
 ) -> Result<(), EngineError> {
     let special = folder.manifest().tokens;
     let length = 4 * Engine::PADDING_STEP;
     let mut ids = vec![special.cls; length];
     ids[length - 1] = special.sep;
     let row = Row { ids, spans: vec![RowSpan::new(1, length - 2)] };
-    let rows = vec![&row; (shared.settings.run_tokens / length).max(1)];
+    let rows = vec![&row; (run_tokens / length).max(1)];
     let lane = Lane { model, padded_tokens: length };
     for counted in [false, true] {
         let started = Instant::now();
@@ -74,51 +84,65 @@ fn warm_up(
             problem: error.to_string(),
         })?;
         if counted {
-            shared.note_run(lane, rows.len(), started.elapsed());
+            lock(&shared.board).note_cost(lane, rows.len(), started.elapsed());
         }
     }
     Ok(())
 }
 
 /// Runs batches until there are no more.
-fn work(shared: &Shared, mut sessions: Vec<Session>) {
-    while let Some(Batch { lane, mut rows }) = shared.next_batch() {
-        rows.retain(|queued| !queued.job.abandoned.load(Ordering::Relaxed));
-        if rows.is_empty() {
-            continue;
-        }
+fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
+    while let Some(batch) = shared.next_batch() {
+        let lane = batch.lane;
+        let mut claimed = ClaimedBatch { shared, batch: Some(batch) };
         let started = Instant::now();
-        let inputs: Vec<&Row> = rows.iter().map(QueuedRow::row).collect();
-        let session = &mut sessions[lane.model];
-        // A session fills its buffers afresh for each run, so one that panicked can be used again.
-        let logits = match catch_unwind(AssertUnwindSafe(|| session.run(&inputs, lane.padded_tokens))) {
-            Ok(Ok(logits)) => Some(logits),
-            Ok(Err(error)) => {
-                tracing::error!(model = lane.model, rows = rows.len(), %error, "a run failed");
-                None
-            }
-            Err(_) => {
-                tracing::error!(model = lane.model, rows = rows.len(), "a run panicked");
-                None
-            }
-        };
-        shared.note_run(lane, rows.len(), started.elapsed());
-        distribute(&rows, logits.as_deref());
+        // A network fills its buffers afresh for each run, so one that panicked can be used again.
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| run(&mut *networks[lane.model], claimed.flights(), lane)));
+        let logits = outcome.unwrap_or_else(|_| {
+            tracing::error!(model = lane.model, rows = claimed.flights().len(), "a run panicked");
+            None
+        });
+        claimed.land(&RunOutcome { logits, took: started.elapsed() });
     }
 }
 
-/// Gives each row its part of a run's logits, one call for each stretch of rows of the same job.
-fn distribute(rows: &[QueuedRow], logits: Option<&[[f32; 3]]>) {
-    let mut rest = logits;
-    for same_job in rows.chunk_by(|left, right| Arc::ptr_eq(&left.job, &right.job)) {
-        let job = &same_job[0].job;
-        job.complete(same_job.iter().map(|queued| {
-            let own = rest.map(|all| {
-                let (own, others) = all.split_at(queued.row().spans.len());
-                rest = Some(others);
-                own.to_vec()
-            });
-            (queued.index, own)
-        }));
+/// The logits of all spans of a batch, in order; `None` where the run failed.
+fn run(network: &mut dyn Network, flights: &[Arc<Flight>], lane: Lane) -> Option<Vec<[f32; 3]>> {
+    let rows: Vec<&Row> = flights.iter().map(|flight| flight.row()).collect();
+    let spans: usize = rows.iter().map(|row| row.spans.len()).sum();
+    let problem = match network.run(&rows, lane.padded_tokens) {
+        Ok(logits) if logits.len() == spans => return Some(logits),
+        Ok(logits) => format!("it gave {} logits for {spans} spans", logits.len()),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(model = lane.model, rows = rows.len(), problem, "a run failed");
+    None
+}
+
+/// Rows that a worker has taken out of the queue. Whatever becomes of the worker, those who wait for them hear of it.
+struct ClaimedBatch<'a> {
+    shared: &'a Shared,
+    /// `None` once it has landed.
+    batch: Option<Batch<Arc<Flight>>>,
+}
+
+impl ClaimedBatch<'_> {
+    fn flights(&self) -> &[Arc<Flight>] {
+        self.batch.as_ref().map_or(&[], |batch| &batch.rows)
+    }
+
+    /// Tells all who wait, once.
+    fn land(&mut self, outcome: &RunOutcome) {
+        if let Some(batch) = self.batch.take() {
+            let landed = lock(&self.shared.board).note_run(batch, outcome);
+            board::land(landed);
+        }
+    }
+}
+
+impl Drop for ClaimedBatch<'_> {
+    fn drop(&mut self) {
+        self.land(&RunOutcome { logits: None, took: Duration::ZERO });
     }
 }

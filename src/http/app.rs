@@ -1,13 +1,14 @@
 //! What all handlers share.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::analysis::{
-    AnalysisError, Analyzer, Document, DocumentAnalysis, DocumentError, ModelStatus, Options,
+    AnalysisError, Analyzer, AnalyzerStatistics, Caller, Document, DocumentAnalysis, DocumentError,
+    ModelStatus, Options,
 };
 use crate::audit::AuditLog;
 use crate::clock::Clock;
@@ -17,6 +18,7 @@ use crate::metering::Meter;
 use crate::store::Store;
 use crate::telemetry::{Exporter, Metrics};
 
+use super::budget::ByteBudget;
 use super::error::{ApiError, ErrorCode};
 
 /// A future on the heap.
@@ -31,8 +33,28 @@ pub trait Analyze: Send + Sync {
         options: Options,
     ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>>;
 
+    /// Whether a request of at least `body_bytes` would be refused now, as [`Analyzer::foresee_refusal`] tells.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    fn foresee_refusal(
+        &self,
+        body_bytes: usize,
+        caller: &Caller,
+        deadline: Option<Instant>,
+    ) -> Result<(), AnalysisError> {
+        let _ = (body_bytes, caller, deadline);
+        Ok(())
+    }
+
     /// The loaded models.
     fn models(&self) -> Vec<ModelStatus>;
+
+    /// What has been done, for metrics; none where nothing is counted.
+    fn statistics(&self) -> AnalyzerStatistics {
+        AnalyzerStatistics::default()
+    }
 }
 
 impl Analyze for Analyzer {
@@ -44,8 +66,21 @@ impl Analyze for Analyzer {
         Box::pin(Analyzer::analyze(self, documents, options))
     }
 
+    fn foresee_refusal(
+        &self,
+        body_bytes: usize,
+        caller: &Caller,
+        deadline: Option<Instant>,
+    ) -> Result<(), AnalysisError> {
+        Analyzer::foresee_refusal(self, body_bytes, caller, deadline)
+    }
+
     fn models(&self) -> Vec<ModelStatus> {
         Analyzer::models(self)
+    }
+
+    fn statistics(&self) -> AnalyzerStatistics {
+        Analyzer::statistics(self)
     }
 }
 
@@ -56,8 +91,12 @@ pub struct AppSettings {
     pub limits: LimitsConfig,
     /// Connections that a listener has open at a time.
     pub max_connections: usize,
-    /// From the head of a request to its answer.
+    /// From the head of a request to its answer, where the client does not say.
     pub request_timeout: Duration,
+    /// The most that a client may say.
+    pub request_timeout_max: Duration,
+    /// Bytes of all bodies that are held at one time.
+    pub queue_bytes: usize,
     /// For the whole body of a request to arrive.
     pub body_timeout: Duration,
     /// Origins whose pages may call.
@@ -71,6 +110,8 @@ impl AppSettings {
             limits: config.limits,
             max_connections: config.server.max_connections,
             request_timeout: config.server.request_timeout,
+            request_timeout_max: config.server.request_timeout_max.max(config.server.request_timeout),
+            queue_bytes: config.engine.queue_bytes,
             body_timeout: config.server.body_timeout,
             cors_origins: config.server.cors_origins.clone(),
         }
@@ -97,15 +138,17 @@ pub struct App {
     pub(super) settings: AppSettings,
     pub(super) services: Services,
     pub(super) metrics: Metrics,
-    analyzer: OnceLock<Arc<dyn Analyze>>,
+    pub(super) bodies: ByteBudget,
+    analyzer: RwLock<Option<Arc<dyn Analyze>>>,
     exporter: OnceLock<Exporter>,
 }
 
 impl App {
     /// An application without models.
     pub fn new(settings: AppSettings, services: Services) -> Self {
-        let (analyzer, exporter) = (OnceLock::new(), OnceLock::new());
-        Self { settings, services, metrics: Metrics::default(), analyzer, exporter }
+        let bodies = ByteBudget::new(settings.queue_bytes);
+        let (analyzer, exporter) = (RwLock::default(), OnceLock::new());
+        Self { settings, services, metrics: Metrics::default(), bodies, analyzer, exporter }
     }
 
     /// The present moment.
@@ -113,9 +156,9 @@ impl App {
         self.services.clock.now()
     }
 
-    /// From now on, documents can be scored. Only the first call has an effect.
+    /// From now on, documents are scored by `analyzer`. Requests that have begun keep the one that they began with.
     pub fn make_ready(&self, analyzer: Arc<dyn Analyze>) {
-        let _ = self.analyzer.set(analyzer);
+        *self.analyzer.write().unwrap_or_else(PoisonError::into_inner) = Some(analyzer);
     }
 
     /// From now on, traces are sent. Only the first call has an effect.
@@ -129,12 +172,12 @@ impl App {
     }
 
     /// The analyzer, once it is there.
-    pub(super) fn analyzer(&self) -> Option<&Arc<dyn Analyze>> {
-        self.analyzer.get()
+    pub(super) fn analyzer(&self) -> Option<Arc<dyn Analyze>> {
+        self.analyzer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The analyzer, or the error that says that it is not there yet.
-    pub(super) fn ready_analyzer(&self) -> Result<&Arc<dyn Analyze>, ApiError> {
+    pub(super) fn ready_analyzer(&self) -> Result<Arc<dyn Analyze>, ApiError> {
         self.analyzer().ok_or_else(|| {
             ApiError::new(ErrorCode::NotReady, "the models are still being loaded").retry_after(1)
         })

@@ -13,7 +13,8 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use tower::{ServiceExt as _, service_fn};
 use tower_http::decompression::RequestDecompression;
 
-use super::app::AppSettings;
+use super::app::App;
+use super::budget::Reservation;
 use super::error::{ApiError, ErrorCode};
 
 /// Compressions that a body may have.
@@ -21,9 +22,7 @@ const ENCODINGS: [&str; 4] = ["gzip", "br", "zstd", "identity"];
 
 /// Checks what the headers say of the body, before any of it is read.
 pub(super) fn check_headers(headers: &HeaderMap, limit_bytes: usize) -> Result<(), ApiError> {
-    let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit_bytes as u64) {
+    if length(headers).is_some_and(|length| length > limit_bytes) {
         return Err(too_large(limit_bytes));
     }
     if !headers.get(header::CONTENT_TYPE).is_some_and(is_json) {
@@ -31,6 +30,11 @@ pub(super) fn check_headers(headers: &HeaderMap, limit_bytes: usize) -> Result<(
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType, message));
     }
     encoding(headers).map(|_| ())
+}
+
+/// The body's length as it comes, where the headers say it.
+pub(super) fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Whether a media type is JSON in UTF-8.
@@ -58,21 +62,33 @@ fn encoding(headers: &HeaderMap) -> Result<&'static str, ApiError> {
     })
 }
 
-/// The whole body, unpacked.
-pub(super) async fn read(headers: &HeaderMap, body: Body, settings: &AppSettings) -> Result<Bytes, ApiError> {
+/// The whole body, unpacked, and the memory that it was given: to be kept until the request is over.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    app: &App,
+) -> Result<(Vec<u8>, Reservation), ApiError> {
     let encoding = encoding(headers)?;
-    let limit_bytes = settings.limits.body_limit_bytes;
+    let limit_bytes = app.settings.limits.body_limit_bytes;
+    app.bodies.check(length(headers).unwrap_or(0))?;
+    let mut reservation = app.bodies.reserve_nothing();
     // The packed size counts as well: a packed body may be all padding.
     let packed = Limited::new(body, limit_bytes);
     let whole = async {
-        let unpacked = decompressed(encoding, packed).await;
-        Limited::new(unpacked, limit_bytes).collect().await.map(http_body_util::Collected::to_bytes)
+        let mut unpacked = Limited::new(decompressed(encoding, packed).await, limit_bytes);
+        let mut bytes = Vec::new();
+        while let Some(frame) = unpacked.frame().await {
+            let frame = frame.map_err(|error| unreadable(error.as_ref(), encoding, limit_bytes))?;
+            if let Ok(data) = frame.into_data() {
+                reservation.grow_to(bytes.len() + data.len())?;
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok::<_, ApiError>(bytes)
     };
-    match tokio::time::timeout(settings.body_timeout, whole).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(unreadable(error.as_ref(), encoding, limit_bytes)),
-        Err(_) => Err(too_slow(settings.body_timeout)),
-    }
+    let patience = app.settings.body_timeout;
+    let bytes = tokio::time::timeout(patience, whole).await.map_err(|_| too_slow(patience))??;
+    Ok((bytes, reservation))
 }
 
 /// The middleware for unpacking, used as a function, so that the order of checks is the handler's.

@@ -289,7 +289,8 @@ impl From<AnalysisError> for ApiError {
             }
             AnalysisError::DeadlinePassed => Self::new(
                 ErrorCode::Overloaded,
-                "the work was not done within the request timeout; send fewer documents, or try again later",
+                "the work was not done within the request timeout; send fewer documents, allow more time with the header \
+                 x-request-timeout-ms, or try again later",
             )
             .retry_after(1),
             AnalysisError::NoModel(language) => {

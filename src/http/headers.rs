@@ -65,6 +65,7 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
                 HeaderName::from_static("x-api-key"),
+                super::timeout::REQUEST_TIMEOUT,
                 request_id.clone(),
             ])
             .expose_headers(

@@ -7,6 +7,7 @@ mod admin;
 mod app;
 mod auth;
 mod body;
+mod budget;
 mod error;
 mod headers;
 mod health;
@@ -20,6 +21,7 @@ mod problems;
 mod query;
 mod router;
 mod server;
+mod timeout;
 mod tls;
 mod usage;
 

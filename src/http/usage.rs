@@ -145,7 +145,7 @@ fn key_usage(app: &App, key: &KeyRecord) -> KeyUsage {
 
 fn plan_members(plan: &Plan) -> serde_json::Map<String, serde_json::Value> {
     let limits = Limit::ALL.into_iter().map(|limit| (limit.name().to_owned(), plan.limit(limit).into()));
-    limits.chain([("weight".to_owned(), plan.weight.into())]).collect()
+    limits.chain([("weight".to_owned(), plan.weight.get().into())]).collect()
 }
 
 fn standing(standing: Standing) -> StandingAnswer {

@@ -1,6 +1,7 @@
 //! Plans: named limits.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use crate::keys::KeyRecord;
 
@@ -50,12 +51,12 @@ impl Limit {
 pub struct Plan {
     limits: [Option<u64>; Limit::ALL.len()],
     /// While several keys have work waiting, they are served in proportion to their weights.
-    pub weight: u32,
+    pub weight: NonZeroU32,
 }
 
 impl Plan {
     /// A plan without any limit.
-    pub const UNLIMITED: Plan = Plan { limits: [None; Limit::ALL.len()], weight: 1 };
+    pub const UNLIMITED: Plan = Plan { limits: [None; Limit::ALL.len()], weight: NonZeroU32::MIN };
 
     /// The same plan with one limit changed; `None` takes it away.
     #[must_use]

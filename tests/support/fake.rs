@@ -1,10 +1,10 @@
 //! An analyzer by word lists: quick, and always of one opinion.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sentor::analysis::{
-    AnalysisError, Document, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, ModelStatus,
-    Options, SentenceAnalysis, Warning,
+    AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis,
+    ModelStatus, Options, SentenceAnalysis, Warning,
 };
 use sentor::http::{Analyze, BoxFuture};
 use sentor::language::{Detection, Language, LanguageChoice};
@@ -14,8 +14,11 @@ use sentor::text::Span;
 
 /// Scores by word lists. A text with one of these marks makes trouble: `[overloaded]`, `[no model]`,
 /// `[too late]`, `[shutting down]` fail the request, `[model]` fails the document, `[panic]` panics, and
-/// `[slow]` takes a second and a half.
+/// `[slow]` takes a second and a half, if the deadline allows.
 pub struct FakeAnalyzer;
+
+/// A request whose body is announced with this length is refused before it is read.
+pub const FORESEEN_BYTES: usize = 4321;
 
 impl Analyze for FakeAnalyzer {
     fn analyze(
@@ -39,10 +42,24 @@ impl Analyze for FakeAnalyzer {
             }
             assert!(!any("[panic]"), "the document says {}", documents[0].text);
             if any("[slow]") {
-                tokio::time::sleep(Duration::from_millis(1500)).await;
+                let slow = tokio::time::sleep(Duration::from_millis(1500));
+                let deadline = options.deadline.expect("every request has one");
+                if tokio::time::timeout_at(deadline.into(), slow).await.is_err() {
+                    return Err(AnalysisError::DeadlinePassed);
+                }
             }
             Ok(documents.iter().map(|document| score(document, &options)).collect())
         })
+    }
+
+    fn foresee_refusal(
+        &self,
+        body_bytes: usize,
+        _: &Caller,
+        _: Option<Instant>,
+    ) -> Result<(), AnalysisError> {
+        let refusal = AnalysisError::Overloaded { retry_after: Duration::from_secs(7) };
+        if body_bytes == FORESEEN_BYTES { Err(refusal) } else { Ok(()) }
     }
 
     fn models(&self) -> Vec<ModelStatus> {

@@ -98,7 +98,7 @@ pub(super) async fn create_key(
     let (parts, body) = request.into_parts();
     let admin = auth::require(&app, &parts.headers, Scope::Admin, &context)?;
     body::check_headers(&parts.headers, app.settings.limits.body_limit_bytes)?;
-    let bytes = body::read(&parts.headers, body, &app.settings).await?;
+    let (bytes, _held) = body::read(&parts.headers, body, &app).await?;
     let now = app.now();
     let new = CreateKey::parse(&bytes)?.check(app.services.meter.plans(), now)?;
     let (key, record) = new.generate(now, &mut rand::rng());
@@ -144,7 +144,7 @@ pub(super) async fn rotate_key(
 ) -> Result<(StatusCode, Json<NewKeyView>), ApiError> {
     let (parts, body) = request.into_parts();
     let admin = auth::require(&app, &parts.headers, Scope::Admin, &context)?;
-    let bytes = body::read(&parts.headers, body, &app.settings).await?;
+    let (bytes, _held) = body::read(&parts.headers, body, &app).await?;
     let now = app.now();
     let until = RotateKey::parse(&bytes)?.old_expires_at(now)?;
     let id = parse_id(&id)?;

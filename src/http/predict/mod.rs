@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::observe::RequestContext;
 use super::openapi::words;
 use super::query::PredictQuery;
-use super::{auth, blocking, body};
+use super::{auth, blocking, body, timeout};
 use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
 use crate::keys::{KeyRecord, Scope};
 use crate::language::{Language, LanguageChoice};
@@ -75,7 +75,13 @@ async fn score(
     let (parts, body) = request.into_parts();
     body::check_headers(&parts.headers, app.settings.limits.body_limit_bytes)?;
     let query = PredictQuery::parse(&parts.uri)?;
-    let bytes = body::read(&parts.headers, body, &app.settings).await?;
+    let caller = Caller::from(key.account.as_str()).with_weight(admission.plan().weight);
+    let deadline = Some(context.started + timeout::of_request(&parts.headers, &app.settings)?);
+    if let Some(analyzer) = app.analyzer() {
+        analyzer.foresee_refusal(body::length(&parts.headers).unwrap_or(0), &caller, deadline)?;
+    }
+    // The memory is held until the answer is written.
+    let (bytes, _held) = body::read(&parts.headers, body, app).await?;
     let is_large = bytes.len() >= OFF_THREAD_BYTES;
 
     let limits = app.settings.limits;
@@ -91,11 +97,7 @@ async fn score(
     check_plan(admission, &key.plan, documents, characters)?;
     app.metrics.take_documents(language_name(language), documents, characters);
 
-    let options = Options {
-        language,
-        caller: Caller::new(key.account.as_str(), admission.plan().weight),
-        deadline: Some(context.started + app.settings.request_timeout),
-    };
+    let options = Options { language, caller, deadline };
     let score_started = Instant::now();
     let outcomes = analyze(app, &request, options).await;
     context.end_phase(Phase::Score, score_started);

@@ -1,0 +1,36 @@
+# Sourced by the load scripts, from the root of the repository: starts a server on a free port with a data folder of its
+# own, that remembers and shares nothing, so that every text counts. Sets `url`, and `serve` and `bench` (the commands
+# that keep server and generator on cores of their own, where there are enough).
+sentor=target/release/sentor
+[ -x "$sentor" ] || { echo "run \`make build\` first: $sentor is missing" >&2; exit 1; }
+seconds=${SENTOR_BENCH_SECONDS:-10}
+data=$(mktemp -d)
+server=
+trap 'kill "$server" 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM
+
+cores=$(nproc 2>/dev/null || sysctl -n hw.ncpu)
+serve= bench=
+if [ "$cores" -ge 4 ] && command -v taskset >/dev/null; then
+    serve="taskset -c 0-$((cores - 2))" bench="taskset -c $((cores - 1))"
+fi
+
+SENTOR_CACHE_BYTES=${SENTOR_CACHE_BYTES:-0} SENTOR_DEDUPLICATE=${SENTOR_DEDUPLICATE:-false}
+export SENTOR_CACHE_BYTES SENTOR_DEDUPLICATE
+
+new_key() { "$sentor" keys create "$1" --data-dir "$data"; }
+
+start_server() {
+    $serve "$sentor" serve --listen 127.0.0.1:0 --data-dir "$data" >"$data/out" 2>"$data/log" &
+    server=$!
+    url=
+    for _ in $(seq 100); do
+        url=$(sed -n 's/^listening on \(http[^ ]*\).*/\1/p' "$data/out")
+        [ -n "$url" ] && return
+        kill -0 "$server" 2>/dev/null || { cat "$data/log" >&2; exit 1; }
+        sleep 0.1
+    done
+    echo "the server was not ready within ten seconds" >&2
+    exit 1
+}
+
+load() { $bench "$sentor" bench --url "$url" --seconds "$seconds" "$@"; }
