@@ -11,10 +11,10 @@ STOP_SECONDS = 30
 
 
 class Server:
-    """A running `sentor serve` that logs all there is to log; the log is shown if it does not start."""
+    """A running `sentor serve` that logs a lot; the log is shown if it does not start."""
 
     def __init__(self, program, data, *flags):
-        self.command = [program, "serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--log-level", "trace", *flags]
+        self.command = [program, "serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--log-level", "debug", *flags]
         self.url = None
 
     def __enter__(self):
