@@ -22,11 +22,9 @@ pub(super) struct Refusals;
 impl Modify for Refusals {
     fn modify(&self, document: &mut Document) {
         for (path, item) in &mut document.paths.paths {
-            for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch]
-            {
-                if let Some(operation) = operation {
-                    add(operation, &codes(path));
-                }
+            let methods = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch];
+            for operation in methods.into_iter().flatten() {
+                add(operation, &codes(path));
             }
         }
     }

@@ -121,24 +121,25 @@ fn article(markdown: &str) -> String {
 
 /// Gives each heading the identifier that code hosts give it, so that links into a page work in both places.
 fn name_headings(events: &mut [Event<'_>]) {
-    let mut start = None;
-    for index in 0..events.len() {
-        match &events[index] {
-            Event::Start(Tag::Heading { level, .. }) if *level > HeadingLevel::H1 => start = Some(index),
-            Event::End(TagEnd::Heading(_)) => {
-                let Some(start) = start.take() else { continue };
-                let words: String = events[start..index]
-                    .iter()
-                    .filter_map(|event| match event {
-                        Event::Text(text) | Event::Code(text) => Some(&**text),
-                        _ => None,
-                    })
-                    .collect();
-                if let Event::Start(Tag::Heading { id, .. }) = &mut events[start] {
-                    *id = Some(CowStr::from(slug(&words)));
+    let mut open: Option<(usize, String)> = None;
+    let mut headings = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        match event {
+            Event::Start(Tag::Heading { level, .. }) if *level > HeadingLevel::H1 => {
+                open = Some((index, String::new()));
+            }
+            Event::End(TagEnd::Heading(_)) => headings.extend(open.take()),
+            Event::Text(text) | Event::Code(text) => {
+                if let Some((_, words)) = &mut open {
+                    words.push_str(text);
                 }
             }
             _ => {}
+        }
+    }
+    for (index, words) in headings {
+        if let Event::Start(Tag::Heading { id, .. }) = &mut events[index] {
+            *id = Some(CowStr::from(slug(&words)));
         }
     }
 }

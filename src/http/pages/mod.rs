@@ -116,8 +116,8 @@ fn file(content: &'static str, media_type: &'static str, tag: &str, headers: &He
 
 fn tag(content: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(content).into();
-    let digits: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{digits}\"")
+    let start = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("\"{start:016x}\"")
 }
 
 #[cfg(test)]
