@@ -39,6 +39,8 @@ pub(super) async fn show_metrics_openly(State(app): State<Arc<App>>) -> Response
 
 fn write(app: &App) -> Response {
     // What changes seldom is looked up when it is asked for.
-    app.metrics.set_models(&app.analyzer().map(|analyzer| analyzer.models()).unwrap_or_default());
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.encode()).into_response()
+    let analyzer = app.analyzer();
+    app.metrics.set_models(&analyzer.as_ref().map(|analyzer| analyzer.models()).unwrap_or_default());
+    let statistics = analyzer.map(|analyzer| analyzer.statistics()).unwrap_or_default();
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.encode(&statistics)).into_response()
 }

@@ -10,7 +10,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::analysis::ModelStatus;
+use super::engine;
+use crate::analysis::{AnalyzerStatistics, ModelStatus};
 use crate::language::Language;
 
 /// Media type of [`Metrics::encode`].
@@ -162,10 +163,12 @@ impl Metrics {
         })
     }
 
-    /// Everything in the text format of Prometheus.
-    pub fn encode(&self) -> Vec<u8> {
+    /// Everything in the text format of Prometheus, with what an analyzer has counted by itself.
+    pub fn encode(&self, statistics: &AnalyzerStatistics) -> Vec<u8> {
+        let mut families = self.registry.gather();
+        families.extend(engine::families(statistics));
         let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+        if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::error!(%error, "cannot write the metrics");
         }
         text
@@ -298,7 +301,8 @@ mod tests {
 
     #[test]
     fn names_are_valid_and_unique() {
-        let text = String::from_utf8(Metrics::default().encode()).expect("the format is text");
+        let text = String::from_utf8(Metrics::default().encode(&AnalyzerStatistics::default()))
+            .expect("the format is text");
         assert!(text.contains("sentor_build_info{version="), "{text}");
     }
 
@@ -315,7 +319,8 @@ mod tests {
                 duration,
             });
         }
-        let text = String::from_utf8(metrics.encode()).expect("the format is text");
+        let text =
+            String::from_utf8(metrics.encode(&AnalyzerStatistics::default())).expect("the format is text");
         let line =
             "sentor_http_requests_total{method=\"other\",plan=\"none\",route=\"unmatched\",status=\"405\"} 2";
         assert!(text.contains(line), "{text}");

@@ -1,5 +1,6 @@
 //! What an operator sees of a running server: its log, its metrics and its traces.
 
+mod engine;
 mod log;
 mod metrics;
 mod otlp;
