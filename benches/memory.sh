@@ -2,7 +2,7 @@
 # Resident memory under a mixed load; benches/README.md has the method. Linux only: it reads /proc.
 set -eu
 cd "$(dirname "$0")/.."
-SENTOR_BENCH_SECONDS=${SENTOR_BENCH_SECONDS:-600}
+BENCH_SECONDS=${BENCH_SECONDS:-600}
 . benches/support/server.sh
 
 SENTOR_API_KEY=$(new_key bench)

@@ -3,7 +3,7 @@
 //! Needs data that is not in the repository, and so does not run by itself:
 //!
 //! ```sh
-//! SENTOR_DATA=DATA cargo test --release --test text_coverage -- --ignored --nocapture
+//! TRAINING_DATA=DATA cargo test --release --test text_coverage -- --ignored --nocapture
 //! ```
 //!
 //! reads `DATA/train/*.explicit.jsonl.gz` and `DATA/dev/*.explicit.jsonl.gz` and prints a line for each set;
@@ -40,7 +40,7 @@ struct Counts {
 #[test]
 #[ignore = "needs the labelled data"]
 fn gold_targets_are_found() {
-    let data = PathBuf::from(std::env::var("SENTOR_DATA").expect("SENTOR_DATA names the folder of the data"));
+    let data = PathBuf::from(std::env::var("TRAINING_DATA").expect("TRAINING_DATA names the folder of the data"));
     let shows_misses = std::env::var_os("SENTOR_MISSES").is_some();
     let mut sets: BTreeMap<String, Counts> = BTreeMap::new();
     for split in ["train", "dev"] {

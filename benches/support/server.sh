@@ -3,7 +3,7 @@
 # that keep server and generator on cores of their own, where there are enough).
 sentor=target/release/sentor
 [ -x "$sentor" ] || { echo "run \`make build\` first: $sentor is missing" >&2; exit 1; }
-seconds=${SENTOR_BENCH_SECONDS:-10}
+seconds=${BENCH_SECONDS:-10}
 data=$(mktemp -d)
 server=
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM

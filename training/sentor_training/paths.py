@@ -12,16 +12,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def add_runs_option(parser: argparse.ArgumentParser) -> None:
     """`--runs DIR`: bases, prepared data and checkpoints; too large to be committed."""
     parser.add_argument(
-        "--runs", type=Path, default=os.environ.get("SENTOR_RUNS", "runs"),
-        help="folder of bases, prepared data and checkpoints (default: $SENTOR_RUNS or ./runs)",
+        "--runs", type=Path, default=os.environ.get("TRAINING_RUNS", "runs"),
+        help="folder of bases, prepared data and checkpoints (default: $TRAINING_RUNS or ./runs)",
     )
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
     """`--data DIR`: the shared labelled data."""
     parser.add_argument(
-        "--data", type=Path, default=os.environ.get("SENTOR_DATA", REPOSITORY.parent / "shared" / "data"),
-        help="folder of the labelled data (default: $SENTOR_DATA or ../shared/data beside the repository)",
+        "--data", type=Path, default=os.environ.get("TRAINING_DATA", REPOSITORY.parent / "shared" / "data"),
+        help="folder of the labelled data (default: $TRAINING_DATA or ../shared/data beside the repository)",
     )
 
 
