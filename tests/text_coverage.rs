@@ -40,7 +40,8 @@ struct Counts {
 #[test]
 #[ignore = "needs the labelled data"]
 fn gold_targets_are_found() {
-    let data = PathBuf::from(std::env::var("TRAINING_DATA").expect("TRAINING_DATA names the folder of the data"));
+    let data =
+        PathBuf::from(std::env::var("TRAINING_DATA").expect("TRAINING_DATA names the folder of the data"));
     let shows_misses = std::env::var_os("SENTOR_MISSES").is_some();
     let mut sets: BTreeMap<String, Counts> = BTreeMap::new();
     for split in ["train", "dev"] {
