@@ -5,6 +5,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -41,8 +42,10 @@ fn text(bytes: &[u8]) -> String {
 struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// What has been logged so far.
+    log: Arc<Mutex<Vec<u8>>>,
     /// Reads the log as it comes: a full pipe would hold the server up.
-    log: std::thread::JoinHandle<String>,
+    reader: std::thread::JoinHandle<()>,
     url: String,
 }
 
@@ -70,12 +73,15 @@ impl Server {
             panic!("the server did not get ready: {line:?} {stderr}");
         };
         let mut pipe = child.stderr.take().expect("stderr is piped");
-        let log = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = pipe.read_to_end(&mut bytes);
-            text(&bytes)
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 1 << 16];
+            while let Ok(length @ 1..) = pipe.read(&mut piece) {
+                written.lock().expect("no reader panics").extend_from_slice(&piece[..length]);
+            }
         });
-        Self { child, stdout, log, url }
+        Self { child, stdout, log, reader, url }
     }
 
     fn client(&self, key: &str) -> Client {
@@ -87,13 +93,23 @@ impl Server {
         assert!(sent.expect("kill is there").success());
     }
 
+    /// Waits until the log holds `words`; a minute is for a machine that has much else to do.
+    fn wait_for_log(&self, words: &str) {
+        let started = Instant::now();
+        while !text(&self.log.lock().expect("no reader panics")).contains(words) {
+            assert!(started.elapsed() < Duration::from_secs(60), "the log never says {words:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Sends a signal, and returns the exit code and all that was printed and logged.
     fn stop(mut self, signal: &str) -> (Option<i32>, String, String) {
         self.signal(signal);
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).expect("stdout is text");
         let status = self.child.wait().expect("the server ends");
-        let log = self.log.join().expect("the log is read");
+        self.reader.join().expect("the log is read");
+        let log = text(&self.log.lock().expect("no reader panics"));
         assert_eq!(key_in(&log), None, "no log holds a key, not even at its chattiest");
         (status.code(), stdout, log)
     }
@@ -286,8 +302,7 @@ fn a_configured_key_lets_in_and_makes_no_other() {
     let mut line = String::new();
     stdout.read_line(&mut line).expect("stdout can be read");
     let url = line.trim().strip_prefix("listening on ").expect("it listens").to_owned();
-    let log = std::thread::spawn(String::new);
-    let server = Server { child, stdout, log, url };
+    let server = Server { child, stdout, log: Arc::default(), reader: std::thread::spawn(|| ()), url };
     assert_eq!(server.client(key.trim()).get("/api/health").status, 200);
     let (_, stdout, _) = server.stop("-TERM");
     assert_eq!(key_in(&stdout), None);
@@ -356,9 +371,9 @@ fn a_text_scores_the_same_whatever_else_is_going_on_and_no_request_is_dropped_by
             }
         });
         // Two signals that come close together may count as one.
+        server.wait_for_log("models are loaded anew");
         let (code, _, log) = server.stop("-TERM");
         assert_eq!(code, Some(0), "{log}");
-        assert!(log.contains("models are loaded anew"), "{log}");
         assert!(!log.contains("dynamically quantised"), "the shipped models are not");
     }
 }
@@ -376,7 +391,7 @@ fn what_cannot_be_loaded_anew_leaves_all_as_it_was() {
     assert_eq!(client.predict("", &document).status, 200);
     std::fs::write(&config, "model_en = \"./nowhere\"\n").expect("a file");
     server.signal("-HUP");
-    std::thread::sleep(Duration::from_millis(500));
+    server.wait_for_log("cannot load the models anew");
     assert_eq!(client.predict("", &document).status, 200);
     assert_eq!(client.get("/readyz").status, 200);
     let (code, _, log) = server.stop("-TERM");
