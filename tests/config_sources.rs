@@ -59,6 +59,14 @@ impl Scene {
 }
 
 #[test]
+fn a_choice_of_true_and_false_may_stand_without_quotes() {
+    for (written, deduplicates) in [("false", false), ("true", true), ("\"false\"", false)] {
+        let config = Scene::new().file("sentor.toml", &format!("deduplicate = {written}")).config();
+        assert_eq!(config.engine.deduplicate, deduplicates, "{written}");
+    }
+}
+
+#[test]
 fn the_defaults_work_with_nothing_given() {
     let config = Scene::new().config();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");

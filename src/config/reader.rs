@@ -55,7 +55,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn text_or_unset(&mut self, name: &str) -> Option<String> {
         self.read(name, |kind, given| {
-            let text = text_of(&given.raw)?;
+            let text = match (&given.raw, kind) {
+                // A file may write true and false without quotes.
+                (Raw::Other(word), Kind::Choice(_)) => word,
+                (raw, _) => text_of(raw)?,
+            };
             let fits = match kind {
                 Kind::Choice(words) => words.contains(&text),
                 Kind::LogFilter => is_log_filter(text),

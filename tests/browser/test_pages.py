@@ -218,7 +218,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(heading.find_element(By.XPATH, "..").get_attribute("aria-sort"), "ascending")
         heading.click()
         self.assertIn("Great", self.rows()[0])
-        Select(self.find("#filter-sentiment")).select_by_value("negative")
+        Select(self.find("#filter-sentiment")).select_by_value("positive")
         self.assertEqual(self.text("#row-count"), "1 of 3 rows")
         Select(self.find("#filter-sentiment")).select_by_value("")
         self.type("#filter-text", "box")
