@@ -58,7 +58,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "deduplicate",
-        kind: Kind::Choice(&["true", "false"]),
+        kind: Kind::Switch,
         default: Fallback::Value("true"),
         help: "Whether equal texts that wait or run at the same time are run once.",
     },
@@ -72,7 +72,7 @@ impl EngineConfig {
             queue_tokens: reader.count("queue_tokens"),
             queue_bytes: reader.count("queue_bytes"),
             cache_bytes: reader.count("cache_bytes"),
-            deduplicate: reader.text("deduplicate") == "true",
+            deduplicate: reader.switch("deduplicate"),
         }
     }
 }

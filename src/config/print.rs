@@ -59,6 +59,7 @@ fn effective_value(config: &Config, setting: &Setting) -> Option<String> {
         (Raw::List(items), _) => toml_list(items),
         (Raw::Untyped(text) | Raw::Text(text), _) => toml_text(text),
         (Raw::Integer(number), _) => number.to_string(),
+        (Raw::Boolean(value), _) => value.to_string(),
         (Raw::Other(words), _) => words.clone(),
     })
 }

@@ -55,11 +55,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn text_or_unset(&mut self, name: &str) -> Option<String> {
         self.read(name, |kind, given| {
-            let text = match (&given.raw, kind) {
-                // A file may write true and false without quotes.
-                (Raw::Other(word), Kind::Choice(_)) => word,
-                (raw, _) => text_of(raw)?,
-            };
+            let text = text_of(&given.raw)?;
             let fits = match kind {
                 Kind::Choice(words) => words.contains(&text),
                 Kind::LogFilter => is_log_filter(text),
@@ -67,6 +63,15 @@ impl<'a> Reader<'a> {
             };
             fits.then(|| text.to_owned())
         })
+    }
+
+    /// A switch; a file may write it with quotes or without.
+    pub(super) fn switch(&mut self, name: &str) -> bool {
+        let value = self.read(name, |_, given| match &given.raw {
+            Raw::Boolean(value) => Some(*value),
+            raw => text_of(raw)?.parse().ok(),
+        });
+        value.unwrap_or_default()
     }
 
     pub(super) fn path(&mut self, name: &str) -> Option<PathBuf> {

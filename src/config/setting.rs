@@ -41,6 +41,8 @@ pub enum Kind {
         /// The largest allowed.
         most: u64,
     },
+    /// True or false.
+    Switch,
     /// One of some words.
     Choice(&'static [&'static str]),
     /// Texts; with commas between them where the source is not a file.
@@ -58,6 +60,7 @@ impl Kind {
             Self::Text => "a text that is not empty".to_owned(),
             Self::Secret => "a Sentor key as `sentor keys create` prints it".to_owned(),
             Self::Count { least, most } => format!("a whole number from {least} to {most}"),
+            Self::Switch => "one of true, false".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::List => "a list of texts".to_owned(),
             Self::LogFilter => "error, warn, info, debug, trace, off, or target=level directives".to_owned(),

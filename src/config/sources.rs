@@ -56,6 +56,7 @@ pub(super) enum Raw {
     /// Typed values of a file.
     Text(String),
     Integer(i64),
+    Boolean(bool),
     List(Vec<String>),
     /// Anything that no setting is, in the words of the file.
     Other(String),
@@ -66,6 +67,7 @@ impl fmt::Display for Raw {
         match self {
             Self::Untyped(text) | Self::Text(text) => write!(formatter, "{text:?}"),
             Self::Integer(number) => write!(formatter, "{number}"),
+            Self::Boolean(value) => write!(formatter, "{value}"),
             Self::List(items) => write!(formatter, "{items:?}"),
             Self::Other(kind) => write!(formatter, "{kind}"),
         }
@@ -172,7 +174,7 @@ pub(super) fn typed(value: &DeValue<'_>) -> Raw {
             .map(|item| item.get_ref().as_str().map(str::to_owned))
             .collect::<Option<Vec<String>>>()
             .map_or_else(|| Raw::Other("a list of other things than texts".to_owned()), Raw::List),
-        DeValue::Boolean(value) => Raw::Other(value.to_string()),
+        DeValue::Boolean(value) => Raw::Boolean(*value),
         DeValue::Float(number) => Raw::Other(number.as_str().to_owned()),
         DeValue::Datetime(_) => Raw::Other("a date".to_owned()),
         DeValue::Table(_) => Raw::Other("a table".to_owned()),
