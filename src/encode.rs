@@ -1,10 +1,13 @@
 //! Text to tokens, and tokens to the rows that a model reads.
 
+use std::borrow::Cow;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
 
+use crate::names::AspectWords;
 use crate::registry::{ModelFolder, SpecialTokens};
 use crate::text::Span;
 
@@ -13,6 +16,15 @@ use crate::text::Span;
 pub struct Encoder {
     tokenizer: Tokenizer,
     special: SpecialTokens,
+    names: Option<HiddenNames>,
+    lowercase_capitals: bool,
+}
+
+/// How a model that is blind to names is kept from seeing them.
+#[derive(Debug)]
+struct HiddenNames {
+    mask: u32,
+    aspect_words: AspectWords,
 }
 
 /// A text's tokens, without special ones, in order, and where each stands.
@@ -40,6 +52,40 @@ impl Tokens {
         let start = self.spans.partition_point(|token| token.end <= span.start);
         let end = self.spans.partition_point(|token| token.start < span.end);
         start..end.max(start)
+    }
+
+    /// These tokens with one `mask` for those that a place of `hidden` touches; places that overlap or share a
+    /// token become one.
+    fn hide(self, hidden: &[Span], mask: u32) -> Self {
+        let mut touched: Vec<_> =
+            hidden.iter().map(|&place| self.covering(place)).filter(|range| !range.is_empty()).collect();
+        if touched.is_empty() {
+            return self;
+        }
+        touched.sort_by_key(|range| (range.start, range.end));
+        let mut out = Self::default();
+        let mut done = 0;
+        for range in touched {
+            let end = self.spans[range.end - 1].end;
+            if range.start < done {
+                // It goes on where the last one was hidden.
+                if let Some(last) = out.spans.last_mut().filter(|last| last.end < end) {
+                    last.end = end;
+                }
+            } else {
+                out.append_range(&self, done..range.start);
+                out.ids.push(mask);
+                out.spans.push(Span::new(self.spans[range.start].start, end));
+            }
+            done = done.max(range.end);
+        }
+        out.append_range(&self, done..self.len());
+        out
+    }
+
+    fn append_range(&mut self, other: &Self, range: Range<usize>) {
+        self.ids.extend_from_slice(&other.ids[range.clone()]);
+        self.spans.extend_from_slice(&other.spans[range]);
     }
 }
 
@@ -76,7 +122,8 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// Where the file is not a tokenizer, or does not have the special tokens that the manifest names.
+    /// Where the file is not a tokenizer, or does not have the special tokens that the manifest names, or the list
+    /// of aspect words cannot be read.
     pub fn open(folder: &ModelFolder) -> Result<Self, EncodeError> {
         let path = folder.tokenizer();
         let mut tokenizer = Tokenizer::from_file(&path)
@@ -88,21 +135,44 @@ impl Encoder {
         // A `[SEP]` that somebody types is text, not a separator.
         tokenizer.set_encode_special_tokens(true);
         let special = folder.manifest().tokens;
-        for id in [special.cls, special.sep, special.pad] {
+        for id in [special.cls, special.sep, special.pad].into_iter().chain(special.mask) {
             if tokenizer.id_to_token(id).is_none() {
                 return Err(EncodeError::SpecialToken { path, id });
             }
         }
-        Ok(Self { tokenizer, special })
+        let names = match special.mask.zip(folder.aspect_words()) {
+            Some((mask, path)) => match std::fs::read_to_string(&path) {
+                Ok(words) => Some(HiddenNames { mask, aspect_words: AspectWords::parse(&words) }),
+                Err(source) => return Err(EncodeError::AspectWords { path, source }),
+            },
+            None => None,
+        };
+        Ok(Self { tokenizer, special, names, lowercase_capitals: folder.manifest().lowercase_capitals })
+    }
+
+    /// Whether the model is not to see this entity's name where the text has it ([`crate::names`]).
+    pub fn hides(&self, entity: &str) -> bool {
+        self.names.as_ref().is_some_and(|names| names.aspect_words.is_name(entity))
+    }
+
+    /// `tokens` with a mask in each of these places, one for all the tokens that it touches; as they are where the
+    /// model reads names.
+    pub fn hide(&self, tokens: Tokens, places: &[Span]) -> Tokens {
+        match &self.names {
+            Some(names) => tokens.hide(places, names.mask),
+            None => tokens,
+        }
     }
 
     /// The tokens of `text`. `borders` are byte offsets at which it may be cut without changing them (sentence
     /// borders), in order; long texts are given to the tokenizer in pieces between these.
     pub fn tokens(&self, text: &str, borders: impl IntoIterator<Item = usize>) -> Tokens {
+        let borders: Vec<usize> = borders.into_iter().chain([text.len()]).collect();
+        let text = &*if self.lowercase_capitals { quieten(text, &borders) } else { Cow::Borrowed(text) };
         let mut tokens = Tokens::default();
         let mut start = 0;
         let mut border = 0;
-        for next in borders.into_iter().chain([text.len()]) {
+        for next in borders {
             if next - start > Self::CHUNK_BYTES && border > start {
                 self.append(text, Span::new(start, border), &mut tokens);
                 start = border;
@@ -163,6 +233,45 @@ impl Encoder {
     }
 }
 
+/// `text` with the stretches between `borders` that are in capitals in small letters; every byte keeps its place.
+fn quieten<'text>(text: &'text str, borders: &[usize]) -> Cow<'text, str> {
+    let mut quiet = String::new();
+    let mut start = 0;
+    for &end in borders {
+        let stretch = &text[start..end];
+        if is_in_capitals(stretch) {
+            quiet.push_str(&text[quiet.len()..start]);
+            quiet.extend(stretch.chars().map(small_letter));
+        }
+        start = end;
+    }
+    if quiet.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    quiet.push_str(&text[quiet.len()..]);
+    Cow::Owned(quiet)
+}
+
+/// Whether a stretch has at least eight letters, and at least seven in ten of them are capitals.
+fn is_in_capitals(stretch: &str) -> bool {
+    let (mut capitals, mut others) = (0_usize, 0_usize);
+    for letter in stretch.chars() {
+        capitals += usize::from(letter.is_uppercase());
+        others += usize::from(letter.is_lowercase());
+    }
+    let letters = capitals + others;
+    letters >= 8 && 10 * capitals >= 7 * letters
+}
+
+/// The small letter of a capital, where it takes as many bytes.
+fn small_letter(letter: char) -> char {
+    let mut lower = letter.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(small), None) if small.len_utf8() == letter.len_utf8() => small,
+        _ => letter,
+    }
+}
+
 impl RowSpan {
     /// The span from token `first` to token `last`, inclusive.
     ///
@@ -176,7 +285,7 @@ impl RowSpan {
     }
 }
 
-/// What is wrong with a tokenizer.
+/// What is wrong with a model folder's way from text to tokens.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -196,13 +305,23 @@ pub enum EncodeError {
         /// The token's number.
         id: u32,
     },
+    /// The list of aspect words cannot be read.
+    #[error("cannot read the aspect words {}: {source}", path.display())]
+    AspectWords {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 impl EncodeError {
     /// The file that is at fault.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Tokenizer { path, .. } | Self::SpecialToken { path, .. } => path,
+            Self::Tokenizer { path, .. }
+            | Self::SpecialToken { path, .. }
+            | Self::AspectWords { path, .. } => path,
         }
     }
 }
@@ -220,5 +339,41 @@ mod tests {
         {
             assert_eq!(tokens.covering(Span::new(start, end)), covered, "{start}..{end}");
         }
+    }
+
+    #[test]
+    fn capitals_are_read_in_small_letters() {
+        let whole = |text: &str| quieten(text, &[text.len()]).into_owned();
+        assert_eq!(whole("WAT EEN ÉCHTE TOPZAAK!"), "wat een échte topzaak!");
+        assert_eq!(whole("iPhone VAN KPN ZEER GOED"), "iphone van kpn zeer goed");
+        for text in ["Wat een TOPZAAK", "KLM, ING", "De BBC en CNN melden", "今天", ""] {
+            assert!(matches!(quieten(text, &[text.len()]), Cow::Borrowed(same) if same == text));
+        }
+        // Sentence by sentence, and a capital whose small letter is longer or shorter stays: K is Kelvin's.
+        let text = "Rustig. NOOIT MEER! Ach. ECHT WAAR \u{212a}İ";
+        assert_eq!(quieten(text, &[8, 20, 25, text.len()]), "Rustig. nooit meer! Ach. echt waar \u{212a}İ");
+    }
+
+    #[test]
+    fn a_hidden_place_is_one_token() {
+        let spans = [(0, 5), (5, 6), (6, 7), (8, 12), (12, 14), (15, 20)];
+        let tokens = Tokens {
+            ids: (10..16).collect(),
+            spans: spans.map(|(start, end)| Span::new(start, end)).to_vec(),
+        };
+        let hide = |places: &[(usize, usize)]| {
+            let places: Vec<_> = places.iter().map(|&(start, end)| Span::new(start, end)).collect();
+            let hidden = tokens.clone().hide(&places, 1);
+            assert_eq!(hidden.ids.len(), hidden.spans.len());
+            (hidden.ids, hidden.spans.iter().map(|span| (span.start, span.end)).collect::<Vec<_>>())
+        };
+        assert_eq!(hide(&[]).0, tokens.ids);
+        let (ids, spans) = hide(&[(9, 13), (0, 5)]);
+        assert_eq!(ids, [1, 11, 12, 1, 15]);
+        assert_eq!(spans, [(0, 5), (5, 6), (6, 7), (8, 14), (15, 20)]);
+        // Overlapping, nested and equal places are one; neighbours stay two; a space is no token.
+        assert_eq!(hide(&[(0, 12), (8, 14), (9, 10)]), (vec![1, 15], vec![(0, 14), (15, 20)]));
+        assert_eq!(hide(&[(8, 12), (12, 14), (8, 12)]).0, [10, 11, 12, 1, 1, 15]);
+        assert_eq!(hide(&[(14, 15)]).0, tokens.ids);
     }
 }

@@ -11,6 +11,7 @@ use sentor::language::{Language, LanguageChoice};
 use sentor::registry::ModelFolder;
 use sentor::text::{OffsetMap, OffsetUnit, Span};
 use serde::Deserialize;
+use tempfile::TempDir;
 
 const MODELS: [(Language, &str); 2] = [(Language::English, "sentor-en"), (Language::Dutch, "sentor-nl")];
 
@@ -28,6 +29,9 @@ struct Case {
     sentences: Vec<(usize, usize)>,
     mentions: Vec<(usize, usize)>,
     implicit: Vec<String>,
+    /// Places of names, which the model is not to see.
+    #[serde(default)]
+    hidden: Vec<(usize, usize)>,
     input_ids: Vec<u32>,
     spans: Vec<(u32, u32)>,
     logits: Vec<[f32; 3]>,
@@ -49,9 +53,11 @@ fn reference(name: &str) -> Reference {
 
 /// The row of a case, built by the product from its text.
 fn row_of(case: &Case, encoder: &Encoder) -> Row {
-    let tokens = encoder.tokens(&case.text, []);
     let map = OffsetMap::new(&case.text, OffsetUnit::CodePoint);
     let byte = |offset| map.to_bytes(offset).expect("the offset lies in the text");
+    let hidden: Vec<Span> =
+        case.hidden.iter().map(|&(start, end)| Span::new(byte(start), byte(end))).collect();
+    let tokens = encoder.hide(encoder.tokens(&case.text, []), &hidden);
     let names: Vec<Vec<u32>> = case.implicit.iter().map(|name| encoder.entity_tokens(name, 64).0).collect();
     let names: Vec<&[u32]> = names.iter().map(Vec::as_slice).collect();
     let (mut row, places) = encoder.row(&tokens.ids, &names);
@@ -213,4 +219,62 @@ fn an_entity_more_changes_nobody_elses_score() {
     };
     assert!(close(&one, &more, "camera") && close(&one, &more, "price"));
     assert!(one.entities[0].is_explicit() && !one.entities[1].is_explicit());
+}
+
+/// The English model with names hidden, as a folder of its own: made from the shipped one, whose weights may not have
+/// been trained for it.
+fn blind_folder() -> TempDir {
+    let blind = TempDir::new().expect("a folder");
+    let shipped = root().join("models/sentor-en");
+    for file in ["model.onnx", "tokenizer.json"] {
+        std::fs::copy(shipped.join(file), blind.path().join(file)).expect("the file is copied");
+    }
+    let manifest = std::fs::read_to_string(shipped.join("manifest.json")).expect("the manifest is there");
+    let mut manifest: serde_json::Value = serde_json::from_str(&manifest).expect("the manifest is JSON");
+    std::fs::write(blind.path().join("aspect-words.txt"), "screen\nbattery\n")
+        .expect("the words are written");
+    manifest["tokens"]["mask"] = 103.into();
+    manifest["files"]["aspect-words.txt"] = serde_json::json!({
+        "sha256": "0bdd8f7d3a91cfb05a214445e11497fd9e142dbf86ffe61faf3f57d85af7343e", "size_bytes": 15,
+    });
+    std::fs::write(blind.path().join("manifest.json"), manifest.to_string())
+        .expect("the manifest is written");
+    blind
+}
+
+#[test]
+fn a_model_that_is_blind_to_names_scores_all_names_alike() {
+    let folder = blind_folder();
+    let settings = Settings {
+        models: vec![(Language::English, folder.path().to_owned())],
+        workers: Some(1),
+        cache_bytes: 0,
+        ..Settings::default()
+    };
+    let analyzer = Analyzer::start(&settings).expect("the folder is in order");
+    let score = |text: String, entities: &[&str]| {
+        let entities = entities.iter().map(|&name| name.to_owned()).collect();
+        let document = Document { text, entities, ..Document::default() };
+        let answers = analyzer.analyze_blocking(vec![document], options(Language::English));
+        answers.expect("the queue is empty").remove(0).expect("the document is scored")
+    };
+    let of_name = |name: &str, rival: &str| {
+        let text = format!(
+            "{name} is slow. The screen of {name}'s phone beats that of {rival}! I love #{name} phones."
+        );
+        let answer = score(text, &[name, rival, "screen"]);
+        assert_eq!(answer.entities[0].mentions.len(), 3, "{name}: {answer:?}");
+        bits(&answer)
+    };
+    let expected = of_name("Apple", "Nokia");
+    for (name, rival) in
+        [("Samsung", "LG"), ("Zorblatt", "Vandelay Industries"), ("H&M", "Škoda"), ("Nokia", "Apple")]
+    {
+        assert_eq!(of_name(name, rival), expected, "{name} and {rival}");
+    }
+    // What is judged is still read, and so is a name that the text does not have.
+    let of_part = |part: &str| bits(&score(format!("The {part} died after a week."), &[part]));
+    assert_ne!(of_part("battery"), of_part("screen"));
+    let of_absent = |name: &str| bits(&score("It never works.".to_owned(), &[name]));
+    assert_ne!(of_absent("Apple"), of_absent("Zorblatt"));
 }

@@ -4,6 +4,7 @@
 use sentor::aggregate;
 use sentor::language::{self, Language};
 use sentor::mention::{EntityMatcher, MatchForm};
+use sentor::names::AspectWords;
 use sentor::segment;
 use sentor::sentiment::Distribution;
 use std::fmt::Write as _;
@@ -21,6 +22,16 @@ fn sentences() {
 #[test]
 fn mentions() {
     check("mentions.txt", include_str!("data/mentions.txt"), mention_case);
+}
+
+#[test]
+fn names() {
+    let aspects = AspectWords::parse("battery screen service staff food life bediening scherm");
+    check("names.txt", include_str!("data/names.txt"), |_, case| {
+        let (kind, entity) = case.split_once(' ').expect("a case is a kind and an entity");
+        let found = if aspects.is_name(entity.trim()) { "name" } else { "aspect" };
+        (kind.to_owned(), found.to_owned())
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     SentenceAnalysis, Warning,
 };
 use crate::aggregate;
-use crate::encode::{Row, RowSpan, Tokens};
+use crate::encode::{Encoder, Row, RowSpan, Tokens};
 use crate::engine::RowLogits;
 use crate::language::{Detection, Language, LanguageChoice};
 use crate::mention::{EntityMatcher, MatchForm, Mention};
@@ -72,8 +72,11 @@ impl Plan {
             return Err(DocumentError::Blank);
         }
         let tiles = sentences(text, language);
+        let found = mentions_of(document, language)?;
+        let hidden = names_in(document, language, &found, &model.encoder);
         let tokens = model.encoder.tokens(text, tiles.iter().map(|tile| tile.end));
-        let mentions = mentions_of(document, language, &tiles, &tokens)?;
+        let tokens = model.encoder.hide(tokens, &hidden);
+        let mentions = place(found, &tiles, &tokens);
 
         let mut plan = Self {
             language,
@@ -286,29 +289,48 @@ fn language_warnings(choice: LanguageChoice, language: Language, detection: &Det
     }
 }
 
-/// The mentions of a document, each with its sentence and its tokens; one that no token touches (an entity of
-/// marks that the tokenizer drops) takes the token that follows it.
-fn mentions_of(
-    document: &Document,
-    language: Language,
-    tiles: &[Span],
-    tokens: &Tokens,
-) -> Result<Vec<PlannedMention>, DocumentError> {
-    let found = match &document.mentions {
-        MentionSource::Find => EntityMatcher::new(&document.entities, language).find(&document.text),
-        MentionSource::Given(places) => given_mentions(document, places)?,
+/// The mentions of a document: those that the caller gives, or those that are found.
+fn mentions_of(document: &Document, language: Language) -> Result<Vec<Mention>, DocumentError> {
+    match &document.mentions {
+        MentionSource::Find => Ok(EntityMatcher::new(&document.entities, language).find(&document.text)),
+        MentionSource::Given(places) => given_mentions(document, places),
+    }
+}
+
+/// Where the text has names that the model is not to see: at their mentions, and wherever else they are found.
+fn names_in(document: &Document, language: Language, mentions: &[Mention], encoder: &Encoder) -> Vec<Span> {
+    let hides: Vec<bool> = document.entities.iter().map(|entity| encoder.hides(entity)).collect();
+    if !hides.contains(&true) {
+        return Vec::new();
+    }
+    let elsewhere = match &document.mentions {
+        MentionSource::Find => Vec::new(),
+        MentionSource::Given(_) => EntityMatcher::new(&document.entities, language).find(&document.text),
     };
-    let planned = found.into_iter().filter_map(|mention| {
+    let names = mentions.iter().chain(&elsewhere).filter(|mention| hides[mention.entity]);
+    // A compound that is one word says more than the name in it.
+    let readable = names.filter(|mention| {
+        let surface = mention.span.slice(&document.text);
+        mention.form != MatchForm::Compound
+            || surface.chars().count() <= document.entities[mention.entity].chars().count()
+    });
+    readable.map(|mention| mention.span).collect()
+}
+
+/// Gives each mention its sentence and its tokens; one that no token touches (an entity of marks that the tokenizer
+/// drops) takes the token that follows it.
+fn place(mentions: Vec<Mention>, tiles: &[Span], tokens: &Tokens) -> Vec<PlannedMention> {
+    if tokens.is_empty() {
+        return Vec::new();
+    }
+    let planned = mentions.into_iter().map(|mention| {
         let covering = tokens.covering(mention.span);
-        if tokens.is_empty() {
-            return None;
-        }
         let start = covering.start.min(tokens.len() - 1);
         let range = start..covering.end.max(start + 1);
         let after = tiles.partition_point(|tile| tile.start <= mention.span.start);
-        Some(PlannedMention { mention, sentence_index: after.saturating_sub(1), tokens: range })
+        PlannedMention { mention, sentence_index: after.saturating_sub(1), tokens: range }
     });
-    Ok(planned.collect())
+    planned.collect()
 }
 
 fn given_mentions(document: &Document, places: &[(usize, Span)]) -> Result<Vec<Mention>, DocumentError> {

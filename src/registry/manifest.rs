@@ -20,6 +20,8 @@ pub struct Manifest {
     pub signature: Signature,
     /// Numbers of the tokens that the rows are built with.
     pub tokens: SpecialTokens,
+    /// Whether sentences in capitals are read in small letters: a cased vocabulary has few words in capitals.
+    pub lowercase_capitals: bool,
     /// Longest row that the network reads, special tokens included.
     pub max_tokens: usize,
     /// Length of the window at which it does best, special tokens included; at most half of `max_tokens`, so that
@@ -60,6 +62,9 @@ pub struct SpecialTokens {
     pub sep: u32,
     /// Fills a row up to the length of its run.
     pub pad: u32,
+    /// Stands for a name; only a model that is blind to names has one.
+    #[serde(default)]
+    pub mask: Option<u32>,
 }
 
 /// How the weights were made smaller.
@@ -93,6 +98,8 @@ struct Document {
     signature: Signature,
     labels: Vec<String>,
     tokens: SpecialTokens,
+    #[serde(default)]
+    lowercase_capitals: bool,
     max_tokens: usize,
     window_tokens: usize,
     quantisation: Quantisation,
@@ -123,6 +130,7 @@ impl Manifest {
             signature,
             labels,
             tokens,
+            lowercase_capitals,
             max_tokens,
             window_tokens,
             ..
@@ -154,6 +162,12 @@ impl Manifest {
                 return Err(format!("files does not list {file}"));
             }
         }
+        if document.files.contains_key(super::ModelFolder::ASPECT_WORDS) != tokens.mask.is_some() {
+            return Err(format!(
+                "a model that is blind to names has both tokens.mask and a file {}, and any other model neither",
+                super::ModelFolder::ASPECT_WORDS
+            ));
+        }
         if let Some(outside) =
             document.files.keys().find(|file| file.contains(['/', '\\']) || file.as_str() == "..")
         {
@@ -166,6 +180,7 @@ impl Manifest {
             languages,
             signature,
             tokens,
+            lowercase_capitals,
             max_tokens,
             window_tokens,
             quantisation,
@@ -210,6 +225,7 @@ pub(super) mod tests {
             ("\"span\"", "\"spam\"", "unknown variant `spam`"),
             ("\"name\": \"tiny\",", "", "missing field `name`"),
             ("]", "", "expected `,` or `]`"),
+            ("\"pad\": 0", "\"pad\": 0, \"mask\": 103", "has both tokens.mask and a file aspect-words.txt"),
         ] {
             let problem = Manifest::parse(&good.replacen(from, to, 1)).expect_err(to);
             assert!(problem.contains(expected), "{to}: {problem}");

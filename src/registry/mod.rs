@@ -27,6 +27,8 @@ impl ModelFolder {
     pub const NETWORK: &str = "model.onnx";
     /// Name of the tokenizer in a model folder.
     pub const TOKENIZER: &str = "tokenizer.json";
+    /// Name of the list of aspect words in the folder of a model that is blind to names.
+    pub const ASPECT_WORDS: &str = "aspect-words.txt";
 
     /// Reads the manifest in `path`; the other files are not looked at.
     ///
@@ -60,6 +62,11 @@ impl ModelFolder {
     /// The tokenizer, `tokenizer.json`.
     pub fn tokenizer(&self) -> PathBuf {
         self.path.join(Self::TOKENIZER)
+    }
+
+    /// The words that are no names, `aspect-words.txt`; `None` for a model that reads names.
+    pub fn aspect_words(&self) -> Option<PathBuf> {
+        self.manifest.files.contains_key(Self::ASPECT_WORDS).then(|| self.path.join(Self::ASPECT_WORDS))
     }
 
     /// Size of all files that the manifest lists, in bytes.

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from .augment import NAME_DOMAINS, change_category, change_surface, looks_like_name, swap_names
 from .data import Group, Target
+from .names import hidden_places, is_name
 from .recipes import Recipe, copies_of
 from .rows import Row, Span, SpecialTokens, encode_row
 
@@ -51,6 +52,8 @@ class Labelled:
     implicit: list[str] = field(default_factory=list)
     implicit_wanted: list[Distribution] = field(default_factory=list)
     implicit_weights: list[float] = field(default_factory=list)
+    # Where the text has names that the model is not to see.
+    hidden: list[Span] = field(default_factory=list)
 
 
 @dataclass
@@ -121,7 +124,8 @@ def partner(group: Group, waiting: list[Group]) -> int:
 class Sampler:
     """Endless, resumable stream of batches; `position` says where it is."""
 
-    def __init__(self, groups: list[Group], recipe: Recipe, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, groups: list[Group], recipe: Recipe, tokenizer: Tokenizer, aspect_words: frozenset[str], seed: int) -> None:
+        self.aspect_words = aspect_words
         self.groups, self.recipe, self.tokenizer, self.seed = groups, recipe, tokenizer, seed
         self.special = SpecialTokens.of(tokenizer)
         self.copies = [max(copies_of(recipe, t.dataset) for t in g.targets) for g in groups]
@@ -190,6 +194,7 @@ class Sampler:
         out = Labelled()
         for group in packed:
             group = crop(group, rng)
+            hides = rng.random() < self.recipe.hidden_share
             text, spans = swap_names(group, self.names, rng, SWAPPED_SHARE)
             text, spans = change_surface(text, spans, group.lang, rng, self.recipe.lowercase)
             if out.text:
@@ -202,6 +207,10 @@ class Sampler:
                 means = [sum(values) / len(group.targets) for values in zip(*(self._wanted(t) for t in group.targets))]
                 out.wanted.append(means)
                 out.weights.append(LONE_NEUTRAL_SENTENCE_WEIGHT if lone_neutral else SENTENCE_WEIGHT)
+            explicit = [target.entity for target in group.targets if not target.is_implicit]
+            if hides:
+                places = hidden_places(text, zip(explicit, spans), self.aspect_words)
+                out.hidden += [(base + start, base + end) for start, end in places]
             moved = iter(spans)
             for target in group.targets:
                 if target.is_implicit:
@@ -212,7 +221,8 @@ class Sampler:
                 out.spans.append((base + start, base + end))
                 out.wanted.append(self._wanted(target))
                 out.weights.append(1.0)
-                if rng.random() < EXPLICIT_AS_IMPLICIT_SHARE:
+                hidden = hides and is_name(target.entity, self.aspect_words)
+                if target.entity and not hidden and rng.random() < EXPLICIT_AS_IMPLICIT_SHARE:
                     self._append(out, text[start:end], self._wanted(target), 0.5)
             out.text += text
         return out
@@ -248,7 +258,7 @@ class Sampler:
         return [(1 - share) * own + share * soft for own, soft in zip(wanted, target.soft)]
 
     def _encode(self, row: Labelled) -> tuple[Row, list[Distribution], list[float]] | None:
-        encoded, found = encode_row(self.tokenizer, self.special, row.text, row.spans, row.implicit)
+        encoded, found = encode_row(self.tokenizer, self.special, row.text, row.spans, row.implicit, row.hidden)
         wanted, weights = row.wanted + row.implicit_wanted, row.weights + row.implicit_weights
         kept = [i for i, exists in enumerate(found) if exists]
         if not kept:

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     trained = load_trained(runs_folder(options), options.model, options.name)
     runner = onnx_runner(session_of(trained.graph(1.0)))
     domains: dict[str, list] = {}
-    for _, _, domain, scored in score_dev(Path(options.data), trained.language, trained.tokenizer, runner):
+    for _, _, domain, scored in score_dev(Path(options.data), trained.language, trained.tokenizer, runner, trained.aspect_words):
         domains.setdefault(domain, []).append(scored)
     joined = {
         domain: (np.concatenate([s.logits for s in some]), np.concatenate([s.gold for s in some])) for domain, some in domains.items()

@@ -14,10 +14,10 @@ from .scoring import Runner, Scored, score_file
 UNSCORED = ("aux_xed",)
 
 
-def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner) -> Iterator[tuple[str, str, str, Scored]]:
-    """(data set, `explicit` or `implicit`, domain, scores) of every dev file in `lang`."""
+def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, aspect_words: frozenset[str] | None) -> Iterator[tuple[str, str, str, Scored]]:
+    """(data set, `explicit` or `implicit`, domain, scores) of every dev file in `lang`; names are hidden where aspect words are given."""
     for dataset, kind, path in files(data / "dev"):
         first = next(iter(read_targets(path)), None)
         if first is None or first["lang"] != lang or dataset in UNSCORED:
             continue
-        yield dataset, kind, first["domain"], score_file(path, tokenizer, run)
+        yield dataset, kind, first["domain"], score_file(path, tokenizer, run, aspect_words)

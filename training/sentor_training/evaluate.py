@@ -14,6 +14,7 @@ import numpy as np
 
 from .dev import score_dev
 from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion, macro_f1, softmax
+from .names import aspect_words_of
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
 from .rows import load_tokenizer
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
     runner = onnx_runner(session_of(folder / "model.onnx"))
     sets, probabilities, gold, domains = {}, [], [], {}
-    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner):
+    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words_of(folder)):
         sets[f"{dataset}.{kind}"] = figures(scored)
         probabilities.append(softmax(scored.logits))
         gold.append(scored.gold)

@@ -1,4 +1,4 @@
-"""Stage export: write models/NAME (model.onnx, tokenizer.json, manifest.json) and the reference file, and check them.
+"""Stage export: write models/NAME (model.onnx, tokenizer.json, aspect-words.txt, manifest.json) and the reference file, and check them.
 
 Checks, each fatal (`--preview` skips them): int8 loses at most 0.3 macro-F1 points on the recipe's dev
 sets against the same weights in float, and differs on at most 1.5 % of targets; logits are
@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ import onnx
 
 from .fetch import sha256_file
 from .metrics import confusion, macro_f1
+from .names import ASPECT_WORDS
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
 from .reference import make_cases
@@ -56,7 +58,7 @@ def compare_with_float(trained: Trained, data: Path) -> dict:
     differ = total = 0
     for dataset in trained.recipe.dev_sets:
         for path in sorted((data / "dev").glob(f"{dataset}.*")):
-            scored = {kind: score_file(path, trained.tokenizer, run) for kind, run in sessions.items()}
+            scored = {kind: score_file(path, trained.tokenizer, run, trained.aspect_words) for kind, run in sessions.items()}
             for kind, result in scored.items():
                 f1[kind].append(100 * macro_f1(confusion(result.gold, result.logits.argmax(axis=1))))
             differ += int((scored["int8"].logits.argmax(axis=1) != scored["float"].logits.argmax(axis=1)).sum())
@@ -78,7 +80,7 @@ def bit_identity(trained: Trained, run: Runner, data: Path) -> dict[str, float]:
     rows: list[Row] = []
     for dataset in trained.recipe.dev_sets:
         for path in sorted((data / "dev").glob(f"{dataset}.*")):
-            rows += encode_file(path, trained.tokenizer, 512, first_texts=20)[0]
+            rows += encode_file(path, trained.tokenizer, 512, trained.aspect_words, first_texts=20)[0]
     pad = trained.special.pad
 
     def scores(some: list[Row], batch_tokens: int, multiple: int) -> np.ndarray:
@@ -126,23 +128,24 @@ def processor() -> str:
 
 
 def write_model(trained: Trained, out: Path, version: str, checks: dict) -> None:
-    """model.onnx, tokenizer.json and manifest.json."""
+    """model.onnx, tokenizer.json, aspect-words.txt and manifest.json."""
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / "model.tmp"
     onnx.save(trained.graph(trained.temperature), str(temporary))
     os.replace(temporary, out / "model.onnx")
     trained.tokenizer.save(str(out / "tokenizer.json"), pretty=False)
+    shutil.copyfile(trained.prepared / ASPECT_WORDS, out / ASPECT_WORDS)
     config = trained.folder / "config.json"
     commit = subprocess.run(["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     special = trained.special
     manifest = {
         "schema": 1, "name": trained.recipe.name, "version": version, "languages": [trained.language],
         "signature": "span", "labels": ["negative", "neutral", "positive"],
-        "tokens": {"cls": special.cls, "sep": special.sep, "pad": special.pad},
-        "max_tokens": trained.model.shape.positions, "window_tokens": 128,
+        "tokens": {"cls": special.cls, "sep": special.sep, "pad": special.pad, "mask": special.mask},
+        "lowercase_capitals": not trained.recipe.lowercase, "max_tokens": trained.model.shape.positions, "window_tokens": 128,
         "quantisation": {"scheme": "static", "weight_bits": 7, "activation_bits": 8},
         "licence": "Apache-2.0", "base": trained.recipe.base,
-        "files": {name: {"sha256": sha256_file(out / name), "size_bytes": (out / name).stat().st_size} for name in ("model.onnx", "tokenizer.json")},
+        "files": {name: {"sha256": sha256_file(out / name), "size_bytes": (out / name).stat().st_size} for name in ("model.onnx", "tokenizer.json", ASPECT_WORDS)},
         "training": {
             "command": f"python -m sentor_training train {trained.recipe.name}", "commit": commit, "temperature": trained.temperature,
             "steps": trained.facts.get("step"), "tokens": trained.facts.get("tokens"), "minutes": round(trained.facts.get("elapsed_s", 0) / 60, 1),
@@ -179,7 +182,7 @@ def run(options: argparse.Namespace) -> None:
     shipped = onnx_runner(session_of(out / "model.onnx"))
     content = {
         "model": options.model, "model_sha256": sha256_file(out / "model.onnx"), "tolerance": REFERENCE_TOLERANCE,
-        "cases": make_cases(trained.tokenizer, trained.language, shipped),
+        "cases": make_cases(trained.tokenizer, trained.language, shipped, trained.aspect_words),
     }
     reference.parent.mkdir(parents=True, exist_ok=True)
     reference.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace('{"text"', '\n{"text"') + "\n", encoding="utf-8")

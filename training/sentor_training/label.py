@@ -17,10 +17,11 @@ import torch
 from .data import Group, read_groups
 from .labels import key_of, labels_path
 from .metrics import softmax
+from .names import hidden_places
 from .paths import add_runs_option, runs_folder
 from .recipes import RECIPES, SHIPPED
 from .rows import Row, encode_row
-from .scoring import score_rows, torch_runner
+from .scoring import Runner, score_rows, torch_runner
 from .trained import Trained, load_trained
 
 CHUNK_GROUPS = 400
@@ -37,14 +38,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def row_of(trained: Trained, group: Group) -> Row | None:
-    """A group's row with its targets' spans, in their order; none where it is too long or a target has no token."""
+    """A group's row, names hidden, with its targets' spans, in their order; none where it is too long or a target has no token."""
     explicit = [(t.start, t.end) for t in group.targets if not t.is_implicit]
     implicit = [t.entity for t in group.targets if t.is_implicit]
-    row, found = encode_row(trained.tokenizer, trained.special, group.text, explicit, implicit)
+    names = ((t.entity, (t.start, t.end)) for t in group.targets if not t.is_implicit)
+    hidden = hidden_places(group.text, names, trained.aspect_words)
+    row, found = encode_row(trained.tokenizer, trained.special, group.text, explicit, implicit, hidden)
     if not all(found) or len(row.ids) > trained.model.shape.positions:
         return None
     mentioned, appended = iter(row.spans[: len(explicit)]), iter(row.spans[len(explicit) :])
     return Row(row.ids, [next(appended) if t.is_implicit else next(mentioned) for t in group.targets])
+
+
+def in_bfloat16(model: torch.nn.Module) -> Runner:
+    """Runs a model without gradients, in the arithmetic that it was trained in."""
+    score = torch_runner(model)
+
+    def run(*tensors: torch.Tensor) -> np.ndarray:
+        with torch.autocast("cpu", torch.bfloat16):
+            return score(*tensors)
+
+    return run
 
 
 def run(options: argparse.Namespace) -> None:
@@ -53,12 +67,7 @@ def run(options: argparse.Namespace) -> None:
     root = runs_folder(options)
     trained = load_trained(root, options.teacher, options.name)
     groups = read_groups(root / "prepared" / options.student / "train.jsonl.gz")[: options.groups]
-    score = torch_runner(trained.model)
-
-    def in_bfloat16(*tensors: torch.Tensor) -> np.ndarray:
-        with torch.autocast("cpu", torch.bfloat16):
-            return score(*tensors)
-
+    score = in_bfloat16(trained.model)
     partial = trained.folder / f"labels.{options.student}.jsonl"
     done = set()
     if partial.exists():
@@ -70,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
             pairs = [(group, row_of(trained, group)) for group in waiting[start : start + CHUNK_GROUPS]]
             pairs = [(group, row) for group, row in pairs if row is not None]
             lines = []
-            for (group, _), logits in zip(pairs, score_rows([row for _, row in pairs], in_bfloat16, trained.special.pad)):
+            for (group, _), logits in zip(pairs, score_rows([row for _, row in pairs], score, trained.special.pad)):
                 parts = np.rint(1000 * softmax(logits.astype(np.float32)))[:, [0, 2]].astype(int).tolist()
                 lines.append(json.dumps({"text": key_of(group), "parts": parts}, separators=(",", ":")))
             out.write("".join(f"{line}\n" for line in lines))

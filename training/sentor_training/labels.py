@@ -29,8 +29,8 @@ def labels_path(student: str, teacher: str) -> Path:
 
 
 def labels_for(student: str) -> list[Path]:
-    """The labels of every teacher that has labelled a student's training targets."""
-    return sorted(FOLDER.glob(f"{student}.*.jsonl.gz"))
+    """The labels of every teacher that has labelled a student's training targets, or sentences with a Dutch twin."""
+    return sorted([*FOLDER.glob(f"{student}.*.jsonl.gz"), *FOLDER.glob("parallel.*.jsonl.gz")])
 
 
 def add_labels(groups: Iterable[Group], paths: list[Path]) -> int:

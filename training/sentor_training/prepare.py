@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from .data import files, read_targets, training_groups, write_groups
+from .names import ASPECT_WORDS, collect_aspect_words
 from .paths import add_data_option, add_runs_option, runs_folder
 from .recipes import RECIPES, copies_of
 from .rows import load_tokenizer
@@ -50,7 +51,7 @@ def fallback_share(full_path: Path, cut_path: Path, texts: list[str]) -> dict:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write RUNS/prepared/MODEL/{base/, train.jsonl.gz, prepare.json}."""
+    """Write RUNS/prepared/MODEL/{base/, train.jsonl.gz, aspect-words.txt, prepare.json}."""
     recipe = RECIPES[options.model]
     base = base_folder(options, recipe.base)
     out = runs_folder(options) / "prepared" / recipe.name
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
         if group.lang in recipe.languages and group.targets:
             groups.append(group)
     write_groups(groups, out / "train.jsonl.gz")
+    (out / ASPECT_WORDS).write_text("".join(f"{word}\n" for word in collect_aspect_words(groups)), encoding="utf-8")
     report = {"groups": len(groups), "targets": sum(len(g.targets) for g in groups), "base": str(options.base or recipe.base)}
 
     pieces = None

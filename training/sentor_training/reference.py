@@ -7,6 +7,7 @@ import re
 from tokenizers import Tokenizer
 
 from .batches import pad_rows
+from .names import hidden_places
 from .rows import SpecialTokens, encode_row
 from .scoring import Runner
 
@@ -109,18 +110,19 @@ def cases_of(lang: str) -> list[tuple[str, list[str], list[str]]]:
     return [*cases, (long_text, [surface], ["hotel", "station"]), (LONG[lang] * 12, [], ["hotel"]), (packed, mentions, [])]
 
 
-def make_cases(tokenizer: Tokenizer, lang: str, run: Runner) -> list[dict]:
+def make_cases(tokenizer: Tokenizer, lang: str, run: Runner, aspect_words: frozenset[str]) -> list[dict]:
     """Every case with its ids, spans (sentences, mentions, implicit) and the logits of a run of its row alone."""
     special = SpecialTokens.of(tokenizer)
     cases = []
     for text, surfaces, implicit in cases_of(lang):
         mentions, sentences = locate(text, surfaces), sentence_spans(text)
-        row, found = encode_row(tokenizer, special, text, [tuple(s) for s in sentences + mentions], implicit)
+        hidden = hidden_places(text, [(text[start:end], (start, end)) for start, end in mentions], aspect_words)
+        row, found = encode_row(tokenizer, special, text, [tuple(s) for s in sentences + mentions], implicit, hidden)
         if not all(found):
             raise ValueError(f"a span of {text!r} has no token")
         logits = run(*pad_rows([row], special.pad))
         cases.append({
-            "text": text, "mentions": mentions, "sentences": sentences, "implicit": implicit,
+            "text": text, "mentions": mentions, "sentences": sentences, "hidden": [list(s) for s in hidden], "implicit": implicit,
             "input_ids": row.ids, "spans": [list(s) for s in row.spans],
             "logits": [[round(float(v), 6) for v in values] for values in logits],
         })

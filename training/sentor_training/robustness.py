@@ -24,6 +24,7 @@ from .batches import CONJUNCTIONS
 from .data import Group, group_by_text, files
 from .dev import UNSCORED
 from .metrics import accuracy, confusion, macro_f1
+from .names import aspect_words_of, hidden_places
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
 from .rows import Row, Span, SpecialTokens, encode_row, load_tokenizer
@@ -101,6 +102,7 @@ def run(options: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
     special = SpecialTokens.of(tokenizer)
     runner = onnx_runner(session_of(folder / "model.onnx"))
+    aspect_words = aspect_words_of(folder)
 
     dev = Path(options.data) / "dev"
     explicit = {name for name, kind, _ in files(dev) if kind == "explicit"} - set(UNSCORED)
@@ -112,7 +114,8 @@ def run(options: argparse.Namespace) -> None:
     groups = groups[: options.texts]
 
     def encoded(text: str, spans: list[Span]) -> Row | None:
-        row, found = encode_row(tokenizer, special, text, spans, [])
+        named = [] if aspect_words is None else hidden_places(text, [(text[start:end], (start, end)) for start, end in spans], aspect_words)
+        row, found = encode_row(tokenizer, special, text, spans, [], named)
         return row if all(found) and len(row.ids) <= LONGEST_TOKENS else None
 
     def predictions(rows: list[Row]) -> np.ndarray:

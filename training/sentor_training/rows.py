@@ -9,10 +9,15 @@ themselves and segment 0 alone, so a score never depends on which entities are a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Iterable
 
 from tokenizers import Tokenizer
 
 Span = tuple[int, int]
+
+# A text is in capitals if it has so many letters, and so many of them are.
+LEAST_LETTERS = 8
+LEAST_SHARE_OF_CAPITALS = 0.7
 
 
 @dataclass
@@ -32,6 +37,14 @@ def load_tokenizer(path: str) -> Tokenizer:
     return tokenizer
 
 
+def quieten(text: str) -> str:
+    """A text in capitals as one in small letters, of the same length in characters and bytes; any other as it is."""
+    cased = [c for c in text if c.lower() != c.upper()]
+    if len(cased) < LEAST_LETTERS or sum(c.isupper() for c in cased) < LEAST_SHARE_OF_CAPITALS * len(cased):
+        return text
+    return "".join(c.lower() if len(c.lower()) == 1 and len(c.lower().encode()) == len(c.encode()) else c for c in text)
+
+
 def tokens_of_span(offsets: list[Span], start: int, end: int) -> Span | None:
     """First and last token (inclusive) whose characters intersect [start, end), or none."""
     first = last = None
@@ -41,6 +54,23 @@ def tokens_of_span(offsets: list[Span], start: int, end: int) -> Span | None:
                 first = index
             last = index
     return None if first is None else (first, last)
+
+
+def hide(ids: list[int], offsets: list[Span], hidden: Iterable[Span], mask: int) -> tuple[list[int], list[Span]]:
+    """Tokens with one `mask` for those that a range of characters touches; ranges that overlap or share a token become one."""
+    touched = sorted(span for span in (tokens_of_span(offsets, *place) for place in hidden) if span is not None)
+    out_ids: list[int] = []
+    out_offsets: list[Span] = []
+    done = 0
+    for first, last in touched:
+        if first < done:  # goes on where the last one was hidden
+            if last >= done:
+                out_offsets[-1] = (out_offsets[-1][0], offsets[last][1])
+        else:
+            out_ids += [*ids[done:first], mask]
+            out_offsets += [*offsets[done:first], (offsets[first][0], offsets[last][1])]
+        done = max(done, last + 1)
+    return out_ids + ids[done:], out_offsets + offsets[done:]
 
 
 def implicit_text(entity: str) -> str:
@@ -81,25 +111,27 @@ class SpecialTokens:
     cls: int
     sep: int
     pad: int
+    mask: int
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "SpecialTokens":
-        ids = [tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[PAD]")]
+        ids = [tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")]
         return cls(*ids)
 
 
-def encode_row(tokenizer: Tokenizer, special: SpecialTokens, text: str, spans: list[Span], implicit: list[str]) -> tuple[Row, list[bool]]:
-    """Encode one window. The row's spans are first `spans`, then `implicit`; the flags say which exist.
+def encode_row(tokenizer: Tokenizer, special: SpecialTokens, text: str, spans: list[Span], implicit: list[str], hidden: Iterable[Span] = ()) -> tuple[Row, list[bool]]:
+    """Encode one window, in small letters if it is in capitals, with a mask in place of what is `hidden`. The row's spans are first `spans`, then `implicit`; the flags say which exist.
 
     A span without a token (only spaces, say) gets (0, 0) and the flag False.
     """
-    window = tokenizer.encode(text, add_special_tokens=False)
+    window = tokenizer.encode(quieten(text), add_special_tokens=False)
+    window_ids, offsets = hide(window.ids, window.offsets, hidden, special.mask)
     entities = [tokenizer.encode(implicit_text(e), add_special_tokens=False).ids for e in implicit]
-    ids, entity_spans = layout(window.ids, entities, special.cls, special.sep)
+    ids, entity_spans = layout(window_ids, entities, special.cls, special.sep)
     token_spans: list[Span] = []
     found: list[bool] = []
     for start, end in spans:
-        span = tokens_of_span(window.offsets, start, end)
+        span = tokens_of_span(offsets, start, end)
         token_spans.append((0, 0) if span is None else (span[0] + 1, span[1] + 1))
         found.append(span is not None)
     for span in entity_spans:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from .batches import pad_rows
 from .data import LABELS, read_targets
+from .names import hidden_places
 from .rows import Row, SpecialTokens, encode_row
 
 # (ids, attention, span_row, span_start, span_end) → logits
@@ -41,8 +42,11 @@ def centred(row: Row, limit: int, special: SpecialTokens) -> Row:
     return Row([special.cls, *kept, *row.ids[window_end:]], [(start - low + 1, min(end - low + 1, len(kept)))])
 
 
-def encode_file(path: Path, tokenizer: Tokenizer, limit: int, first_texts: int | None = None) -> tuple[list[Row], list[list[int]], np.ndarray]:
-    """Rows of a data file, the record numbers of each row's spans, and the gold labels by record."""
+def encode_file(path: Path, tokenizer: Tokenizer, limit: int, aspect_words: frozenset[str] | None, first_texts: int | None = None) -> tuple[list[Row], list[list[int]], np.ndarray]:
+    """Rows of a data file, the record numbers of each row's spans, and the gold labels by record.
+
+    Names are hidden, unless there are no aspect words to tell them by.
+    """
     special = SpecialTokens.of(tokenizer)
     by_text: dict[str, list[tuple[int, dict]]] = {}
     gold = []
@@ -54,14 +58,15 @@ def encode_file(path: Path, tokenizer: Tokenizer, limit: int, first_texts: int |
         records = sorted(records, key=lambda item: item[1]["start"] < 0)
         spans = [(r["start"], r["end"]) for _, r in records if r["start"] >= 0]
         implicit = [r["entity"] for _, r in records if r["start"] < 0]
-        row, _ = encode_row(tokenizer, special, text, spans, implicit)
+        hidden = [] if aspect_words is None else hidden_places(text, ((r["entity"], (r["start"], r["end"])) for _, r in records if r["start"] >= 0), aspect_words)
+        row, _ = encode_row(tokenizer, special, text, spans, implicit, hidden)
         if len(row.ids) <= limit:
             rows.append(row)
             numbers.append([number for number, _ in records])
             continue
         for number, record in records:
             one = [(record["start"], record["end"])] if record["start"] >= 0 else []
-            row, _ = encode_row(tokenizer, special, text, one, [] if one else [record["entity"]])
+            row, _ = encode_row(tokenizer, special, text, one, [] if one else [record["entity"]], hidden)
             rows.append(centred(row, limit, special) if len(row.ids) > limit else row)
             numbers.append([number])
     return rows, numbers, np.array(gold)
@@ -87,9 +92,9 @@ def score_rows(rows: list[Row], run: Runner, pad: int, batch_tokens: int = 4000,
     return results
 
 
-def score_file(path: Path, tokenizer: Tokenizer, run: Runner, limit: int = 512, first_texts: int | None = None) -> Scored:
-    """Score every target of a file (or those of its first texts)."""
-    rows, numbers, gold = encode_file(path, tokenizer, limit, first_texts)
+def score_file(path: Path, tokenizer: Tokenizer, run: Runner, aspect_words: frozenset[str] | None, limit: int = 512, first_texts: int | None = None) -> Scored:
+    """Score every target of a file (or those of its first texts); names are hidden where aspect words are given."""
+    rows, numbers, gold = encode_file(path, tokenizer, limit, aspect_words, first_texts)
     logits = np.full((len(gold), 3), np.nan, dtype=np.float32)
     texts = np.zeros(len(gold), dtype=np.int64)
     for text, (records, values) in enumerate(zip(numbers, score_rows(rows, run, SpecialTokens.of(tokenizer).pad))):
@@ -104,6 +109,6 @@ def torch_runner(model: torch.nn.Module) -> Runner:
 
     def run(*tensors: torch.Tensor) -> np.ndarray:
         with torch.no_grad():
-            return model(*tensors).numpy()
+            return model(*tensors).float().numpy()
 
     return run

@@ -22,15 +22,17 @@ import onnx
 import torch
 from torch.nn import functional
 
-from .batches import Sampler
+from .batches import Batch, Sampler
+from .carry import DATASET, balanced, carried_groups, is_carried
 from .data import read_groups
 from .labels import add_labels, labels_for
 from .metrics import accuracy, confusion, macro_f1
 from .model import SpanClassifier, load_base
+from .names import ASPECT_WORDS, read_aspect_words
 from .onnx_graph import read_weights
 from .paths import add_data_option, add_runs_option, runs_folder
 from .quantise import ActivationRange, set_mode
-from .recipes import RECIPES, Recipe
+from .recipes import RECIPES, Recipe, copies_of
 from .rows import SpecialTokens, load_tokenizer
 from .scoring import score_file, torch_runner
 
@@ -53,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--labels", type=Path, nargs="*", metavar="FILE",
-        help="what teachers say of the training targets, from the label stage (default: all of training/labels/MODEL.*; without a file: none)",
+        help="what teachers say of the training targets, from the label stage (default: all of training/labels/MODEL.*, and of parallel.* for Dutch; without a file: none)",
     )
     parser.add_argument("--minutes", type=float, default=60, help="budget of training time, dev scoring left out (default 60)")
     parser.add_argument("--checkpoint-minutes", type=float, default=8, help="time between checkpoints (default 8)")
@@ -122,8 +124,12 @@ class Run:
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = optimiser_for(self.model, self.recipe)
         groups = read_groups(prepared / "train.jsonl.gz")
-        self.soft_targets = add_labels(groups, options.labels if options.labels is not None else labels_for(options.model))
-        self.sampler = Sampler(groups, self.recipe, self.tokenizer, options.seed)
+        labels = options.labels if options.labels is not None else labels_for(options.model)
+        self.soft_targets = add_labels(groups, [path for path in labels if not is_carried(path)])
+        if copies_of(self.recipe, DATASET) > 0:
+            groups += balanced(carried_groups(Path(options.data), [path for path in labels if is_carried(path)]))
+        self.aspect_words = read_aspect_words(prepared / ASPECT_WORDS)
+        self.sampler = Sampler(groups, self.recipe, self.tokenizer, self.aspect_words, options.seed)
         self.step = self.tokens = self.averages = 0
         self.elapsed_s = 0.0
         self.mode = "off"
@@ -227,11 +233,34 @@ class Run:
             if "input_range" in group["name"]:
                 group["peak"] = RANGE_RATE * sizes[group["name"].rpartition(".")[0]]
 
-    def train_step(self, batch) -> float:
-        """One update; returns the loss."""
+    def logits_of(self, batch: Batch) -> torch.Tensor:
+        """[spans, 3], in float32."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            logits = self.model(batch.ids, batch.attention, batch.span_row, batch.span_start, batch.span_end)
-        losses = functional.cross_entropy(logits.float(), batch.wanted, reduction="none")
+            return self.model(batch.ids, batch.attention, batch.span_row, batch.span_start, batch.span_end).float()
+
+    @torch.no_grad()
+    def float_logits_of(self, batch: Batch) -> torch.Tensor:
+        """What the same weights say without the quantisers, under the same dropout."""
+        random = torch.get_rng_state()
+        set_mode(self.model, "off")
+        logits = self.logits_of(batch)
+        set_mode(self.model, self.mode)
+        torch.set_rng_state(random)
+        return logits
+
+    def train_step(self, batch: Batch) -> float:
+        """One update; returns the loss.
+
+        Once the quantisers are on, what they make of a span is also drawn to what it is without them: what is shipped is then close to
+        the float model in every label and not in the mean alone.
+        """
+        agrees = self.mode == "on" and self.recipe.agreement > 0
+        in_float = self.float_logits_of(batch) if agrees else None
+        logits = self.logits_of(batch)
+        losses = functional.cross_entropy(logits, batch.wanted, reduction="none")
+        if in_float is not None:
+            divergences = functional.kl_div(logits.log_softmax(1), in_float.log_softmax(1), reduction="none", log_target=True)
+            losses = losses + self.recipe.agreement * divergences.sum(1)
         loss = (losses * batch.weights).sum() / batch.weights.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for n, p in self.model.named_parameters() if p.requires_grad and "input_range" not in n], 1.0)
@@ -251,7 +280,7 @@ class Run:
         figures = {}
         for dataset in self.recipe.dev_sets:
             for path in sorted((Path(self.options.data) / "dev").glob(f"{dataset}.*")):
-                scored = score_file(path, self.tokenizer, torch_runner(self.average), first_texts=self.options.dev_texts)
+                scored = score_file(path, self.tokenizer, torch_runner(self.average), self.aspect_words, first_texts=self.options.dev_texts)
                 matrix = confusion(scored.gold, scored.logits.argmax(axis=1))
                 name = ".".join(path.name.split(".")[:2])
                 figures[name] = [round(100 * accuracy(matrix), 1), round(100 * macro_f1(matrix), 1)]

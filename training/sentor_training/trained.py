@@ -13,9 +13,10 @@ from tokenizers import Tokenizer
 from .batches import Sampler
 from .data import read_groups
 from .model import SpanClassifier, load_base
+from .names import ASPECT_WORDS, read_aspect_words
 from .onnx_graph import GraphOptions, SpanGraph
 from .quantise import set_mode
-from .recipes import RECIPES, Recipe
+from .recipes import RECIPES, SHIPPED, Recipe
 from .rows import SpecialTokens, load_tokenizer
 
 
@@ -28,6 +29,7 @@ class Trained:
     prepared: Path
     tokenizer: Tokenizer
     special: SpecialTokens
+    aspect_words: frozenset[str]
     model: SpanClassifier
     facts: dict
 
@@ -63,8 +65,8 @@ def load_trained(root: Path, model_name: str, run_name: str | None = None, untra
         state = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
         model.load_state_dict(state.pop("weights"))
         facts = state
-    trained = Trained(recipe, folder, prepared, tokenizer, special, model, facts)
-    if not facts["quantised"]:
+    trained = Trained(recipe, folder, prepared, tokenizer, special, read_aspect_words(prepared / ASPECT_WORDS), model, facts)
+    if recipe.name in SHIPPED and not facts["quantised"]:
         observe(trained)
     return trained
 
@@ -72,7 +74,7 @@ def load_trained(root: Path, model_name: str, run_name: str | None = None, untra
 def observe(trained: Trained, batches: int = 20) -> None:
     """Moving-average ranges, for a checkpoint from before the imitated int8 part of training."""
     set_mode(trained.model, "observe")
-    sampler = Sampler(read_groups(trained.prepared / "train.jsonl.gz"), trained.recipe, trained.tokenizer, seed=0)
+    sampler = Sampler(read_groups(trained.prepared / "train.jsonl.gz"), trained.recipe, trained.tokenizer, trained.aspect_words, seed=0)
     for count, batch in enumerate(sampler):
         if count == batches:
             break

@@ -16,7 +16,8 @@ except ImportError as missing:
     raise unittest.SkipTest(f"needs training/requirements.txt: {missing}") from missing
 
 from sentor_training.augment import apply_edits
-from sentor_training.rows import layout, segments_and_positions, tokens_of_span
+from sentor_training.names import is_name
+from sentor_training.rows import hide, layout, quieten, segments_and_positions, tokens_of_span
 from sentor_training.tensor_bundle import TABLE_MAGIC, TensorBundle
 
 
@@ -32,6 +33,21 @@ class Spans(unittest.TestCase):
         ids, spans = layout([7, 8], [[9], [], [10, 11]], cls=1, sep=2)
         self.assertEqual(ids, [1, 7, 8, 2, 9, 2, 10, 11, 2])
         self.assertEqual(spans, [(4, 4), None, (6, 7)])
+
+    def test_capitals_are_read_in_small_letters(self):
+        self.assertEqual(quieten("WAT EEN ÉCHTE TOPZAAK!"), "wat een échte topzaak!")
+        self.assertEqual(quieten("iPhone VAN KPN ZEER GOED"), "iphone van kpn zeer goed")
+        for text in ("Wat een TOPZAAK", "KLM, ING", "De BBC en CNN melden", "今天", ""):
+            self.assertEqual(quieten(text), text)
+
+    def test_a_hidden_place_is_one_token(self):
+        offsets = [(0, 5), (5, 6), (6, 7), (8, 12), (12, 14), (15, 20)]
+        ids = [10, 11, 12, 13, 14, 15]
+        self.assertEqual(hide(ids, offsets, [], 1), (ids, offsets))
+        self.assertEqual(hide(ids, offsets, [(9, 13), (0, 5)], 1), ([1, 11, 12, 1, 15], [(0, 5), (5, 6), (6, 7), (8, 14), (15, 20)]))
+        self.assertEqual(hide(ids, offsets, [(0, 12), (8, 14), (9, 10)], 1), ([1, 15], [(0, 14), (15, 20)]))
+        self.assertEqual(hide(ids, offsets, [(8, 12), (12, 14), (8, 12)], 1)[0], [10, 11, 12, 1, 1, 15])
+        self.assertEqual(hide(ids, offsets, [(14, 15)], 1)[0], ids)
 
     def test_every_appended_entity_starts_at_the_same_position(self):
         segments, positions = segments_and_positions([1, 7, 8, 2, 9, 2, 10, 11, 2], sep=2)
@@ -54,6 +70,17 @@ class Spans(unittest.TestCase):
                 for key in range(9):
                     sees = key < length and segments[key] in (0, segments[query])
                     self.assertEqual(bool(allowed[row, query, key]), sees)
+
+
+class Names(unittest.TestCase):
+    def test_the_cases_that_the_server_reads_too(self):
+        aspect_words = frozenset("battery screen service staff food life bediening scherm".split())
+        cases = Path(__file__).parents[2] / "tests" / "data" / "names.txt"
+        lines = [line for line in cases.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+        self.assertGreater(len(lines), 30)
+        for line in lines:
+            kind, entity = line.split(maxsplit=1)
+            self.assertEqual("name" if is_name(entity, aspect_words) else "aspect", kind, entity)
 
 
 class Edits(unittest.TestCase):
