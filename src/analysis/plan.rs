@@ -12,6 +12,7 @@ use crate::encode::{Row, RowSpan, Tokens};
 use crate::engine::RowLogits;
 use crate::language::{Detection, Language, LanguageChoice};
 use crate::mention::{EntityMatcher, MatchForm, Mention};
+use crate::pronoun;
 use crate::segment::sentences;
 use crate::sentiment::Distribution;
 use crate::text::Span;
@@ -294,8 +295,10 @@ fn mentions_of(
     tiles: &[Span],
     tokens: &Tokens,
 ) -> Result<Vec<PlannedMention>, DocumentError> {
+    let find = || EntityMatcher::new(&document.entities, language).find(&document.text);
     let found = match &document.mentions {
-        MentionSource::Find => EntityMatcher::new(&document.entities, language).find(&document.text),
+        MentionSource::Find => find(),
+        MentionSource::FindWithPronouns => pronoun::follow(&document.text, language, tiles, find()),
         MentionSource::Given(places) => given_mentions(document, places)?,
     };
     let planned = found.into_iter().filter_map(|mention| {
