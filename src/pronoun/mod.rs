@@ -122,8 +122,10 @@ struct Rivals {
 #[derive(Clone, Copy, Debug)]
 struct Antecedent {
     entity: usize,
-    /// Whether it is a name without an article, so that it may be a person.
+    /// Whether it is a name without an article.
     is_name: bool,
+    /// Whether it is an @name, which is mostly a firm's.
+    is_account: bool,
     number: Number,
     /// Whether its article says that it is a Dutch het-word.
     is_neuter: bool,
@@ -312,6 +314,7 @@ impl Reader<'_> {
         Antecedent {
             entity,
             is_name: is_capital && opened.is_none(),
+            is_account: found.starts_with('@') || self.text[..mention.span.start].ends_with('@'),
             number,
             is_neuter: opened.is_some_and(|opened| opened.is_neuter),
             at: self.words_read,
@@ -410,7 +413,7 @@ impl Reader<'_> {
     }
 
     fn suits(&self, sort: Sort, antecedent: Antecedent, rivals: Rivals) -> bool {
-        let Antecedent { entity, is_name, number, is_neuter, .. } = antecedent;
+        let Antecedent { entity, is_name, is_account, number, is_neuter, .. } = antecedent;
         let Rivals { names, things, people, several } = rivals;
         let called = self.sexes.get(&entity);
         let is_dutch = self.language == Language::Dutch;
@@ -423,7 +426,9 @@ impl Reader<'_> {
             Sort::He if is_dutch && !is_name => {
                 !is_neuter && number != Number::Several && things == 0 && people == 0
             }
-            Sort::He | Sort::She => is_name && people == 0 && called.is_none_or(|&called| called == sort),
+            Sort::He | Sort::She => {
+                is_name && !is_account && people == 0 && called.is_none_or(|&called| called == sort)
+            }
             Sort::They => {
                 number != Number::One && called.is_none() && things == 0 && people == 0 && several == 0
             }
