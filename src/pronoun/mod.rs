@@ -171,14 +171,29 @@ struct Opened {
 struct Word {
     span: Span,
     lists: Lists,
-    is_capital: bool,
-    /// In s, as plurals are, and in Dutch also in en.
-    looks_plural: bool,
-    ends_in_ly: bool,
+    looks: Looks,
+    ending: Ending,
     /// Whether a mark that divides clauses stands before it.
     follows_mark: bool,
-    /// Whether it is part of a tag or an @name.
-    is_tag: bool,
+}
+
+/// What makes a word look like a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looks {
+    Plain,
+    Capital,
+    /// Part of a tag or an @name.
+    Tag,
+}
+
+/// What the end of a word tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// In s, as plurals are, and in Dutch also in en.
+    Plural,
+    /// In ly, as English adverbs are.
+    Adverb,
+    Other,
 }
 
 struct Reader<'t> {
@@ -280,14 +295,24 @@ impl Reader<'_> {
             let may_be_plural = !is_capital && folded.len() > 3 && !lists.has(List::Plain);
             let ends = |endings: &[&str]| endings.iter().any(|ending| folded.ends_with(ending));
             let in_s = ends(&["s"]) && !ends(&["ss", "us", "is"]);
+            let looks = match is_capital {
+                _ if gap.ends_with(['#', '@']) => Looks::Tag,
+                true => Looks::Capital,
+                false => Looks::Plain,
+            };
+            let ending = if may_be_plural && (in_s || (self.language == Language::Dutch && ends(&["en"]))) {
+                Ending::Plural
+            } else if self.language == Language::English && ends(&["ly"]) {
+                Ending::Adverb
+            } else {
+                Ending::Other
+            };
             words.push(Word {
                 span: Span::new(sentence.start + start, sentence.start + end),
                 lists,
-                is_capital,
-                looks_plural: may_be_plural && (in_s || (self.language == Language::Dutch && ends(&["en"]))),
-                ends_in_ly: self.language == Language::English && ends(&["ly"]),
+                looks,
+                ending,
                 follows_mark: gap.contains(|next| !is_inside_clause(next)),
-                is_tag: gap.ends_with(['#', '@']),
             });
         }
         words
@@ -470,15 +495,16 @@ impl Scene {
         }
         let is_person = lists.has(List::People);
         self.rivals.people += usize::from(is_person);
-        self.rivals.several += usize::from(lists.has(List::Several) || word.looks_plural);
+        self.rivals.several += usize::from(lists.has(List::Several) || word.ending == Ending::Plural);
         if let Some(mut begun) = opened.take() {
             begun.words_left -= 1;
             begun.is_person |= is_person;
             if begun.words_left == 0 { self.close(Some(begun)) } else { *opened = Some(begun) }
         }
         // The first word of a sentence has its capital for nothing, if it is an everyday one.
-        let is_everyday = is_first && (lists.has(List::Everyday) || word.ends_in_ly || is_person);
-        let is_name = (word.is_capital || word.is_tag) && !is_everyday;
+        let is_everyday =
+            is_first && (lists.has(List::Everyday) || word.ending == Ending::Adverb || is_person);
+        let is_name = word.looks != Looks::Plain && !is_everyday;
         self.rivals.names += usize::from(is_name);
         if !is_name && !is_person {
             return Run::default();

@@ -41,6 +41,7 @@ use targets::{LabelledText, Target};
 /// With --detection, each line has `text` and `lang`, and what is measured is how often `auto` finds out
 /// the language, by number of words. Each text of a data set counts once.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct EvalArgs {
     /// Files with labelled data, or `-` for standard input
     #[arg(value_name = "FILE", required = true)]
