@@ -6,6 +6,9 @@ No set labels documents that mention one entity many times, so they are put toge
 mentions of one data set with the same label are an entity with that label ("agree"); one or two mentions with
 an opinion among one to four neutral ones are an entity with that opinion ("story"). Each mention was scored in
 its own text, and only the pooling differs. Prints macro-F1 over both kinds together, and each apart.
+
+Nor are documents labelled as a whole, so a text of several sentences whose two or more targets all have one label is a
+document with that label. Its sentences are pooled by the same formulas, with a length in words for that in tokens.
 """
 
 import collections
@@ -101,15 +104,67 @@ POOLINGS = {
 }
 
 
+def accuracy(cases, pooling):
+    return 100 * sum(label == answer(pooling(parts)) for label, parts in cases) / len(cases)
+
+
+def answer(pooled):
+    return max((1, 0, 2), key=lambda label: pooled[label])
+
+
 def macro_f1(cases, pooling):
     right, said, gold = collections.Counter(), collections.Counter(), collections.Counter()
     for label, parts in cases:
-        pooled = pooling(parts)
-        answer = max((1, 0, 2), key=lambda label: pooled[label])
-        said[answer] += 1
+        predicted = answer(pooling(parts))
+        said[predicted] += 1
         gold[label] += 1
-        right[label] += answer == label
+        right[label] += predicted == label
     return sum(200 * right[label] / (said[label] + gold[label]) for label in gold) / len(gold)
+
+
+def documents(data, sentor):
+    """(label, scores and length of each sentence) of the texts whose targets agree."""
+    found = []
+    for language in ("en", "nl"):
+        labels = collections.defaultdict(list)
+        for path in sorted(glob.glob(f"{data}/*.explicit.jsonl.gz")):
+            with gzip.open(path, "rt") as lines:
+                for target in map(json.loads, lines):
+                    if target["lang"] == language:
+                        labels[target["text"]].append(target["label"])
+        agreeing = [text for text, given in labels.items() if len(given) > 1 and len(set(given)) == 1]
+        lines = (json.dumps({"doc": text}) for text in agreeing)
+        command = [sentor, "predict", "--language", language, "--input", "jsonl", "--format", "jsonl", "-"]
+        answers = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=True)
+        for text, answer in zip(agreeing, map(json.loads, answers.stdout.splitlines())):
+            if len(answer["details"]) > 1:
+                sentences = [
+                    (*(one["probabilities"][label] for label in LABELS), len(one["sentence_text"].split()))
+                    for one in answer["details"]
+                ]
+                found.append((LABELS.index(labels[text][0]), sentences))
+    return found
+
+
+def by_length(exponent, weight):
+    return lambda part: part[3] ** exponent * weight(part[:3])
+
+
+def used(part):
+    return (0.1 + confidence(part) ** 3) * (1 - 0.9 * part[1])
+
+
+DOCUMENT_POOLINGS = {
+    "last sentence": lambda parts: parts[-1],
+    "first sentence": lambda parts: parts[0],
+    "plain mean": mean(lambda part: 1),
+    "mean by length": mean(by_length(1, lambda part: 1)),
+    "surest sentence": lambda parts: max(parts, key=lambda part: confidence(part[:3])),
+    "least neutral sentence": lambda parts: min(parts, key=lambda part: part[1]),
+    "weighted, SIZE 0": mean(by_length(0, used)),
+    "weighted, SIZE 1/2 (used)": mean(by_length(0.5, used)),
+    "weighted, SIZE 1": mean(by_length(1, used)),
+}
 
 
 def main():
@@ -120,6 +175,11 @@ def main():
     for name, pooling in POOLINGS.items():
         figures = (macro_f1(cases, pooling) for cases in (agree + story, agree, story))
         print("{:9.1f}{:8.1f}{:8.1f}  ".format(*figures) + name)
+    whole = documents(data, sentor)
+    counts = collections.Counter(LABELS[label] for label, _ in whole)
+    print(f"{len(whole)} documents: {dict(counts)}\n macro-F1 accuracy")
+    for name, pooling in DOCUMENT_POOLINGS.items():
+        print(f"{macro_f1(whole, pooling):9.1f}{accuracy(whole, pooling):9.1f}  {name}")
 
 
 main()

@@ -2,36 +2,39 @@
 # Measures whether wrong keys at full speed slow the right ones; benches/README.md has the method.
 set -eu
 cd "$(dirname "$0")/.."
+. benches/support/server.sh
+# The two generators would slow each other on one core of their own, and the wrong keys with them.
+serve= bench=
 
-sentor=target/release/sentor
-[ -x "$sentor" ] || { echo "run \`make build\` first: $sentor is missing" >&2; exit 1; }
-seconds=${BENCH_SECONDS:-10}
-data=$(mktemp -d)
-server= flood=
-trap 'kill $server $flood 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM
-
-right=$("$sentor" keys create right --data-dir "$data")
+right=$(new_key right)
 # A key of the right form that this server never issued: the dearest to refuse.
 wrong=$("$sentor" keys create wrong --data-dir "$data/elsewhere")
-"$sentor" serve --listen 127.0.0.1:0 --data-dir "$data" --log-level warn >"$data/out" 2>"$data/log" &
-server=$!
-url=
-for _ in $(seq 100); do
-    url=$(sed -n 's/^listening on \(http[^ ]*\).*/\1/p' "$data/out")
-    [ -n "$url" ] && break
-    kill -0 "$server" 2>/dev/null || { cat "$data/log" >&2; exit 1; }
-    sleep 0.1
-done
+# A line for each wrong key would measure the log.
+SENTOR_LOG_LEVEL=warn
+export SENTOR_LOG_LEVEL
+start_server
 
-measure() { SENTOR_API_KEY=$right "$sentor" bench --url "$url" --seconds "$seconds" --rate 20; }
-echo "== right keys alone"
-measure
-echo "== right keys beside 16 connections with a wrong one"
-SENTOR_API_KEY=$wrong "$sentor" bench --url "$url" --seconds "$((seconds + 10))" --connections 16 >"$data/flood" 2>&1 &
+SENTOR_API_KEY=$right load --rate 20 --json >"$data/alone.json"
+# They go on for longer than the right ones are measured.
+SENTOR_API_KEY=$wrong $bench "$sentor" bench --url "$url" --seconds "$((seconds + 10))" --connections 16 --json \
+    >"$data/wrong.json" 2>/dev/null &
 flood=$!
+trap 'kill "$flood" "$server" 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM
 sleep 2
-measure
+SENTOR_API_KEY=$right load --rate 20 --json >"$data/beside.json"
+# It may say by its exit code that all of its requests were refused.
 wait "$flood" || true
-flood=
-echo "== what became of the wrong ones"
-cat "$data/flood"
+
+python3 - "$data/alone.json" "$data/beside.json" "$data/wrong.json" <<'PYTHON'
+import json, sys
+
+alone, beside, wrong = (json.load(open(path))[0] for path in sys.argv[1:])
+for name, one in (("right keys alone", alone), ("beside wrong ones", beside)):
+    latency = one["latency_ms"]
+    print(f"{name:18} p50 {latency['p50']:8.1f} ms  p99 {latency['p99']:8.1f} ms  succeeded {one['succeeded']}  failed {one['failed']}")
+for name in ("p50", "p99"):
+    print(f"{'ratio of ' + name:18} {beside['latency_ms'][name] / alone['latency_ms'][name]:.2f}")
+print(f"{'wrong keys':18} {wrong['failed'] / wrong['seconds']:8.1f} /s refused, {wrong['succeeded']} let in; {wrong['first_failure']}")
+sound = alone["failed"] == beside["failed"] == wrong["succeeded"] == 0 and wrong["failed"] > 0
+sys.exit(0 if sound else "right keys failed, or wrong ones did not")
+PYTHON

@@ -56,8 +56,8 @@ struct Weighing {
     neutral: f64,
 }
 
-// Mentions were measured on dev (benches/pooling.py, docs/text.md): the exponents lie on a plateau. Sentences
-// follow them; pieces and windows that are implicit are chosen by reasoning.
+// Mentions were measured on dev (benches/pooling.py, docs/text.md): the exponents lie on a plateau. Sentences follow
+// them, and were found no worse; pieces and windows that are implicit are chosen by reasoning.
 const PIECES: Weighing = Weighing { size: 1.0, floor: 1.0, confidence: 1.0, neutral: 0.75 };
 const MENTIONS: Weighing = Weighing { size: 0.0, floor: 0.1, confidence: 3.0, neutral: 0.9 };
 const IMPLICIT: Weighing = Weighing { size: 0.0, floor: 0.1, confidence: 1.0, neutral: 0.98 };

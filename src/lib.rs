@@ -11,7 +11,8 @@
 //! above it (`tests/architecture.rs` holds that direction):
 //!
 //! - the words of the domain: [`text`], [`sentiment`], [`language`];
-//! - text logic, pure functions from strings to spans: [`segment`], [`mention`], [`names`], [`window`], [`aggregate`];
+//! - text logic, pure functions from strings to spans: [`segment`], [`mention`], [`pronoun`], [`names`], [`window`],
+//!   [`aggregate`];
 //! - models: [`registry`] (what is on disk), [`encode`] (text to tensors), [`engine`] (tensors to logits);
 //! - the use case: [`analysis`];
 //! - services: [`clock`], [`keys`], [`metering`] (plans, limits, usage), [`store`] (where both are kept), [`audit`],
@@ -27,6 +28,8 @@ pub mod language;
 pub mod segment;
 
 pub mod mention;
+
+pub mod pronoun;
 
 pub mod names;
 

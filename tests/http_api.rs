@@ -162,6 +162,7 @@ fn bad_requests() -> Vec<BadRequest> {
         ("language twice", "/api/predicts?language=en&language=nl", JSON, good.clone()),
         ("partial unknown", "/api/predicts?partial=yes", JSON, good.clone()),
         ("offsets unknown", "/api/predicts?offsets=bytes", JSON, good.clone()),
+        ("pronouns unknown", "/api/predicts?pronouns=1", JSON, good.clone()),
         ("no content type", PREDICT, &[], good.clone()),
         ("a form", PREDICT, &[("content-type", "application/x-www-form-urlencoded")], good.clone()),
         ("latin-1", PREDICT, &[("content-type", "application/json; charset=iso-8859-1")], good.clone()),

@@ -16,6 +16,12 @@ use support::client::Client;
 /// The program with an environment of the test's own.
 fn sentor(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sentor"));
+    surround(&mut command, data_dir);
+    command
+}
+
+/// Gives a command the environment of the test, and nothing of that which the test was started in.
+fn surround(command: &mut Command, data_dir: &Path) {
     for (name, _) in std::env::vars_os() {
         // What says where ONNX Runtime is must reach the program.
         if name.to_string_lossy().starts_with("SENTOR_") && name != "SENTOR_ONNXRUNTIME" {
@@ -27,7 +33,6 @@ fn sentor(data_dir: &Path) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command
 }
 
 fn run(data_dir: &Path, args: &[&str]) -> Output {
@@ -55,12 +60,13 @@ impl Server {
     }
 
     fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = sentor(data_dir)
-            .envs(variables.iter().copied())
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-level", "trace"])
-            .args(args)
-            .spawn()
-            .expect("the program starts");
+        let mut command = sentor(data_dir);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "trace"]);
+        Self::of(command.envs(variables.iter().copied()).args(args))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("stdout can be read");
@@ -255,6 +261,100 @@ fn limits_and_usage_outlive_a_killed_server() {
     assert!(audit.contains("\"key_created\"") && !audit.contains(key), "{audit}");
 }
 
+/// A file system of `size` in memory at `folder`, and then `script`, a shell's, with the program as `$0`. Only what the
+/// script starts sees the file system, and it is gone with it. `None`, with a word on stderr, where this machine does not
+/// let a test make one.
+#[cfg(target_os = "linux")]
+fn on_a_disk_of(size: &str, folder: &Path, script: &str) -> Option<Command> {
+    let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    let of = |way: &[&str], script: &str| {
+        let script = format!("mount -t tmpfs -o size={size} none \"$SENTOR_DATA_DIR\" && {script}");
+        let mut command = Command::new("unshare");
+        surround(&mut command, folder);
+        command.args(way).args(["sh", "-ec", &script, env!("CARGO_BIN_EXE_sentor")]);
+        command
+    };
+    let works = |way: &&&[&str]| of(way, "true").output().is_ok_and(|output| output.status.success());
+    let way = ways.iter().find(works);
+    if way.is_none() {
+        eprintln!(
+            "skipped: this machine lets no test make a file system of its own (unshare, mount -t tmpfs)"
+        );
+    }
+    Some(of(way?, script))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_the_disk_is_full_scoring_goes_on_and_usage_is_written_once_there_is_room() {
+    let data = TempDir::new().expect("a folder");
+    let serve = "\"$0\" keys create shop >\"$SENTOR_DATA_DIR/key\" && \
+                 exec \"$0\" serve --listen 127.0.0.1:0 --log-level trace";
+    let Some(mut serve) = on_a_disk_of("2m", data.path(), serve) else { return };
+    let server = Server::of(&mut serve);
+    // The disk as the server sees it.
+    let disk = Path::new("/proc")
+        .join(server.child.id().to_string())
+        .join("root")
+        .join(data.path().strip_prefix("/").expect("temporary folders have absolute paths"));
+    let key = std::fs::read_to_string(disk.join("key")).expect("the key was written");
+    let client = server.client(key.trim());
+    let documents = json!([{"doc_id": "1", "doc": "Great product!", "entities": ["product"]}]);
+    assert_eq!(client.predict("", &documents).status, 200);
+    let usage_is = |word: &str| {
+        let started = Instant::now();
+        while client.get("/api/health").json()["store"]["usage"] != word {
+            assert!(started.elapsed() < Duration::from_mins(1), "usage never is {word}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    usage_is("ok");
+
+    let filler = std::fs::write(disk.join("filler"), vec![0; 4 << 20]);
+    let error = filler.expect_err("four megabytes do not fit on two");
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    // What the log of changes still has room for is used up by and by.
+    let started = Instant::now();
+    while client.get("/api/health").json()["store"]["usage"] == "ok" {
+        assert!(started.elapsed() < Duration::from_mins(1), "a full disk is never noticed");
+        assert_eq!(client.predict("", &documents).status, 200, "scoring goes on");
+    }
+    assert_eq!(client.get("/api/health").json()["status"], "healthy");
+    server.wait_for_log("is full");
+    let before = client.get("/api/usage");
+    assert_eq!(before.status, 500, "what was used cannot be told: {}", before.json());
+
+    std::fs::remove_file(disk.join("filler")).expect("the filler is there");
+    usage_is("ok");
+    let usage = client.get("/api/usage").json();
+    assert_eq!(usage["total"]["requests"], usage["key"]["month"]["used"], "nothing was lost");
+    server.stop("-TERM");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_and_a_read_only_disk_are_named_at_start() {
+    let data = TempDir::new().expect("a folder");
+    let full =
+        "cat /dev/zero >\"$SENTOR_DATA_DIR/filler\" 2>/dev/null || exec \"$0\" serve --listen 127.0.0.1:0";
+    let read_only = "mount -o remount,ro none \"$SENTOR_DATA_DIR\" && exec \"$0\" serve --listen 127.0.0.1:0";
+    let filled_later = format!("\"$0\" keys create shop >/dev/null && {{ {full}; }}");
+    let locked_later = format!("\"$0\" keys create shop >/dev/null && {read_only}");
+    let cases = [
+        (full, "is full"),
+        (&filled_later, "is full"),
+        (read_only, "Read-only file system"),
+        (&locked_later, "Read-only file system"),
+    ];
+    for (script, words) in cases {
+        let Some(mut serve) = on_a_disk_of("1m", data.path(), script) else { return };
+        let output = serve.output().expect("it starts");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{script}: {stderr}");
+        assert!(stderr.contains(words) && stderr.contains("sentor.db"), "{script}: {stderr}");
+    }
+}
+
 #[test]
 fn the_admin_interface_can_have_an_address_of_its_own() {
     let data = TempDir::new().expect("a folder");
@@ -332,6 +432,36 @@ fn results(client: &Client, query: &str, docs: &[&Value]) -> Vec<Value> {
     let answer = client.predict(query, &json!(docs));
     assert_eq!(answer.status, 200, "{}", text(&answer.bytes));
     answer.json()["results"].as_array().expect("results are a list").clone()
+}
+
+#[test]
+fn pronouns_are_mentions_only_where_they_are_asked_for() {
+    let data = TempDir::new().expect("a folder");
+    let key = text(&run(data.path(), &["keys", "create", "shop"]).stdout);
+    let server = Server::start(data.path());
+    let client = server.client(key.trim());
+    let said = "This is my new phone. It breaks all the time.";
+    let document = json!({"doc_id": "1", "doc": said, "entities": ["phone"]});
+    let forms = |result: &Value| {
+        let mentions = result["entity_sentiments"][0]["mentions"].as_array().expect("a list").clone();
+        let shown = |mention: &Value| format!("{} {}", mention["form"], mention["text"]).replace('"', "");
+        mentions.iter().map(shown).collect::<Vec<_>>()
+    };
+    for query in ["", "?pronouns=false"] {
+        assert_eq!(forms(&results(&client, query, &[&document])[0]), ["exact phone"], "{query}");
+    }
+    let followed = &results(&client, "?pronouns=true", &[&document])[0];
+    assert_eq!(forms(followed), ["exact phone", "pronoun It"]);
+    let entity = &followed["entity_sentiments"][0];
+    assert_eq!((&entity["match"], &entity["mentions"][1]["sentence_index"]), (&json!("explicit"), &json!(1)));
+    server.stop("-TERM");
+
+    for (flags, expected) in [(&[][..], 1), (&["--pronouns"], 2)] {
+        let predict = ["predict", "--text", said, "--entity", "phone", "--format", "jsonl"];
+        let printed = run(data.path(), &[&predict, flags].concat()).stdout;
+        let result: Value = serde_json::from_slice(&printed).expect("a line of JSON");
+        assert_eq!(forms(&result).len(), expected, "{flags:?}");
+    }
 }
 
 #[test]
@@ -425,7 +555,7 @@ fn what_cannot_be_is_one_clear_sentence_and_its_exit_code() {
     std::fs::create_dir(&broken).expect("a folder");
     std::fs::write(broken.join("sentor.db"), "no database, and long enough to tell").expect("a file");
     let broken = broken.to_string_lossy();
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 13] = [
         (&["serve", "--listen", &taken], 1, "cannot listen on"),
         (&["serve", "--listen", "nowhere"], 3, "flag --listen"),
         (&["serve", "--listen", "127.0.0.1:0", "--models-dir", "/nowhere"], 4, ""),
@@ -436,6 +566,7 @@ fn what_cannot_be_is_one_clear_sentence_and_its_exit_code() {
         (&["keys", "create", "x", "--scope", "root"], 2, "predict, cluster, admin"),
         (&["keys", "create", "x", "--plan", "gold"], 1, "business, enterprise, free"),
         (&["usage", "--key", "knobody"], 1, "there is no key knobody"),
+        (&["eval", "x.jsonl", "--pronouns"], 1, "--pronouns needs --mentions found"),
         (
             &["serve", "--listen", "127.0.0.1:0", "--tls-certificate", "/x"],
             3,

@@ -5,6 +5,7 @@ use sentor::aggregate;
 use sentor::language::{self, Language};
 use sentor::mention::{EntityMatcher, MatchForm};
 use sentor::names::AspectWords;
+use sentor::pronoun;
 use sentor::segment;
 use sentor::sentiment::Distribution;
 use std::fmt::Write as _;
@@ -32,6 +33,11 @@ fn names() {
         let found = if aspects.is_name(entity.trim()) { "name" } else { "aspect" };
         (kind.to_owned(), found.to_owned())
     });
+}
+
+#[test]
+fn pronouns() {
+    check("pronouns.txt", include_str!("data/pronouns.txt"), pronoun_case);
 }
 
 #[test]
@@ -125,10 +131,38 @@ fn mention_case(language: Language, case: &str) -> (String, String) {
             MatchForm::Exact => ["[", "]"],
             MatchForm::Inflected => ["{", "}"],
             MatchForm::Compound => ["<", ">"],
+            MatchForm::Pronoun => unreachable!("nobody asked for pronouns"),
         };
         found.extend([&text[end..mention.span.start], open, mention.span.slice(&text), close]);
         end = mention.span.end;
     }
     found.push_str(&text[end..]);
     (format!("{entity} | {marked}"), format!("{entity} | {found}"))
+}
+
+/// The entities with `;` between them, ` | `, and a text in which the pronouns that are followed are marked: `[it]`, or
+/// `[it=phone]` where there are several entities.
+fn pronoun_case(language: Language, case: &str) -> (String, String) {
+    let (entities, marked) = case.split_once(" | ").expect("a case is a list of entities and a text");
+    let names: Vec<&str> = entities.split("; ").collect();
+    let marked = marked.trim().replace('⏎', "\n");
+    let mut text = String::new();
+    for (index, part) in marked.split(['[', ']']).enumerate() {
+        // Every second part stood in brackets.
+        text.push_str(if index % 2 == 1 { part.split('=').next().unwrap_or(part) } else { part });
+    }
+    let mentions = EntityMatcher::new(&names, language).find(&text);
+    let followed = pronoun::follow(&text, language, &segment::sentences(&text, language), mentions);
+    let mut found = String::new();
+    let mut end = 0;
+    for mention in followed.iter().filter(|mention| mention.form == MatchForm::Pronoun) {
+        if mention.span.start < end {
+            continue;
+        }
+        let name = if names.len() > 1 { format!("={}", names[mention.entity]) } else { String::new() };
+        found.extend([&text[end..mention.span.start], "[", mention.span.slice(&text), &name, "]"]);
+        end = mention.span.end;
+    }
+    found.push_str(&text[end..]);
+    (format!("{entities} | {marked}"), format!("{entities} | {found}"))
 }

@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sentor::language::{self, Language};
-use sentor::mention::{EntityMatcher, Mention};
+use sentor::mention::{EntityMatcher, MatchForm, Mention};
+use sentor::pronoun;
 use sentor::segment;
 use sentor::text::{OffsetMap, OffsetUnit, Span};
 use std::time::{Duration, Instant};
 
 /// Pieces that the rules look at, to meet each other in every order.
-const PIECES: [&str; 64] = [
+const PIECES: [&str; 70] = [
     " ",
     "  ",
     "\n",
@@ -74,6 +75,12 @@ const PIECES: [&str; 64] = [
     "Het",
     "12,50",
     "http://a.b/c.d",
+    " it ",
+    " They ",
+    " hij ",
+    "Ze hebben",
+    "the ",
+    "de ",
 ];
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -112,8 +119,12 @@ fn check(text: &str, entities: &[String]) -> Result<(), TestCaseError> {
         check_sentences(text, &sentences)?;
         let mentions = EntityMatcher::new(entities, language).find(text);
         check_mentions(text, entities, &mentions)?;
+        let followed = pronoun::follow(text, language, &sentences, mentions.clone());
+        check_mentions(text, entities, &followed)?;
+        let named = followed.iter().filter(|mention| mention.form != MatchForm::Pronoun);
+        prop_assert!(named.eq(&mentions), "what was found stays as it was");
         let trimmed = sentences.iter().map(|sentence| sentence.trim(text));
-        check_offsets(text, trimmed.chain(mentions.iter().map(|mention| mention.span)))?;
+        check_offsets(text, trimmed.chain(followed.iter().map(|mention| mention.span)))?;
     }
     Ok(())
 }
@@ -207,6 +218,7 @@ fn any_part() -> impl Strategy<Value = String> {
         include_str!("data/sentences.txt"),
         include_str!("data/sentences-golden.txt"),
         include_str!("data/mentions.txt"),
+        include_str!("data/pronouns.txt"),
         include_str!("data/languages.txt"),
     ]
     .iter()
@@ -268,6 +280,9 @@ fn no_text_is_slow() {
         "A.B",
         " ''",
         "een twee. Drie? ",
+        "appel it hij ",
+        "appel. It works. Hij doet ",
+        "it ",
         "a  b",
     ];
     let entities =
@@ -278,6 +293,7 @@ fn no_text_is_slow() {
             let start = Instant::now();
             let sentences = segment::sentences(&text, language);
             let mentions = EntityMatcher::new(&entities, language).find(&text);
+            let mentions = pronoun::follow(&text, language, &sentences, mentions);
             language::detect(&text);
             let elapsed = start.elapsed();
             assert!(

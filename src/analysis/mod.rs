@@ -29,6 +29,8 @@ pub enum MentionSource {
     /// Look for them in the text.
     #[default]
     Find,
+    /// Look for them in the text, and follow pronouns where it is plain what they stand for.
+    FindWithPronouns,
     /// The caller knows: `(index of the entity, place)`. An entity without one is scored as implicit.
     Given(Vec<(usize, Span)>),
 }

@@ -12,6 +12,7 @@ use crate::encode::{Encoder, Row, RowSpan, Tokens};
 use crate::engine::RowLogits;
 use crate::language::{Detection, Language, LanguageChoice};
 use crate::mention::{EntityMatcher, MatchForm, Mention};
+use crate::pronoun;
 use crate::segment::sentences;
 use crate::sentiment::Distribution;
 use crate::text::Span;
@@ -72,7 +73,7 @@ impl Plan {
             return Err(DocumentError::Blank);
         }
         let tiles = sentences(text, language);
-        let found = mentions_of(document, language)?;
+        let found = mentions_of(document, language, &tiles)?;
         let hidden = names_in(document, language, &found, &model.encoder);
         let tokens = model.encoder.tokens(text, tiles.iter().map(|tile| tile.end));
         let tokens = model.encoder.hide(tokens, &hidden);
@@ -290,11 +291,17 @@ fn language_warnings(choice: LanguageChoice, language: Language, detection: &Det
 }
 
 /// The mentions of a document: those that the caller gives, or those that are found.
-fn mentions_of(document: &Document, language: Language) -> Result<Vec<Mention>, DocumentError> {
-    match &document.mentions {
-        MentionSource::Find => Ok(EntityMatcher::new(&document.entities, language).find(&document.text)),
-        MentionSource::Given(places) => given_mentions(document, places),
-    }
+fn mentions_of(
+    document: &Document,
+    language: Language,
+    tiles: &[Span],
+) -> Result<Vec<Mention>, DocumentError> {
+    let find = || EntityMatcher::new(&document.entities, language).find(&document.text);
+    Ok(match &document.mentions {
+        MentionSource::Find => find(),
+        MentionSource::FindWithPronouns => pronoun::follow(&document.text, language, tiles, find()),
+        MentionSource::Given(places) => given_mentions(document, places)?,
+    })
 }
 
 /// Where the text has names that the model is not to see: at their mentions, and wherever else they are found.
@@ -304,15 +311,18 @@ fn names_in(document: &Document, language: Language, mentions: &[Mention], encod
         return Vec::new();
     }
     let elsewhere = match &document.mentions {
-        MentionSource::Find => Vec::new(),
+        MentionSource::Find | MentionSource::FindWithPronouns => Vec::new(),
         MentionSource::Given(_) => EntityMatcher::new(&document.entities, language).find(&document.text),
     };
     let names = mentions.iter().chain(&elsewhere).filter(|mention| hides[mention.entity]);
-    // A compound that is one word says more than the name in it.
-    let readable = names.filter(|mention| {
-        let surface = mention.span.slice(&document.text);
-        mention.form != MatchForm::Compound
-            || surface.chars().count() <= document.entities[mention.entity].chars().count()
+    let readable = names.filter(|mention| match mention.form {
+        MatchForm::Exact | MatchForm::Inflected => true,
+        // One that is written as one word says more than the name in it.
+        MatchForm::Compound => {
+            let surface = mention.span.slice(&document.text);
+            surface.chars().count() <= document.entities[mention.entity].chars().count()
+        }
+        MatchForm::Pronoun => false,
     });
     readable.map(|mention| mention.span).collect()
 }

@@ -17,6 +17,8 @@ pub(super) struct PredictQuery {
     /// Whether a document that cannot be scored leaves the others their results.
     pub(super) partial: bool,
     pub(super) offsets: OffsetUnit,
+    /// Whether pronouns count as mentions where it is plain what they stand for.
+    pub(super) pronouns: bool,
 }
 
 /// The parameters of a query, of which each may stand once.
@@ -41,6 +43,11 @@ impl Parameters {
         Ok(first)
     }
 
+    /// The value of a parameter that is `true` or, where it is not given, `false`.
+    fn switch(&self, name: &str) -> Result<bool, ApiError> {
+        parse_value(self.text(name)?.unwrap_or("false"), name, &["true", "false"], |text| text.parse().ok())
+    }
+
     /// The value of a parameter that is written as a `T` is.
     pub(super) fn read<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
         let read = |text: &str| text.parse().map_err(|_| bad_parameter(name, text, expected));
@@ -53,18 +60,14 @@ impl PredictQuery {
         let parameters = Parameters::parse(uri)?;
         Ok(Self {
             language: parameters.text("language")?.map(parse_language).transpose()?,
-            partial: parse_value(
-                parameters.text("partial")?.unwrap_or("false"),
-                "partial",
-                &["true", "false"],
-                |text| text.parse().ok(),
-            )?,
+            partial: parameters.switch("partial")?,
             offsets: parse_value(
                 parameters.text("offsets")?.unwrap_or("codepoint"),
                 "offsets",
                 &["codepoint", "utf8", "utf16"],
                 OffsetUnit::parse,
             )?,
+            pronouns: parameters.switch("pronouns")?,
         })
     }
 }

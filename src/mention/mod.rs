@@ -28,6 +28,9 @@ pub enum MatchForm {
     /// It is part of a compound. Where a reader sees the parts meet (`iPhone-scherm`, `#iPhone15`) the span
     /// is the entity; where not (`batterijduur`) it is the whole word.
     Compound,
+    /// It is a pronoun that stands for the entity. Only where a caller asks for that step; see
+    /// [`crate::pronoun`].
+    Pronoun,
 }
 
 impl MatchForm {
@@ -37,6 +40,7 @@ impl MatchForm {
             Self::Exact => "exact",
             Self::Inflected => "inflected",
             Self::Compound => "compound",
+            Self::Pronoun => "pronoun",
         }
     }
 }

@@ -286,6 +286,9 @@ impl UsageStore for SqliteStore {
     }
 }
 
+/// SQLite cannot give the index of the write-ahead log its size.
+const IOERR_SHMSIZE: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -392,6 +395,10 @@ fn database_error(path: &Path, source: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path, source },
         Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { path, source },
         Some(ErrorCode::DiskFull) => StoreError::Full { path, source },
+        // What a full disk looks like to who opens a file that is there: the index of its changes finds no room.
+        _ if source.sqlite_error().is_some_and(|error| error.extended_code == IOERR_SHMSIZE) => {
+            StoreError::Full { path, source }
+        }
         _ => StoreError::Database { path, source },
     }
 }

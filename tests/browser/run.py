@@ -5,7 +5,6 @@ Needs chromium and chromedriver; where they are missing and this runs as root on
 Screenshots are left in browser/ beside the program.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -15,19 +14,14 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "harness"))
 from environment import pinned, prepared  # noqa: E402
+from options import runner  # noqa: E402
 from server import Server, create_key  # noqa: E402
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentor", type=Path, default=ROOT / "target/release/sentor", help="the program to test")
-    options = parser.parse_args()
-    program = options.sentor.resolve()
-    if not program.is_file():
-        sys.exit(f"{options.sentor} is missing; `make build` makes it")
+    program = runner(__doc__).parse_args().sentor
     browser, driver = find_browser()
     folder = program.parent / "browser"
     python = prepared(folder / "environment", pinned(HERE / "requirements.txt"), "selenium")

@@ -6,7 +6,6 @@ installs each release of the client, pinned by hash, into a virtual environment 
 run), and runs test_sentor_ml.py in each.
 """
 
-import argparse
 import json
 import os
 import re
@@ -19,9 +18,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "harness"))
 from environment import pinned, prepared  # noqa: E402
+from options import runner  # noqa: E402
 from server import Server, create_key  # noqa: E402
 
-ROOT = HERE.parents[1]
 # A key as a secret scanner finds it.
 KEY = re.compile(r"sentor_(live|test)_[0-9A-Za-z]{32,}")
 COMMON = HERE / "requirements.txt"
@@ -34,16 +33,13 @@ TIGHT_LIMITS = ["--body-limit-bytes", str(TIGHT_BODY_BYTES), "--queue-tokens", "
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentor", type=Path, default=ROOT / "target/release/sentor", help="the program to test")
+    parser = runner(__doc__)
     parser.add_argument(
         "--environments", type=Path, help="folder for the virtual environments [default: clients/ beside the program]"
     )
     parser.add_argument("--only", metavar="VERSION", help="test only this release")
     options = parser.parse_args()
-    program = options.sentor.resolve()
-    if not program.is_file():
-        sys.exit(f"{options.sentor} is missing; `make build` makes it")
+    program = options.sentor
     folder = (options.environments or program.parent / "clients").resolve()
     releases = {version(line): line for line in pinned(RELEASES) if options.only in (None, version(line))}
     if not releases:

@@ -6,7 +6,6 @@ A block of sh, python or javascript is run as it stands, but for the server's ad
 a key in SENTOR_API_KEY, and the files of FILES. JavaScript needs Node.
 """
 
-import argparse
 import gzip
 import os
 import re
@@ -17,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "harness"))
+from options import ROOT, runner  # noqa: E402
 from server import Server, create_key  # noqa: E402
 
 BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>.+?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
@@ -32,11 +31,7 @@ TIMEOUT_SECONDS = 120
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentor", type=Path, default=ROOT / "target/release/sentor", help="the program to test")
-    program = parser.parse_args().sentor.resolve()
-    if not program.is_file():
-        sys.exit(f"{program} is missing; `make build` makes it")
+    program = runner(__doc__).parse_args().sentor
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     ran, failed = 0, []
     with tempfile.TemporaryDirectory(prefix="sentor-documentation-") as folder:

@@ -4,7 +4,6 @@
 A fixed seed makes a failure repeatable; --seed tries others.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -12,21 +11,18 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "harness"))
 from environment import pinned, prepared  # noqa: E402
+from options import runner  # noqa: E402
 from server import Server, create_key  # noqa: E402
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentor", type=Path, default=ROOT / "target/release/sentor", help="the program to test")
+    parser = runner(__doc__)
     parser.add_argument("--seed", type=int, default=1, help="which examples [default: 1]")
     parser.add_argument("--examples", type=int, default=25, help="at most so many for each operation [default: 25]")
     options = parser.parse_args()
-    program = options.sentor.resolve()
-    if not program.is_file():
-        sys.exit(f"{options.sentor} is missing; `make build` makes it")
+    program = options.sentor
     python = prepared(program.parent / "schemathesis", pinned(HERE / "requirements.txt"), "schemathesis")
     scopes = ["--scope", "predict", "--scope", "cluster", "--scope", "metrics", "--scope", "admin"]
     with tempfile.TemporaryDirectory(prefix="sentor-interface-") as data:

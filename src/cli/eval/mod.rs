@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
 
 use crate::analysis::{DocumentAnalysis, Settings};
@@ -41,6 +41,7 @@ use targets::{LabelledText, Target};
 /// With --detection, each line has `text` and `lang`, and what is measured is how often `auto` finds out
 /// the language, by number of words. Each text of a data set counts once.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct EvalArgs {
     /// Files with labelled data, or `-` for standard input
     #[arg(value_name = "FILE", required = true)]
@@ -53,6 +54,10 @@ pub(crate) struct EvalArgs {
     /// is its mentions' sentiments aggregated where the text names it more than once.
     #[arg(long, value_name = "given|found", default_value = "given", hide_possible_values = true)]
     mentions: Mentions,
+
+    /// With `--mentions found`: count a pronoun as a mention of the one entity that it can stand for
+    #[arg(long, conflicts_with_all = ["sentences", "detection"])]
+    pronouns: bool,
 
     /// Language of all texts [default: what the data says]
     #[arg(long, short, value_name = "en|nl|auto", value_parser = parse_language)]
@@ -76,6 +81,20 @@ pub(crate) struct EvalArgs {
 enum Mentions {
     Given,
     Found,
+    #[value(skip)]
+    FoundWithPronouns,
+}
+
+impl EvalArgs {
+    fn mentions(&self) -> anyhow::Result<Mentions> {
+        match (self.mentions, self.pronouns) {
+            (mentions, false) => Ok(mentions),
+            (Mentions::Given, true) => {
+                bail!("--pronouns needs --mentions found: given mentions are all there are")
+            }
+            (_, true) => Ok(Mentions::FoundWithPronouns),
+        }
+    }
 }
 
 /// Runs the command.
@@ -89,6 +108,7 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
         report::print_detection(&detection::measure(&args.files)?, args.json)?;
         return Ok(Exit::Ok);
     }
+    let mentions = args.mentions()?;
     // All files are read first: a bad line in the last one should not cost the time of scoring the others.
     let mut texts = Vec::new();
     for path in &args.files {
@@ -96,8 +116,8 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
         let read = targets::read(reader, &lines::name(path), args.language)?;
         texts.push((set_name(path), lines::name(path), read));
     }
-    let sets = score_files(texts, args.mentions, &session::settings(global)?)?;
-    report::print_targets(&sets, args.mentions == Mentions::Found, args.json)?;
+    let sets = score_files(texts, mentions, &session::settings(global)?)?;
+    report::print_targets(&sets, mentions != Mentions::Given, args.json)?;
     Ok(Exit::Ok)
 }
 
@@ -176,7 +196,7 @@ fn count(
         }
         let entity = entities.next().context("an entity has no answer")?;
         let as_entity = entity.sentiment.polarity();
-        let (Mentions::Found, Some(place)) = (mentions, target.place) else {
+        let Some(place) = target.place.filter(|_| mentions != Mentions::Given) else {
             results.add(target, as_entity);
             continue;
         };

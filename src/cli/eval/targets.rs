@@ -51,6 +51,7 @@ impl LabelledText {
             mentions: match mentions {
                 Mentions::Given => MentionSource::Given(places.collect()),
                 Mentions::Found => MentionSource::Find,
+                Mentions::FoundWithPronouns => MentionSource::FindWithPronouns,
             },
         }
     }

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::analysis::MentionSource;
 use crate::cli::flow::{BATCH_BYTES, BATCH_DOCUMENTS, Batch};
 use crate::language::LanguageChoice;
 
@@ -19,6 +20,7 @@ pub(super) fn of(
     entries: Entries,
     more_entities: Vec<String>,
     language: LanguageChoice,
+    mentions: MentionSource,
 ) -> impl Iterator<Item = Batch<Vec<Entry>>> + Send {
     let (sender, receiver) = sync_channel(BATCH_DOCUMENTS);
     thread::spawn(move || {
@@ -38,9 +40,10 @@ pub(super) fn of(
         let payload = gather(&receiver)?;
         let documents = payload
             .iter()
-            .filter_map(
-                |entry| if let Entry::Record(record) = entry { Some(record.document()) } else { None },
-            )
+            .filter_map(|entry| match entry {
+                Entry::Record(record) => Some(record.document(mentions.clone())),
+                _ => None,
+            })
             .collect();
         Some(Batch { documents, language, payload })
     })

@@ -69,8 +69,8 @@ pub(super) struct Record {
 
 impl Record {
     /// What the analyzer gets of it.
-    pub(super) fn document(&self) -> Document {
-        Document { text: self.text.clone(), entities: self.entities.clone(), mentions: MentionSource::Find }
+    pub(super) fn document(&self, mentions: MentionSource) -> Document {
+        Document { text: self.text.clone(), entities: self.entities.clone(), mentions }
     }
 }
 

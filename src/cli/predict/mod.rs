@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::builder::NonEmptyStringValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::analysis::{DocumentError, Options, local_caller};
+use crate::analysis::{DocumentError, MentionSource, Options, local_caller};
 use crate::language::LanguageChoice;
 
 use super::flow::{self, Score, Scored};
@@ -52,6 +52,10 @@ pub(crate) struct PredictArgs {
     #[arg(long, short, value_name = "en|nl|auto", default_value = "en", value_parser = parse_language)]
     language: LanguageChoice,
 
+    /// Count a pronoun as a mention of the one entity that it can stand for
+    #[arg(long)]
+    pronouns: bool,
+
     /// What to print [default: table on a terminal, jsonl otherwise]
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<OutputFormat>,
@@ -67,6 +71,12 @@ pub(crate) struct PredictArgs {
     /// Go on after lines that cannot be read or scored
     #[arg(long, short)]
     keep_going: bool,
+}
+
+impl PredictArgs {
+    fn mentions(&self) -> MentionSource {
+        if self.pronouns { MentionSource::FindWithPronouns } else { MentionSource::Find }
+    }
 }
 
 /// Reads the value of `--language`.
@@ -93,7 +103,7 @@ pub(crate) fn run(args: &PredictArgs, global: &GlobalArgs) -> anyhow::Result<Exi
             let reader = lines::open(&path, &progress)?;
             let entries = input::entries(reader, &path, args.input_format, &args.columns)?;
             let session = session::start(&settings)?;
-            let batches = batches::of(entries, args.entities.clone(), args.language);
+            let batches = batches::of(entries, args.entities.clone(), args.language, args.mentions());
             let scored = flow::score_in_order(Arc::clone(&session.0), batches);
             let run = Run { file: lines::name(&path), keep_going: args.keep_going, progress };
             run.write(scored, output)
@@ -149,7 +159,7 @@ fn predict_text(
 ) -> anyhow::Result<Exit> {
     let record = Record { line: 1, doc_id: "1".to_owned(), text, entities: args.entities.clone() };
     let options = Options { language: args.language, caller: local_caller(), deadline: None };
-    let answer = scorer.score(vec![record.document()], options)?.pop();
+    let answer = scorer.score(vec![record.document(args.mentions())], options)?.pop();
     let analysis = answer.context("the models gave no answer")?.map_err(|error| anyhow::anyhow!(error))?;
     output.write(&record, &analysis).and_then(|()| output.flush()).context(WRITE)?;
     Ok(Exit::Ok)
@@ -249,7 +259,7 @@ mod tests {
         let reader = Box::new(io::Cursor::new(input.to_owned()));
         let entries = input::entries(reader, path, None, &columns).expect("the input has a known format");
         let language = LanguageChoice::Auto;
-        let batches = batches::of(entries, vec!["ham".to_owned()], language);
+        let batches = batches::of(entries, vec!["ham".to_owned()], language, MentionSource::Find);
         let scored = flow::score_in_order(Arc::new(Fake::default()), batches);
         let mut written = Vec::new();
         let output = Output::to(OutputFormat::Jsonl, &mut written).expect("memory can be written");

@@ -219,14 +219,14 @@ fn shortened(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::Document;
+    use crate::analysis::{Document, MentionSource};
     use crate::cli::flow::tests::fake_analysis;
     use crate::language::{Language, LanguageChoice};
 
     fn printed(format: OutputFormat, text: &str, entities: &[&str]) -> String {
         let entities: Vec<String> = entities.iter().map(|&entity| entity.to_owned()).collect();
         let record = Record { line: 1, doc_id: "a".to_owned(), text: text.to_owned(), entities };
-        let document: Document = record.document();
+        let document: Document = record.document(MentionSource::Find);
         let analysis = fake_analysis(&document, LanguageChoice::Fixed(Language::English));
         let mut written = Vec::new();
         let mut output = Output::to(format, &mut written).expect("memory can be written");

@@ -59,6 +59,8 @@ pub(in crate::http) enum Form {
     Exact,
     Inflected,
     Compound,
+    /// Only with `pronouns=true`.
+    Pronoun,
 }
 
 /// What a warning is about.
@@ -201,7 +203,7 @@ mod tests {
         for limit in crate::metering::Limit::ALL {
             assert!(limits["properties"][limit.name()].is_object(), "{}", limit.name());
         }
-        let forms = [MatchForm::Exact, MatchForm::Inflected, MatchForm::Compound];
+        let forms = [MatchForm::Exact, MatchForm::Inflected, MatchForm::Compound, MatchForm::Pronoun];
         assert_eq!(words::<Form>(), forms.map(MatchForm::label));
     }
 

@@ -45,6 +45,9 @@ const DEADLINE_SLACK: Duration = Duration::from_secs(2);
          description = "Whether a document that cannot be scored has an `error` in its place in `results`,                         and leaves the others their scores. Without it, the request is refused."),
         ("offsets" = Option<words::Offsets>, Query,
          description = "What `start` and `end` count: Unicode code points (the default), bytes of UTF-8, or                         units of UTF-16."),
+        ("pronouns" = Option<bool>, Query,
+         description = "Whether a pronoun is a mention, with the form `pronoun`, of the one entity that it can stand \
+                        for. Without it, pronouns are not followed."),
     ),
     request_body(content = words::PredictBody, content_type = "application/json"),
     responses((status = 200, description = "The scores, in the order of the documents.",

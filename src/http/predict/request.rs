@@ -16,6 +16,7 @@ pub(super) struct PredictRequest {
     /// Of the query or else of the body.
     pub(super) language: Option<LanguageChoice>,
     pub(super) documents: Vec<RequestDocument>,
+    mentions: MentionSource,
 }
 
 /// One document of a request.
@@ -46,7 +47,8 @@ impl PredictRequest {
         let documents = check_documents(body.docs, limits, &mut problems);
         // Under `partial`, a document's problems are its own; the request's are everybody's.
         let is_void = !problems.is_empty();
-        let mut request = Self { language, documents: Vec::with_capacity(documents.len()) };
+        let mentions = if query.pronouns { MentionSource::FindWithPronouns } else { MentionSource::Find };
+        let mut request = Self { language, documents: Vec::with_capacity(documents.len()), mentions };
         for (index, document) in documents.into_iter().enumerate() {
             let (document, own_problems) = check_document(index, document, limits);
             problems.extend(&own_problems);
@@ -77,7 +79,7 @@ impl PredictRequest {
             .map(|content| Document {
                 text: content.text.clone(),
                 entities: content.entities.clone(),
-                mentions: MentionSource::Find,
+                mentions: self.mentions.clone(),
             })
             .collect()
     }

@@ -1,0 +1,156 @@
+//! The word lists of the pronoun step, which are data: `data/en.txt` and `data/nl.txt`.
+
+use crate::language::Language;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// A list of the data files, by its heading there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    It,
+    Its,
+    He,
+    His,
+    She,
+    SheOrThey,
+    They,
+    ThatOne,
+    Determiners,
+    Neuter,
+    NeuterVerbs,
+    EmptyVerbs,
+    EmptyAlone,
+    EmptyContinuations,
+    EmptyNouns,
+    EmptyBefore,
+    Verbs,
+    Singular,
+    Plural,
+    Prepositions,
+    Generic,
+    Joiners,
+    People,
+    Several,
+    Plain,
+    Objects,
+    Adverbs,
+    /// Everyday words of both languages, from the list that entities are guarded by.
+    Everyday,
+}
+
+const HEADINGS: [(&str, List); 27] = [
+    ("it", List::It),
+    ("its", List::Its),
+    ("he", List::He),
+    ("his", List::His),
+    ("she", List::She),
+    ("she or they", List::SheOrThey),
+    ("they", List::They),
+    ("that one", List::ThatOne),
+    ("determiners", List::Determiners),
+    ("neuter", List::Neuter),
+    ("neuter verbs", List::NeuterVerbs),
+    ("empty verbs", List::EmptyVerbs),
+    ("empty alone", List::EmptyAlone),
+    ("empty continuations", List::EmptyContinuations),
+    ("empty nouns", List::EmptyNouns),
+    ("empty before", List::EmptyBefore),
+    ("verbs", List::Verbs),
+    ("singular", List::Singular),
+    ("plural", List::Plural),
+    ("prepositions", List::Prepositions),
+    ("generic", List::Generic),
+    ("joiners", List::Joiners),
+    ("people", List::People),
+    ("several", List::Several),
+    ("plain", List::Plain),
+    ("objects", List::Objects),
+    ("adverbs", List::Adverbs),
+];
+
+/// The lists that a word is on, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lists(u32);
+
+impl Lists {
+    pub(super) fn has(self, list: List) -> bool {
+        self.0 & (1 << list as u32) != 0
+    }
+
+    pub(super) fn has_any(self, lists: &[List]) -> bool {
+        lists.iter().any(|&list| self.has(list))
+    }
+
+    fn add(&mut self, list: List) {
+        self.0 |= 1 << list as u32;
+    }
+}
+
+/// The lists of a language's words.
+#[derive(Debug)]
+pub(super) struct Lexicon(HashMap<&'static str, Lists>);
+
+impl Lexicon {
+    pub(super) fn of(language: Language) -> &'static Self {
+        match language {
+            Language::English => &ENGLISH,
+            Language::Dutch => &DUTCH,
+        }
+    }
+
+    /// The lists that a word in lower case is on.
+    pub(super) fn lists(&self, word: &str) -> Lists {
+        self.0.get(word).copied().unwrap_or_default()
+    }
+
+    fn read(file: &'static str) -> Self {
+        let mut words: HashMap<&str, Lists> = HashMap::new();
+        let mut add = |word, list| words.entry(word).or_default().add(list);
+        let everyday = include_str!("../mention/data/common-words.txt");
+        for word in data_lines(everyday).flat_map(str::split_whitespace) {
+            add(word, List::Everyday);
+        }
+        let mut list = None;
+        for line in data_lines(file) {
+            if let Some(heading) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                let known = HEADINGS.iter().find(|(name, _)| *name == heading);
+                list = Some(known.expect("a test reads both files, so each heading is a known one").1);
+                continue;
+            }
+            for word in line.split_whitespace() {
+                add(word, list.expect("a test reads both files, so no word stands before a heading"));
+            }
+        }
+        Self(words)
+    }
+}
+
+fn data_lines(file: &'static str) -> impl Iterator<Item = &'static str> {
+    file.lines().filter(|line| !line.starts_with('#'))
+}
+
+static ENGLISH: LazyLock<Lexicon> = LazyLock::new(|| Lexicon::read(include_str!("data/en.txt")));
+static DUTCH: LazyLock<Lexicon> = LazyLock::new(|| Lexicon::read(include_str!("data/nl.txt")));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_files_can_be_read() {
+        let of = |language, word| Lexicon::of(language).lists(word);
+        assert!(of(Language::English, "it").has(List::It));
+        assert!(of(Language::Dutch, "die").has_any(&[List::ThatOne]));
+        assert!(of(Language::Dutch, "die").has(List::Determiners));
+        assert_eq!(of(Language::English, "gloop"), Lists::default());
+    }
+
+    #[test]
+    fn words_are_in_lower_case_and_can_be_found() {
+        for language in Language::ALL {
+            for word in Lexicon::of(language).0.keys() {
+                assert_eq!(*word, word.to_lowercase());
+            }
+        }
+    }
+}
