@@ -19,6 +19,7 @@ mod pages;
 mod predict;
 mod problems;
 mod query;
+mod readiness;
 mod router;
 mod server;
 mod timeout;
