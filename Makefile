@@ -79,6 +79,14 @@ dist: ## Build the small, stripped program that is packaged
 sbom: ## Write the bill of materials (needs cargo-cyclonedx)
 	$(CARGO) cyclonedx --format json --override-filename sentor-sbom
 
+.PHONY: fuzz
+fuzz: ## Fuzz for FUZZ_SECONDS a target (needs cargo-fuzz and a nightly compiler)
+	@scripts/fuzz
+
+.PHONY: miri
+miri: ## Run the tests of the pure modules in Miri (needs a nightly compiler with it)
+	cd fuzz && MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4 $(CARGO) +nightly miri test --lib
+
 .PHONY: audit
 audit: ## Check licences and known weaknesses of the libraries (needs cargo-deny)
 	$(CARGO) deny check
