@@ -18,7 +18,7 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [Source; 12] = sources! {
+const SOURCES: [Source; 13] = sources! {
     "quick-start",
     "clients",
     "api",
@@ -28,6 +28,7 @@ const SOURCES: [Source; 12] = sources! {
     "operations",
     "security",
     "models",
+    "performance",
     "text",
     "architecture",
     "faq",
