@@ -76,9 +76,30 @@ dist: ## Build the small, stripped program that is packaged
 	$(CARGO) build --profile dist --locked
 
 .PHONY: sbom
-sbom: ## Write the bill of materials (needs cargo-cyclonedx)
+sbom: ## Write the bill of materials, CycloneDX, to target/sbom.json (needs cargo-cyclonedx)
 	$(CARGO) cyclonedx --format json --override-filename sentor-sbom
+	@mkdir -p $(TARGET_DIR)
+# Where it was made is nobody's business.
+	@sed 's|file://$(CURDIR)|file:///sentor|g' sentor-sbom.json > $(TARGET_DIR)/sbom.json && rm sentor-sbom.json
+
+.PHONY: licences
+licences: ## Check the licences and origins of the libraries, and list them in target/licences.txt (needs cargo-deny)
+	$(CARGO) deny --locked --log-level error check bans licenses sources
+	@mkdir -p $(TARGET_DIR)
+	$(CARGO) deny --locked list --layout license > $(TARGET_DIR)/licences.txt
 
 .PHONY: audit
-audit: ## Check licences and known weaknesses of the libraries (needs cargo-deny)
-	$(CARGO) deny check
+audit: licences ## Also compare the libraries with the advisory database, which it fetches (needs cargo-deny)
+	$(CARGO) deny --locked check advisories
+
+.PHONY: fuzz
+fuzz: ## Fuzz for FUZZ_SECONDS a target (needs cargo-fuzz and a nightly compiler)
+	@scripts/fuzz
+
+.PHONY: miri
+miri: ## Run the tests of the pure modules in Miri (needs a nightly compiler with it)
+	cd fuzz && MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4 $(CARGO) +nightly miri test --lib
+
+.PHONY: soak
+soak: build ## Load the server for SOAK_SECONDS with faults, and write a report to target/soak.md
+	@benches/soak

@@ -75,11 +75,12 @@ fn odd_key_headers_get_a_401_that_says_why() {
 fn what_is_not_http_gets_a_body_too() {
     let server = TestServer::start();
     let many_headers = "a: b\r\n".repeat(150);
-    let cases: [(Vec<u8>, u16, &str); 5] = [
+    let cases: [(Vec<u8>, u16, &str); 6] = [
         (b"hello\r\n\r\n".to_vec(), 400, "bad_request"),
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n".to_vec(), 400, "bad_request"),
         (predict("HTTP/1.1", &many_headers, BODY), 431, "headers_too_large"),
         (predict("HTTP/1.1", &format!("a: {}\r\n", "b".repeat(1 << 20)), BODY), 431, "headers_too_large"),
+        (predict("HTTP/1.1", &format!("a: {}\r\n", "b".repeat(66_000)), BODY), 431, "headers_too_large"),
         (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000)).into_bytes(), 414, "uri_too_long"),
     ];
     for (bytes, status, code) in cases {

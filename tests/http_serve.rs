@@ -531,6 +531,50 @@ fn what_cannot_be_loaded_anew_leaves_all_as_it_was() {
 }
 
 #[test]
+fn metrics_have_a_listener_of_their_own_where_one_is_set() {
+    let data = TempDir::new().expect("a folder");
+    let key = text(&run(data.path(), &["keys", "create", "shop"]).stdout);
+    let id = serde_json::from_slice::<Value>(&run(data.path(), &["keys", "list", "--json"]).stdout)
+        .expect("JSON")[0]["id"]
+        .as_str()
+        .expect("a key has an identifier")
+        .to_owned();
+    let mut server = Server::start_with(data.path(), &["--metrics-listen", "127.0.0.1:0"], &[]);
+    let mut line = String::new();
+    server.stdout.read_line(&mut line).expect("stdout can be read");
+    let url = line.trim().strip_prefix("metrics on ").expect("the second line says where").to_owned();
+    let monitor = Client::new(url.strip_suffix("/metrics").expect("with its path"), None);
+    let metrics = || text(&monitor.get("/metrics").bytes);
+
+    assert_eq!(monitor.get("/api/health").status, 404, "nothing else is there");
+    let client = server.client(key.trim());
+    assert_eq!(client.get("/metrics").code(), "insufficient_scope", "where callers are, it needs a key");
+    let document = json!([{"doc_id": "1", "doc": "It is great.", "entities": ["it"]}]);
+    assert_eq!(client.predict("", &document).status, 200);
+    let read = metrics();
+    for series in [
+        "sentor_documents_total{language=\"en\"} 1",
+        "sentor_engine_runs_total{model=\"sentor-en\"} ",
+        "sentor_key_events_total{event=\"revoked\"} 0",
+        "sentor_key_refusals_total{reason=\"scope\"} 1",
+        "sentor_store_failing{part=\"usage\"} 0",
+        "sentor_engine_stalled_seconds 0",
+    ] {
+        assert!(read.contains(series), "{series} is not in {read}");
+    }
+    // Another process does it, and the server counts it.
+    assert!(run(data.path(), &["keys", "revoke", &id]).status.success());
+    let revoked = "sentor_key_events_total{event=\"revoked\"} 1";
+    let started = Instant::now();
+    while !metrics().contains(revoked) {
+        assert!(started.elapsed() < Duration::from_mins(1), "the revocation is never counted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (code, _, log) = server.stop("-TERM");
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
 fn a_model_whose_scores_depend_on_its_company_is_named_at_start() {
     let (data, copy) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentor-en");

@@ -7,9 +7,10 @@ use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
 
-use sentor::keys::{NewKey, Scope};
-use support::TestServer;
+use sentor::http::Surface;
+use sentor::keys::{KeyStore as _, NewKey, Scope, rotate};
 use support::client::Client;
+use support::{Setup, TestServer, now};
 
 fn metrics_client(server: &TestServer) -> Client {
     let new = NewKey { scopes: [Scope::Metrics].into_iter().collect(), ..NewKey::named("monitoring") };
@@ -83,6 +84,64 @@ fn what_happens_is_counted() {
     }
 }
 
+#[test]
+fn what_becomes_of_keys_is_counted_whoever_did_it() {
+    let server = TestServer::start();
+    let monitor = metrics_client(&server);
+    let new = NewKey { expires_at: Some(now()), ..NewKey::named("old") };
+    let expired = server.issue(new);
+    let revoked = server.issue(NewKey::named("lost"));
+    let record = server.store().records().expect("memory can be read").pop().expect("it is the last");
+    rotate(server.store(), &record.id, now(), now(), &mut rand::rng()).expect("it is active");
+    server.store().revoke(&record.id, now()).expect("it is there");
+    server.refresh_keys();
+
+    let unknown = sentor::keys::ApiKey::generate(sentor::keys::Environment::Live, &mut rand::rng());
+    for (key, code) in [
+        (expired.expose(), "expired_key"),
+        (revoked.expose(), "revoked_key"),
+        (unknown.expose(), "invalid_key"),
+        ("sentor_live_x", "invalid_key"),
+        ("", "missing_key"),
+    ] {
+        assert_eq!(server.client_with(key).get("/api/usage").code(), code);
+    }
+    assert_eq!(server.anonymous().get("/api/usage").code(), "missing_key");
+    assert_eq!(monitor.get("/api/admin/keys").code(), "insufficient_scope");
+
+    let text = String::from_utf8(monitor.get("/metrics").bytes).expect("metrics are text");
+    let events = |event: &str| value(&text, &format!("sentor_key_events_total{{event=\"{event}\"}}"));
+    assert_eq!([events("created"), events("rotated"), events("revoked")], ["3", "1", "1"]);
+    let refusals = |reason: &str| value(&text, &format!("sentor_key_refusals_total{{reason=\"{reason}\"}}"));
+    let counts = [
+        ("expired", "1"),
+        ("revoked", "1"),
+        ("unknown", "1"),
+        ("malformed", "1"),
+        ("missing", "2"),
+        ("scope", "1"),
+        ("minute", "0"),
+    ];
+    for (reason, expected) in counts {
+        assert_eq!(refusals(reason), expected, "{reason}");
+    }
+    assert_eq!(value(&text, "sentor_store_failing{part=\"keys\"}"), "0");
+}
+
+#[test]
+fn a_listener_for_metrics_shows_them_to_all_and_nothing_else() {
+    let server = TestServer::start_with(Setup { surface: Surface::Metrics, ..Setup::default() });
+    let client = server.anonymous();
+    let answer = client.get("/metrics");
+    assert_eq!(answer.status, 200);
+    assert!(String::from_utf8_lossy(&answer.bytes).contains("sentor_build_info{"));
+    assert_eq!(client.get("/livez").status, 200);
+    for path in ["/", "/docs", "/api/health", "/api/usage", "/api/admin/keys", "/readyz", "/openapi.json"] {
+        assert_eq!(client.get(path).code(), "not_found", "{path}");
+    }
+    assert_eq!(server.client().predict("", &json!([])).code(), "not_found");
+}
+
 /// The conventions that `promtool check metrics` looks for, and those of this project.
 #[test]
 fn names_follow_the_conventions() {
@@ -117,6 +176,20 @@ fn named(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Labels in a text's selectors and groups.
+fn labels_in(text: &str) -> BTreeSet<String> {
+    let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("=\"").chain(text.match_indices("=~\"")) {
+        let start = text[..at].rfind(|letter| !is_name(letter)).map_or(0, |before| before + 1);
+        found.insert(text[start..at].to_owned());
+    }
+    for group in text.split(" by (").skip(1).filter_map(|rest| rest.split(')').next()) {
+        found.extend(group.split(',').map(|label| label.trim().to_owned()));
+    }
+    found
+}
+
 #[test]
 fn documents_name_all_metrics_and_no_other() {
     let server = TestServer::start();
@@ -133,6 +206,11 @@ fn documents_name_all_metrics_and_no_other() {
         let unknown: Vec<_> = named(&page).difference(&there).cloned().collect();
         assert!(unknown.is_empty(), "{path} names {unknown:?}");
         assert!(named(&page).len() > 4, "{path}");
+        // What Prometheus itself adds.
+        let given = ["job", "instance", "le"].map(str::to_owned);
+        let known = labels_in(&text).into_iter().chain(given).collect();
+        let unknown: Vec<_> = labels_in(&page.replace("\\\"", "\"")).difference(&known).cloned().collect();
+        assert!(unknown.is_empty(), "{path} selects by {unknown:?}");
     }
     let page = std::fs::read_to_string("docs/operations.md").expect("the page is there");
     for name in there.iter().filter(|name| name.starts_with("sentor_")) {

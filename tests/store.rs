@@ -85,6 +85,7 @@ fn check_keys(store: &dyn Store) {
 
     let uses = [(one.id.clone(), later(1)), (KeyId::new("kgone"), later(1))];
     check_revision(store, false, |store| store.note_uses(&uses).expect("uses can be noted"));
+    check_revision(store, false, |store| store.check_writable().expect("it can be written"));
     store.note_uses(&[(one.id.clone(), now())]).expect("uses can be noted");
     let record = |id: &KeyId| {
         store

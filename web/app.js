@@ -114,8 +114,7 @@ function useExample(language) {
 function toggleKey() {
   const isShown = byId("key").type === "text";
   byId("key").type = isShown ? "password" : "text";
-  byId("show-key").textContent = isShown ? "Show" : "Hide";
-  byId("show-key").setAttribute("aria-pressed", String(!isShown));
+  byId("show-key").textContent = isShown ? "Show key" : "Hide key";
 }
 
 async function copy(button) {
@@ -123,6 +122,7 @@ async function copy(button) {
   try {
     await navigator.clipboard.writeText(source.textContent);
     button.textContent = "Copied";
+    say("Copied.");
   } catch {
     // Without the right to write there, the reader copies what is selected.
     getSelection().selectAllChildren(source);

@@ -101,7 +101,8 @@ function bar(probabilities) {
     span.style.width = percent(probabilities[label]).replace(" ", "");
     return span;
   });
-  const figures = LABELS.map((label) => percent(probabilities[label])).join(", ");
+  // A line may break between two of them, not before a percent sign.
+  const figures = LABELS.map((label, index) => [index > 0 ? ", " : "", element("span", { className: "whole" }, percent(probabilities[label]))]);
   return element("div", {},
     element("div", { className: "bar", "aria-hidden": "true" }, spans),
     element("span", { className: "figures" }, figures));

@@ -48,10 +48,13 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
 
     // The port first: that it is taken should not come out after the models are loaded.
     let listener = bind(&config.server.listen)?;
-    let address = listener.local_addr()?;
     let admin_listener = config.server.admin_listen.as_ref().map(bind).transpose()?;
     let metrics_listener = config.server.metrics_listen.as_ref().map(bind).transpose()?;
-    let admin_address = admin_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let addresses = Addresses {
+        public: listener.local_addr()?,
+        admin: admin_listener.as_ref().map(TcpListener::local_addr).transpose()?,
+        metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,
+    };
     let tls = load_tls(config.server.tls.as_ref())?;
     warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
     let services = services(&config)?;
@@ -107,7 +110,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         let in_service = InService::new(analyzer);
         let reloading = tokio::spawn(in_service.clone().reload_at(hangup, Arc::clone(&app), overrides));
 
-        let greeting = greeting(&config, address, admin_address, &services)?;
+        let greeting = greeting(&config, addresses, &services)?;
         if let Err(error) = print(greeting.as_bytes()) {
             // Whoever started the server does not listen to it; its callers still may.
             tracing::warn!(%error, "cannot print where the server listens");
@@ -222,19 +225,26 @@ async fn wait_for_stop(mut stop: watch::Receiver<Stop>) {
     let _ = stop.wait_for(|told| *told >= Stop::Softly).await;
 }
 
-/// What is printed once the server is ready. The first line, and the second where there is an
-/// admin listener, are for programs, the rest for people.
-fn greeting(
-    config: &Config,
-    address: SocketAddr,
-    admin_address: Option<SocketAddr>,
-    services: &Services,
-) -> anyhow::Result<String> {
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    public: SocketAddr,
+    admin: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+}
+
+/// What is printed once the server is ready. The first line, and one more for each listener of its own, are for
+/// programs, the rest for people.
+fn greeting(config: &Config, addresses: Addresses, services: &Services) -> anyhow::Result<String> {
+    let address = addresses.public;
     let Services { keys, store, .. } = services;
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let mut text = format!("listening on {scheme}://{address}\n");
-    if let Some(address) = admin_address {
+    if let Some(address) = addresses.admin {
         writeln!(text, "admin interface on {scheme}://{address}")?;
+    }
+    if let Some(address) = addresses.metrics {
+        writeln!(text, "metrics on http://{address}/metrics")?;
     }
     let is_first_start = keys.is_empty() && address.ip().is_loopback();
     let key = if is_first_start {

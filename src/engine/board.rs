@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, Backlog, Refusal, Request};
 use super::cache::ScoreCache;
+use super::pulse::Pulse;
 use super::scheduler::{Batch, Claim, Lane, Scheduler};
 use super::statistics::{EngineStatistics, ModelStatistics};
 use super::{Caller, Engine, EngineSettings, SubmitError, lock};
@@ -38,6 +39,8 @@ pub(super) struct Board {
     /// Measured time of a worker for a padded token, in picoseconds, by model.
     token_cost_ps: Vec<u64>,
     statistics: EngineStatistics,
+    /// A run is known by its first row.
+    pulse: Pulse<Arc<Flight>>,
     settings: EngineSettings,
 }
 
@@ -167,6 +170,7 @@ impl Board {
                 models: models.iter().map(of).collect(),
                 ..EngineStatistics::default()
             },
+            pulse: Pulse::default(),
             settings,
         }
     }
@@ -203,6 +207,9 @@ impl Board {
         let waiting: Vec<usize> = (0..keys.len()).filter(|&index| results.rows[index].is_none()).collect();
         let job = Arc::new(Job { results: Mutex::new(results) });
         lock(&job.results).answer_if_done();
+        if self.waiting_rows() == 0 && !waiting.is_empty() {
+            self.pulse.fill(now);
+        }
         let mut flights: Vec<Arc<Flight>> = Vec::with_capacity(waiting.len());
         for index in waiting {
             let waiter = Waiter { job: Arc::clone(&job), index };
@@ -314,6 +321,9 @@ impl Board {
         for flight in &batch.rows {
             self.statistics.waits.note(now.saturating_duration_since(flight.taken));
         }
+        if let Some(first) = batch.rows.first() {
+            self.pulse.begin(Arc::clone(first), now);
+        }
         Some(batch)
     }
 
@@ -324,6 +334,9 @@ impl Board {
         outcome: &RunOutcome,
     ) -> Vec<(Arc<Flight>, RowLogits)> {
         let Batch { lane, rows } = batch;
+        if let Some(first) = rows.first() {
+            self.pulse.end(|run| Arc::ptr_eq(run, first));
+        }
         if outcome.logits.is_some() {
             self.note_cost(lane, rows.len(), outcome.took);
         }
@@ -408,8 +421,9 @@ impl Board {
         }
     }
 
-    pub(super) fn statistics(&self) -> EngineStatistics {
+    pub(super) fn statistics(&self, now: Instant) -> EngineStatistics {
         let mut statistics = self.statistics.clone();
+        statistics.stalled = self.pulse.stalled(self.waiting_rows() > 0, now);
         let waiting = self.scheduler.waiting();
         for (index, model) in statistics.models.iter_mut().enumerate() {
             model.waiting_rows = waiting.rows_by_model[index];

@@ -11,6 +11,7 @@ mod cache;
 mod caller;
 mod cores;
 mod network;
+mod pulse;
 mod runtime;
 mod scheduler;
 #[cfg(test)]
@@ -162,7 +163,7 @@ impl Engine {
 
     /// What it has done so far, and what waits.
     pub fn statistics(&self) -> EngineStatistics {
-        lock(&self.shared.board).statistics()
+        lock(&self.shared.board).statistics(Instant::now())
     }
 
     /// Takes no more work, finishes what waits until `deadline`, drops the rest (its tickets say so), and ends

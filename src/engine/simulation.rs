@@ -133,7 +133,7 @@ impl Simulation<'_> {
         assert_eq!(self.board.waiting_rows(), 0);
         Outcome {
             fates: self.fates.into_iter().map(|fate| fate.expect("every arrival has a fate")).collect(),
-            statistics: self.board.statistics(),
+            statistics: self.board.statistics(self.start + self.now),
             end: self.now,
         }
     }

@@ -17,6 +17,9 @@ pub struct EngineStatistics {
     pub deduplicated_rows: u64,
     /// Rows whose callers gave up before they ran.
     pub abandoned_rows: u64,
+    /// How long the oldest run under way has taken so far, or, if that is longer, how long rows have waited without one
+    /// of them being taken; zero while nothing runs or waits.
+    pub stalled: Duration,
     /// From the moment that a row was taken until its run began.
     pub waits: DurationStatistics,
     /// From the beginning to the end of a run.

@@ -20,6 +20,7 @@ use crate::telemetry::{Exporter, Metrics};
 
 use super::budget::ByteBudget;
 use super::error::{ApiError, ErrorCode};
+use super::readiness::StoreProbe;
 
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -139,6 +140,7 @@ pub struct App {
     pub(super) services: Services,
     pub(super) metrics: Metrics,
     pub(super) bodies: ByteBudget,
+    pub(super) store_probe: StoreProbe,
     analyzer: RwLock<Option<Arc<dyn Analyze>>>,
     exporter: OnceLock<Exporter>,
 }
@@ -148,7 +150,8 @@ impl App {
     pub fn new(settings: AppSettings, services: Services) -> Self {
         let bodies = ByteBudget::new(settings.queue_bytes);
         let (analyzer, exporter) = (RwLock::default(), OnceLock::new());
-        Self { settings, services, metrics: Metrics::default(), bodies, analyzer, exporter }
+        let (metrics, store_probe) = (Metrics::default(), StoreProbe::default());
+        Self { settings, services, metrics, bodies, store_probe, analyzer, exporter }
     }
 
     /// The present moment.

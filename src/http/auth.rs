@@ -10,6 +10,7 @@ use super::observe::RequestContext;
 use crate::clock::iso_8601;
 use crate::keys::{self, ApiKey, KeyRecord, Scope};
 use crate::metering::{Admission, Refusal};
+use crate::telemetry::KeyRefusal;
 
 /// The holder of a key with the scope `scope`, or the refusal.
 pub(super) fn require(
@@ -19,7 +20,7 @@ pub(super) fn require(
     context: &RequestContext,
 ) -> Result<Arc<KeyRecord>, ApiError> {
     let record = authenticate(app, headers, context)?;
-    require_scope(&record, scope)?;
+    require_scope(app, &record, scope)?;
     Ok(record)
 }
 
@@ -29,15 +30,18 @@ pub(super) fn authenticate(
     headers: &HeaderMap,
     context: &RequestContext,
 ) -> Result<Arc<KeyRecord>, ApiError> {
-    identify(app, headers, context)?
-        .ok_or_else(|| ApiError::new(ErrorCode::MissingKey, "no API key: send it in the header x-api-key"))
+    identify(app, headers, context)?.ok_or_else(|| {
+        app.metrics.refuse_key(KeyRefusal::Missing);
+        ApiError::new(ErrorCode::MissingKey, "no API key: send it in the header x-api-key")
+    })
 }
 
 /// Refuses a key that lacks a scope.
-pub(super) fn require_scope(record: &KeyRecord, scope: Scope) -> Result<(), ApiError> {
+pub(super) fn require_scope(app: &App, record: &KeyRecord, scope: Scope) -> Result<(), ApiError> {
     if record.scopes.contains(scope) {
         return Ok(());
     }
+    app.metrics.refuse_key(KeyRefusal::Scope);
     let message = format!("this API key lacks the scope {}", scope.word());
     Err(ApiError::new(ErrorCode::InsufficientScope, message)
         .detail("required", scope.word())
@@ -47,6 +51,7 @@ pub(super) fn require_scope(record: &KeyRecord, scope: Scope) -> Result<(), ApiE
 /// Lets a request in against the plan of its key, until what is returned is dropped.
 pub(super) fn admit(app: &App, key: &KeyRecord, context: &RequestContext) -> Result<Admission, ApiError> {
     let admission = app.services.meter.admit(key).map_err(|refusal| {
+        app.metrics.refuse_key(KeyRefusal::of_limit(refusal));
         if refusal == Refusal::UnknownPlan {
             tracing::error!(
                 plan = key.plan,
@@ -65,17 +70,26 @@ pub(super) fn identify(
     headers: &HeaderMap,
     context: &RequestContext,
 ) -> Result<Option<Arc<KeyRecord>>, ApiError> {
-    let Some(presented) = presented(headers)? else { return Ok(None) };
+    let malformed = |error: ApiError| {
+        let is_empty = error.code() == ErrorCode::MissingKey;
+        app.metrics.refuse_key(if is_empty { KeyRefusal::Missing } else { KeyRefusal::Malformed });
+        error
+    };
+    let Some(presented) = presented(headers).map_err(malformed)? else { return Ok(None) };
     let invalid = |message: String| ApiError::new(ErrorCode::InvalidKey, message);
-    let key: ApiKey =
-        presented.parse().map_err(|error| invalid(format!("this is not a valid API key: {error}")))?;
-    let record = app.services.keys.authenticate(&key, app.now()).map_err(|refusal| match refusal {
-        keys::Refusal::Unknown => invalid("this API key is not known here".to_owned()),
-        keys::Refusal::Expired { at } => {
-            ApiError::new(ErrorCode::ExpiredKey, "API key has expired").detail("expires_at", iso_8601(at))
+    let key: ApiKey = presented
+        .parse()
+        .map_err(|error| malformed(invalid(format!("this is not a valid API key: {error}"))))?;
+    let record = app.services.keys.authenticate(&key, app.now()).map_err(|refusal| {
+        app.metrics.refuse_key(KeyRefusal::of_key(refusal));
+        match refusal {
+            keys::Refusal::Unknown => invalid("this API key is not known here".to_owned()),
+            keys::Refusal::Expired { at } => {
+                ApiError::new(ErrorCode::ExpiredKey, "API key has expired").detail("expires_at", iso_8601(at))
+            }
+            keys::Refusal::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
+                .detail("revoked_at", iso_8601(at)),
         }
-        keys::Refusal::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
-            .detail("revoked_at", iso_8601(at)),
     })?;
     let minute = app.services.meter.minute(&record);
     context.note(|notes| {

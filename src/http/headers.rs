@@ -1,10 +1,12 @@
 //! Headers that every answer has, and pages of other origins.
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 use jiff::Timestamp;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::error::{ApiError, ErrorCode};
 use crate::metering::Standing;
 
 /// Answers are data for one caller: no cache keeps them, and no browser guesses at them or runs them.
@@ -19,6 +21,20 @@ pub(super) async fn secure(mut response: Response) -> Response {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// Most bytes of all names and values. A server reads by the piece and so lets some larger heads pass; here is the line.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Refuses headers that are together too large.
+pub(super) async fn limit(request: Request) -> Result<Request, ApiError> {
+    let sizes = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let size: usize = sizes.sum();
+    if size <= MAX_HEADER_BYTES {
+        return Ok(request);
+    }
+    let message = format!("the headers are {size} bytes, and may be {MAX_HEADER_BYTES}");
+    Err(ApiError::new(ErrorCode::HeadersTooLarge, message).detail("limit_bytes", MAX_HEADER_BYTES))
 }
 
 const RATE_LIMIT: [HeaderName; 4] = [

@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::auth;
-use super::error::{ApiError, ErrorCode};
+use super::error::ApiError;
 use super::observe::RequestContext;
 use super::openapi::words;
+use super::readiness;
 use crate::analysis::ModelStatus;
 use crate::clock::iso_8601;
 use crate::language::Language;
@@ -116,18 +117,17 @@ pub(super) async fn show_liveness() -> Json<Status> {
     Json(Status { status: "alive" })
 }
 
-/// `GET /readyz`: documents can be scored.
+/// `GET /readyz`: documents can be scored, and what callers use is kept.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
-    summary = "Tell whether documents can be scored",
-    responses((status = 200, description = "They can.", body = Status, example = json!({"status": "ready"}))),
+    summary = "Tell whether requests should be sent here",
+    description = "They should where a model is ready, the engine's queue moves, and the store of keys and usage can \
+                   be written. If not, details.reason of the refusal is models, queue or store.",
+    responses((status = 200, description = "They should.", body = Status, example = json!({"status": "ready"}))),
     security(()),
 )]
 pub(super) async fn show_readiness(State(app): State<Arc<App>>) -> Result<Json<Status>, ApiError> {
-    app.ready_analyzer()?;
-    if !models(&app).iter().any(|model| model.ready) {
-        return Err(ApiError::new(ErrorCode::NotReady, "no model is ready").retry_after(1));
-    }
+    readiness::check(&app).await?;
     Ok(Json(Status { status: "ready" }))
 }
 

@@ -6,12 +6,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::app::App;
+use super::app::{App, Services};
 use super::auth;
 use super::error::ApiError;
 use super::observe::RequestContext;
 use crate::keys::Scope;
-use crate::telemetry::TEXT_FORMAT;
+use crate::telemetry::{Readings, StoreFailures, TEXT_FORMAT};
 
 /// `GET /metrics` for all: needs a key with the scope `metrics`.
 #[utoipa::path(
@@ -41,6 +41,11 @@ fn write(app: &App) -> Response {
     // What changes seldom is looked up when it is asked for.
     let analyzer = app.analyzer();
     app.metrics.set_models(&analyzer.as_ref().map(|analyzer| analyzer.models()).unwrap_or_default());
-    let statistics = analyzer.map(|analyzer| analyzer.statistics()).unwrap_or_default();
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.encode(&statistics)).into_response()
+    let Services { keys, meter, .. } = &app.services;
+    let readings = Readings {
+        analyzer: analyzer.map(|analyzer| analyzer.statistics()).unwrap_or_default(),
+        keys: keys.events(),
+        store: StoreFailures { keys: !keys.is_following(), usage: meter.failing_since().is_some() },
+    };
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.encode(&readings)).into_response()
 }

@@ -19,6 +19,7 @@ mod pages;
 mod predict;
 mod problems;
 mod query;
+mod readiness;
 mod router;
 mod server;
 mod timeout;
@@ -30,6 +31,8 @@ pub use app::{Analyze, App, AppSettings, BoxFuture, Services};
 pub use error::{ApiError, ErrorCode};
 pub use openapi::document as openapi_document;
 pub(crate) use predict::document_result;
+#[cfg(fuzzing)]
+pub use predict::read_predict_body;
 pub use router::Surface;
 pub use server::{Endpoint, Patience, Stop, run};
 pub use tls::{Tls, TlsError, TlsFiles};

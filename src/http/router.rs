@@ -42,6 +42,8 @@ pub(super) fn router(app: Arc<App>, surface: Surface) -> Router {
         .layer(map_response(headers::secure))
         // A page of another origin asks first; that question carries no key.
         .layer(option_layer(headers::cors(&app.settings.cors_origins)))
+        // Headers are for a key and a few words.
+        .layer(map_request(headers::limit))
         // What a client does not send to its end is read to its end, so that it sees its answer.
         .layer(map_request(body::drain_on_drop))
         // A large answer is packed as the client likes it.

@@ -105,7 +105,7 @@ pub(super) async fn show_usage(
     let to = parameters.read("to", "a day such as 2026-03-31")?.unwrap_or(today);
     let asked = parameters.text("key")?;
     if asked.is_some_and(|id| id != own.id.as_str()) {
-        auth::require_scope(&own, Scope::Admin)?;
+        auth::require_scope(&app, &own, Scope::Admin)?;
     }
     let shown = match asked {
         Some("all") => None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::events::KeyEvents;
 use super::key::{ApiKey, KeyDigest};
 use super::record::{KeyId, KeyRecord, KeyState, Scopes};
 use super::store::{KeyStore, StoreError};
@@ -51,6 +52,8 @@ struct Shared {
 struct Snapshot {
     revision: u64,
     entries: HashMap<KeyDigest, Entry>,
+    /// How the keys came to be as they are, from the first snapshot on.
+    events: KeyEvents,
 }
 
 #[derive(Debug)]
@@ -124,6 +127,11 @@ impl KeyRing {
             KeyState::Expired { at } => Err(Refusal::Expired { at }),
             KeyState::Revoked { at } => Err(Refusal::Revoked { at }),
         }
+    }
+
+    /// What became of keys since the ring began to follow the store.
+    pub fn events(&self) -> KeyEvents {
+        self.shared.snapshot().events
     }
 
     /// Whether no key at all would let in.
@@ -226,7 +234,9 @@ impl Shared {
             self.snapshot_mut().update(revision, records);
         } else {
             let fresh = Snapshot::take(self.store.as_ref(), self.outside.as_ref())?;
-            *self.snapshot_mut() = fresh;
+            let mut snapshot = self.snapshot_mut();
+            let events = snapshot.events_until(&fresh);
+            *snapshot = Snapshot { events, ..fresh };
         }
         Ok(true)
     }
@@ -255,17 +265,27 @@ impl Snapshot {
         let entry = |record: KeyRecord| (record.digest, Entry::new(record, 0));
         // The store's records come last, so that they count more than the key from outside.
         let entries = outside.cloned().into_iter().chain(store.records()?).map(entry).collect();
-        Ok(Self { revision, entries })
+        Ok(Self { revision, entries, events: KeyEvents::default() })
     }
 
     /// Puts in records that were added or changed.
     fn update(&mut self, revision: u64, records: Vec<KeyRecord>) {
         self.revision = revision;
         for record in records {
-            let used_at =
-                self.entries.get(&record.digest).map_or(0, |old| old.used_at.load(Ordering::Relaxed));
+            let old = self.entries.get(&record.digest);
+            self.events.note(old.map(|old| old.record.as_ref()), &record);
+            let used_at = old.map_or(0, |old| old.used_at.load(Ordering::Relaxed));
             self.entries.insert(record.digest, Entry::new(record, used_at));
         }
+    }
+
+    /// What became of keys when `later` takes the place of this.
+    fn events_until(&self, later: &Self) -> KeyEvents {
+        let mut events = self.events;
+        for (digest, entry) in &later.entries {
+            events.note(self.entries.get(digest).map(|old| old.record.as_ref()), &entry.record);
+        }
+        events
     }
 
     /// The times of use that have not been written yet.

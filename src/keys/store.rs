@@ -40,6 +40,9 @@ pub trait KeyStore: Send + Sync + std::fmt::Debug {
     /// The records that were added or changed after `revision`, and perhaps some before; `None` where records were
     /// removed, so that all must be read.
     fn changed_since(&self, revision: u64) -> Result<Option<Vec<KeyRecord>>, StoreError>;
+
+    /// Whether a change could be made now: goes the way of one, as far as the disk, and changes nothing.
+    fn check_writable(&self) -> Result<(), StoreError>;
 }
 
 /// Makes a new key that follows the key `id`: same name, plan, scopes and account. The old one expires at

@@ -119,8 +119,12 @@ impl Manifest {
     /// The shortest window that text can sensibly be packed into.
     const MIN_WINDOW_TOKENS: usize = 16;
 
-    /// Reads and checks a manifest; the error says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let document: Document = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let Document {
             schema,

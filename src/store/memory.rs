@@ -102,6 +102,10 @@ impl KeyStore for MemoryStore {
         let changed = inner.records.iter().filter(|record| inner.changes.get(&record.id) > Some(&revision));
         Ok(Some(changed.cloned().collect()))
     }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 impl UsageStore for MemoryStore {

@@ -200,6 +200,14 @@ impl KeyStore for SqliteStore {
         })?;
         raw.map(|raw| raw.into_iter().map(|raw| self.parse(raw)).collect()).transpose()
     }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        self.write(SHORT_PATIENCE, |transaction| {
+            // The schema's number, written as it is: a page that goes to the disk like any other.
+            let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            transaction.pragma_update(None, "user_version", version)
+        })
+    }
 }
 
 impl UsageStore for SqliteStore {
@@ -429,7 +437,10 @@ mod tests {
         set("query_only", 1).expect("what SQLite takes for a read-only file");
         let error = add(&store).expect_err("it cannot be written");
         assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
+        let error = store.check_writable().expect_err("it cannot be written");
+        assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
         set("query_only", 0).expect("it can be written again");
         add(&store).expect("it can be written again");
+        store.check_writable().expect("it can be written again");
     }
 }

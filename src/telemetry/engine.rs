@@ -77,6 +77,11 @@ pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
             "Rows whose callers gave up before they ran.",
             alone(engine.abandoned_rows as f64),
         ),
+        gauges(
+            "sentor_engine_stalled_seconds",
+            "How long the oldest run has taken so far, or rows have waited without one of them being taken.",
+            alone(engine.stalled.as_secs_f64()),
+        ),
         counters("sentor_cache_hits_total", "Rows found in the cache.", alone(cache.hits as f64)),
         counters(
             "sentor_cache_misses_total",
@@ -98,14 +103,14 @@ fn alone(value: f64) -> Vec<(Vec<LabelPair>, f64)> {
     vec![(Vec::new(), value)]
 }
 
-fn label(name: &str, value: &str) -> LabelPair {
+pub(super) fn label(name: &str, value: &str) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.to_owned());
     pair
 }
 
-fn gauges(name: &str, help: &str, values: Vec<(Vec<LabelPair>, f64)>) -> MetricFamily {
+pub(super) fn gauges(name: &str, help: &str, values: Vec<(Vec<LabelPair>, f64)>) -> MetricFamily {
     family(name, help, MetricType::GAUGE, values, |metric, value| {
         let mut gauge = Gauge::default();
         gauge.set_value(value);
@@ -113,7 +118,7 @@ fn gauges(name: &str, help: &str, values: Vec<(Vec<LabelPair>, f64)>) -> MetricF
     })
 }
 
-fn counters(name: &str, help: &str, values: Vec<(Vec<LabelPair>, f64)>) -> MetricFamily {
+pub(super) fn counters(name: &str, help: &str, values: Vec<(Vec<LabelPair>, f64)>) -> MetricFamily {
     family(name, help, MetricType::COUNTER, values, |metric, value| {
         let mut counter = Counter::default();
         counter.set_value(value);

@@ -10,8 +10,10 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::engine;
+use super::keys::{KeyRefusal, StoreFailures};
+use super::{engine, keys};
 use crate::analysis::{AnalyzerStatistics, ModelStatus};
+use crate::keys::KeyEvents;
 use crate::language::Language;
 
 /// Media type of [`Metrics::encode`].
@@ -33,6 +35,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     phase_seconds: HistogramVec,
     refusals: IntCounterVec,
+    key_refusals: IntCounterVec,
     request_documents: HistogramVec,
     documents: IntCounterVec,
     entities: IntCounterVec,
@@ -63,6 +66,17 @@ impl Phase {
             Self::Write => "write",
         }
     }
+}
+
+/// What others count by themselves, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// Of the analyzer.
+    pub analyzer: AnalyzerStatistics,
+    /// Of the key ring.
+    pub keys: KeyEvents,
+    /// Of the store.
+    pub store: StoreFailures,
 }
 
 /// How a request ended.
@@ -110,6 +124,15 @@ impl Metrics {
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
 
         let make = Maker { registry: &registry };
+        let key_refusals = make.counters(
+            "sentor_key_refusals_total",
+            "Requests that their key, or the lack of one, did not let in, by reason.",
+            &["reason"],
+        )?;
+        for reason in KeyRefusal::ALL {
+            // From the start, so that the first one is seen to be one more.
+            key_refusals.with_label_values(&[reason.word()]).inc_by(0);
+        }
         Ok(Self {
             requests: make.counters(
                 "sentor_http_requests_total",
@@ -134,6 +157,7 @@ impl Metrics {
                 "Requests refused, by the code of the error.",
                 &["code"],
             )?,
+            key_refusals,
             request_documents: make.histograms(
                 "sentor_predict_request_documents",
                 "Documents in a request to score them.",
@@ -163,10 +187,11 @@ impl Metrics {
         })
     }
 
-    /// Everything in the text format of Prometheus, with what an analyzer has counted by itself.
-    pub fn encode(&self, statistics: &AnalyzerStatistics) -> Vec<u8> {
+    /// Everything in the text format of Prometheus, with what others have counted by themselves.
+    pub fn encode(&self, readings: &Readings) -> Vec<u8> {
         let mut families = self.registry.gather();
-        families.extend(engine::families(statistics));
+        families.extend(engine::families(&readings.analyzer));
+        families.extend(keys::families(readings.keys, readings.store));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::error!(%error, "cannot write the metrics");
@@ -196,6 +221,11 @@ impl Metrics {
     /// Notes a refusal.
     pub fn refuse(&self, code: &str) {
         self.refusals.with_label_values(&[code]).inc();
+    }
+
+    /// Notes a request that its key did not let in.
+    pub fn refuse_key(&self, reason: KeyRefusal) {
+        self.key_refusals.with_label_values(&[reason.word()]).inc();
     }
 
     /// Notes how long a phase of a request took.
@@ -301,8 +331,8 @@ mod tests {
 
     #[test]
     fn names_are_valid_and_unique() {
-        let text = String::from_utf8(Metrics::default().encode(&AnalyzerStatistics::default()))
-            .expect("the format is text");
+        let text =
+            String::from_utf8(Metrics::default().encode(&Readings::default())).expect("the format is text");
         assert!(text.contains("sentor_build_info{version="), "{text}");
     }
 
@@ -319,8 +349,7 @@ mod tests {
                 duration,
             });
         }
-        let text =
-            String::from_utf8(metrics.encode(&AnalyzerStatistics::default())).expect("the format is text");
+        let text = String::from_utf8(metrics.encode(&Readings::default())).expect("the format is text");
         let line =
             "sentor_http_requests_total{method=\"other\",plan=\"none\",route=\"unmatched\",status=\"405\"} 2";
         assert!(text.contains(line), "{text}");

@@ -1,12 +1,14 @@
 //! What an operator sees of a running server: its log, its metrics and its traces.
 
 mod engine;
+mod keys;
 mod log;
 mod metrics;
 mod otlp;
 mod trace;
 
+pub use keys::{KeyRefusal, StoreFailures};
 pub use log::{Audience, start};
-pub use metrics::{InFlight, Metrics, Phase, RequestOutcome, ScoredDocument, TEXT_FORMAT};
+pub use metrics::{InFlight, Metrics, Phase, Readings, RequestOutcome, ScoredDocument, TEXT_FORMAT};
 pub use otlp::{EndpointError, Exporter, Step};
 pub use trace::{SpanId, TraceContext, TraceId};

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use sentor::analysis::{
-    AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis,
-    ModelStatus, Options, SentenceAnalysis, Warning,
+    AnalysisError, AnalyzerStatistics, Caller, Document, DocumentAnalysis, DocumentError, EntityAnalysis,
+    MentionAnalysis, ModelStatus, Options, SentenceAnalysis, Warning,
 };
+use sentor::engine::ModelStatistics;
 use sentor::http::{Analyze, BoxFuture};
 use sentor::language::{Detection, Language, LanguageChoice};
 use sentor::mention::MatchForm;
@@ -71,6 +72,14 @@ impl Analyze for FakeAnalyzer {
             ready: true,
         };
         vec![model("fake-en", vec!["en"]), model("fake-nl", vec!["nl"])]
+    }
+
+    /// Of an engine that has done nothing.
+    fn statistics(&self) -> AnalyzerStatistics {
+        let of = |name: &str| ModelStatistics { name: name.to_owned(), ..ModelStatistics::default() };
+        let mut statistics = AnalyzerStatistics::default();
+        statistics.engine.models = vec![of("fake-en"), of("fake-nl")];
+        statistics
     }
 }
 

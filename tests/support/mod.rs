@@ -18,7 +18,7 @@ use sentor::config::{Config, Overrides, Surroundings};
 use sentor::http::{Analyze, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls};
 use sentor::keys::{ApiKey, KeyRing, KeyStore, NewKey};
 use sentor::metering::{Meter, Plans, UsageStore};
-use sentor::store::MemoryStore;
+use sentor::store::{MemoryStore, Store};
 use tokio::sync::watch;
 
 use client::Client;
@@ -38,6 +38,8 @@ pub struct Setup {
     pub tls: Option<Arc<Tls>>,
     /// Where usage is kept; `None`: with the keys.
     pub usage_store: Option<Arc<dyn UsageStore>>,
+    /// What is changed over HTTP, and must be writable; `None`: where the keys are.
+    pub changed_store: Option<Arc<dyn Store>>,
 }
 
 impl Default for Setup {
@@ -57,6 +59,7 @@ impl Default for Setup {
             surface: Surface::Whole,
             tls: None,
             usage_store: None,
+            changed_store: None,
         }
     }
 }
@@ -87,7 +90,7 @@ impl TestServer {
         let services = Services {
             keys: Arc::new(keys),
             meter: Arc::new(meter),
-            store: Arc::clone(&store) as _,
+            store: setup.changed_store.unwrap_or_else(|| Arc::clone(&store) as _),
             audit: Arc::new(AuditLog::to(audit.clone())),
             clock: setup.clock,
         };

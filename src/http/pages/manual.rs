@@ -18,7 +18,7 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [Source; 12] = sources! {
+const SOURCES: [Source; 13] = sources! {
     "quick-start",
     "clients",
     "api",
@@ -28,6 +28,7 @@ const SOURCES: [Source; 12] = sources! {
     "operations",
     "security",
     "models",
+    "performance",
     "text",
     "architecture",
     "faq",
@@ -85,7 +86,7 @@ fn frame(name: &str, title: &str, article: &str, script: &str) -> String {
          <link rel=\"icon\" href=\"/web/icon.svg\" type=\"image/svg+xml\">\n  \
          <link rel=\"stylesheet\" href=\"/web/style.css\">\n{script}</head>\n<body>\n  \
          <a class=\"skip\" href=\"#content\">Skip to the content</a>\n  <header>\n    \
-         <p class=\"home\"><a href=\"/\">sentor</a></p>\n  </header>\n  \
+         <p class=\"home\"><a href=\"/\"><img src=\"/web/icon.svg\" alt=\"\" width=\"24\" height=\"24\"> sentor</a></p>\n  </header>\n  \
          <nav aria-label=\"Documentation\">\n    <ul class=\"pages\">\n{menu}    </ul>\n  </nav>\n  \
          <main id=\"content\">\n<article>\n{article}\n</article>\n  </main>\n</body>\n</html>\n"
     )
@@ -98,7 +99,7 @@ fn title(markdown: &str) -> &str {
 
 fn article(markdown: &str) -> String {
     let mut events: Vec<Event<'_>> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
-    name_headings(&mut events);
+    let contents = contents(&name_headings(&mut events));
     let mut in_dropped_link = false;
     let events = events.into_iter().filter_map(|event| match event {
         Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
@@ -116,11 +117,35 @@ fn article(markdown: &str) -> String {
     let mut out = String::new();
     html::push_html(&mut out, events);
     // What scrolls must be reachable by keyboard, and a header without words is none.
-    out.replace("<pre>", "<pre tabindex=\"0\">").replace("<th></th>", "<td></td>")
+    let out = out.replace("<pre>", "<pre tabindex=\"0\">").replace("<th></th>", "<td></td>");
+    out.replacen("</h1>\n", &format!("</h1>\n{contents}"), 1)
 }
 
-/// Gives each heading the identifier that code hosts give it, so that links into a page work in both places.
-fn name_headings(events: &mut [Event<'_>]) {
+/// A section of a page.
+struct Section {
+    id: String,
+    title: String,
+}
+
+/// The list of a long page's sections, to find an answer by; nothing for a short one.
+fn contents(sections: &[Section]) -> String {
+    const LONG: usize = 5;
+    if sections.len() < LONG {
+        return String::new();
+    }
+    let mut list = String::from("<nav class=\"contents\" aria-label=\"On this page\">\n<ul>\n");
+    for Section { id, title } in sections {
+        let title = title.replace('&', "&amp;").replace('<', "&lt;");
+        // Writing to a string cannot fail.
+        let _ = writeln!(list, "<li><a href=\"#{id}\">{title}</a></li>");
+    }
+    list.push_str("</ul>\n</nav>\n");
+    list
+}
+
+/// Gives each heading the identifier that code hosts give it, so that links into a page work in both places; returns the
+/// sections of the page.
+fn name_headings(events: &mut [Event<'_>]) -> Vec<Section> {
     let mut open: Option<(usize, String)> = None;
     let mut headings = Vec::new();
     for (index, event) in events.iter().enumerate() {
@@ -137,11 +162,17 @@ fn name_headings(events: &mut [Event<'_>]) {
             _ => {}
         }
     }
+    let mut sections = Vec::new();
     for (index, words) in headings {
-        if let Event::Start(Tag::Heading { id, .. }) = &mut events[index] {
-            *id = Some(CowStr::from(slug(&words)));
+        if let Event::Start(Tag::Heading { id, level, .. }) = &mut events[index] {
+            let name = slug(&words);
+            *id = Some(CowStr::from(name.clone()));
+            if *level == HeadingLevel::H2 {
+                sections.push(Section { id: name, title: words });
+            }
         }
     }
+    sections
 }
 
 fn slug(heading: &str) -> String {
@@ -184,6 +215,16 @@ mod tests {
                 assert!(!path.starts_with("/docs/") || target.is_some(), "{name}: {link}");
             }
         }
+    }
+
+    #[test]
+    fn a_long_page_lists_its_sections() {
+        let page = page("operations").expect("the page is there");
+        for section in ["<li><a href=\"#metrics\">Metrics</a></li>", "<h2 id=\"metrics\">"] {
+            assert!(page.contains(section), "{section}");
+        }
+        assert!(!article("# One\n\n## Two\n").contains("contents"), "a short page needs no list");
+        assert!(article("# A\n## B\n## C\n## D\n## E\n## `F<T>` & g\n").contains(">F&lt;T> &amp; g</a>"));
     }
 
     #[test]

@@ -67,6 +67,20 @@ pub(super) async fn predict_documents(
     answer
 }
 
+/// Reads a body as a request does: how many documents it has, or the refusal as JSON. For the fuzzer in `fuzz/` alone.
+#[cfg(fuzzing)]
+pub fn read_predict_body(
+    bytes: &[u8],
+    partial: bool,
+    limits: &crate::config::LimitsConfig,
+) -> Result<usize, Vec<u8>> {
+    let query = PredictQuery { partial, ..PredictQuery::default() };
+    let request = PredictRequest::parse(bytes, query, limits);
+    request
+        .map(|request| request.documents.len())
+        .map_err(|error| error.body("", jiff::Timestamp::UNIX_EPOCH))
+}
+
 /// Answers a request that was let in.
 async fn score(
     app: &App,

@@ -1,0 +1,12 @@
+//! The language of any text: found, with a sound confidence, and the same each time.
+
+#![no_main]
+
+use sentor_fuzz::language::detect;
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    let found = detect(text);
+    assert!((0.0..=1.0).contains(&found.confidence), "{found:?}");
+    assert!(found.language.is_none_or(|language| language.code() == found.code), "{found:?}");
+    assert_eq!(found, detect(text));
+});

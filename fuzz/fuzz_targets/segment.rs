@@ -1,0 +1,20 @@
+//! Sentences: they tile the text, none is empty, and white space belongs to the one before.
+
+#![no_main]
+
+use sentor_fuzz::language::Language;
+use sentor_fuzz::segment::sentences;
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    for language in Language::ALL {
+        let mut end = 0;
+        for span in sentences(text, language) {
+            assert_eq!(span.start, end, "{text:?}");
+            // Panics where an end is inside a character.
+            let first = span.slice(text).chars().next();
+            assert!(first.is_some_and(|first| end == 0 || !first.is_whitespace()), "{text:?}");
+            end = span.end;
+        }
+        assert_eq!(end, text.len(), "{text:?}");
+    }
+});

@@ -1,0 +1,144 @@
+//! Whether requests should be sent here: what `GET /readyz` goes by.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use super::app::App;
+use super::error::{ApiError, ErrorCode};
+use crate::keys::StoreError;
+use crate::store::Store;
+
+/// A run takes a fraction of a second, and an engine that works takes rows out of its queue as often. One that has not
+/// for so long hangs, or its machine has no time for it.
+const STALLED_AFTER: Duration = Duration::from_secs(15);
+
+/// How long what was found of the store counts: orchestrators ask every few seconds, and each look costs a write.
+const FRESH_FOR: Duration = Duration::from_secs(2);
+
+/// A store that takes longer to write a page does not keep up; longer than a store's own patience with a lock.
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The refusal that says why no request should be sent here, if there is a reason. Waits for no run of a model.
+pub(super) async fn check(app: &App) -> Result<(), ApiError> {
+    let not_ready = |reason: &str, message: &str, seconds| {
+        ApiError::new(ErrorCode::NotReady, message).detail("reason", reason).retry_after(seconds)
+    };
+    let Some(analyzer) = app.analyzer() else {
+        return Err(not_ready("models", "the models are still being loaded", 1));
+    };
+    if !analyzer.models().iter().any(|model| model.ready) {
+        return Err(not_ready("models", "no model is ready", 1));
+    }
+    if analyzer.statistics().engine.stalled > STALLED_AFTER {
+        return Err(not_ready("queue", "the engine has not finished anything for too long", 5));
+    }
+    if !app.store_probe.is_writable(&app.services.store).await {
+        return Err(not_ready(
+            "store",
+            "the store of keys and usage cannot be written; the log tells why",
+            5,
+        ));
+    }
+    Ok(())
+}
+
+/// Tries now and then whether the store can be written. However many ask, one try is under way at a time.
+#[derive(Debug, Default)]
+pub(super) struct StoreProbe {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What was found last, and when.
+    found: Option<(Instant, bool)>,
+    /// A try that has not ended. It outlives who asked for it: a disk that hangs must not gather threads.
+    running: Option<JoinHandle<Result<(), StoreError>>>,
+}
+
+impl StoreProbe {
+    /// Whether `store` could be written within the last moments.
+    async fn is_writable(&self, store: &Arc<dyn Store>) -> bool {
+        let mut state = self.state.lock().await;
+        let State { found, running } = &mut *state;
+        let was_writable = match found {
+            Some((at, is_writable)) if at.elapsed() < FRESH_FOR => return *is_writable,
+            Some((_, is_writable)) => *is_writable,
+            None => true,
+        };
+        let attempt = running.get_or_insert_with(|| {
+            let store = Arc::clone(store);
+            tokio::task::spawn_blocking(move || store.check_writable())
+        });
+        let outcome = tokio::time::timeout(STORE_PATIENCE, &mut *attempt).await;
+        if outcome.is_ok() {
+            *running = None;
+        }
+        let problem = match outcome {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(error))) => Some(with_cause(&error)),
+            // The panic hook has logged it.
+            Ok(Err(_)) => Some("the attempt panicked".to_owned()),
+            Err(_) => Some(format!("no answer within {} s", STORE_PATIENCE.as_secs())),
+        };
+        *found = Some((Instant::now(), problem.is_none()));
+        match &problem {
+            // Said once, not at each look.
+            Some(error) if was_writable => {
+                tracing::error!(error, "the store cannot be written: /readyz says so until it can");
+            }
+            None if !was_writable => tracing::info!("the store can be written again"),
+            _ => {}
+        }
+        problem.is_none()
+    }
+}
+
+fn with_cause(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, SqliteStore};
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    }
+
+    #[test]
+    fn a_store_that_another_program_holds_cannot_be_written() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let store = SqliteStore::open(folder.path()).expect("a store can be made");
+        let other = rusqlite::Connection::open(store.path()).expect("another program can open it");
+        let store: Arc<dyn Store> = Arc::new(store);
+        let ask = |probe: &StoreProbe| runtime().block_on(probe.is_writable(&store));
+        assert!(ask(&StoreProbe::default()));
+        other.execute_batch("BEGIN IMMEDIATE").expect("it is free");
+        let probe = StoreProbe::default();
+        assert!(!ask(&probe));
+        other.execute_batch("ROLLBACK").expect("it is held");
+        assert!(!ask(&probe), "what was found counts for a moment");
+        assert!(ask(&StoreProbe::default()));
+    }
+
+    #[test]
+    fn many_who_ask_at_once_cost_one_attempt() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let probe = StoreProbe::default();
+        runtime().block_on(async {
+            let (first, second) = tokio::join!(probe.is_writable(&store), probe.is_writable(&store));
+            assert!(first && second);
+            let found = probe.state.lock().await.found;
+            assert!(probe.is_writable(&store).await);
+            assert_eq!(probe.state.lock().await.found, found, "nobody looked again");
+        });
+    }
+}

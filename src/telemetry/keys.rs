@@ -1,0 +1,115 @@
+//! What becomes of keys and of those who show them, as metrics.
+
+use prometheus::proto::MetricFamily;
+
+use super::engine::{counters, gauges, label};
+use crate::keys::{self, KeyEvents};
+use crate::metering::{self, Quota};
+
+/// Why a key, or the lack of one, did not let a request in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRefusal {
+    /// There was none where one is needed.
+    Missing,
+    /// It is no key, by its form or its checksum.
+    Malformed,
+    /// It is a key that nobody issued here.
+    Unknown,
+    /// Its time is over.
+    Expired,
+    /// It was taken back.
+    Revoked,
+    /// It is for something else.
+    Scope,
+    /// Its requests of a minute are used up.
+    Minute,
+    /// As many of its requests as its plan allows are being answered.
+    Concurrent,
+    /// Its requests of a day are used up.
+    Day,
+    /// Its requests of a month are used up.
+    Month,
+    /// The configuration does not know its plan.
+    Plan,
+}
+
+impl KeyRefusal {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Expired,
+        Self::Revoked,
+        Self::Scope,
+        Self::Minute,
+        Self::Concurrent,
+        Self::Day,
+        Self::Month,
+        Self::Plan,
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Scope => "scope",
+            Self::Minute => "minute",
+            Self::Concurrent => "concurrent",
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Plan => "plan",
+        }
+    }
+
+    /// What the refusal of a key counts as.
+    pub fn of_key(refusal: keys::Refusal) -> Self {
+        match refusal {
+            keys::Refusal::Unknown => Self::Unknown,
+            keys::Refusal::Expired { .. } => Self::Expired,
+            keys::Refusal::Revoked { .. } => Self::Revoked,
+        }
+    }
+
+    /// What the refusal by a plan counts as.
+    pub fn of_limit(refusal: metering::Refusal) -> Self {
+        match refusal {
+            metering::Refusal::Minute(_) => Self::Minute,
+            metering::Refusal::Concurrent { .. } => Self::Concurrent,
+            metering::Refusal::Quota(Quota::Day, _) => Self::Day,
+            metering::Refusal::Quota(Quota::Month, _) => Self::Month,
+            metering::Refusal::UnknownPlan => Self::Plan,
+        }
+    }
+}
+
+/// What does not work of the place where keys and usage are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFailures {
+    /// Keys could not be read when that was last tried.
+    pub keys: bool,
+    /// Usage could not be written when that was last tried.
+    pub usage: bool,
+}
+
+/// The families of keys and of their store at one moment.
+pub(super) fn families(events: KeyEvents, failures: StoreFailures) -> [MetricFamily; 2] {
+    let events = [("created", events.created), ("rotated", events.rotated), ("revoked", events.revoked)];
+    let failures = [("keys", failures.keys), ("usage", failures.usage)];
+    [
+        counters(
+            "sentor_key_events_total",
+            "Keys made, replaced and taken back since the start, by whichever program.",
+            events.map(|(event, count)| (vec![label("event", event)], count as f64)).to_vec(),
+        ),
+        gauges(
+            "sentor_store_failing",
+            "1 where keys could not be read, or usage not be written, when that was last tried.",
+            failures.map(|(part, fails)| (vec![label("part", part)], f64::from(u8::from(fails)))).to_vec(),
+        ),
+    ]
+}

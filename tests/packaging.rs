@@ -1,0 +1,97 @@
+//! What `packaging/` names is there: files, settings, flags; and the program finds its models where it is installed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sentor::config::{Fallback, Setting};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The words of all lines that begin with `instruction`, continuation lines included.
+fn instructions(dockerfile: &str, instruction: &str) -> Vec<Vec<String>> {
+    let joined = dockerfile.replace("\\\n", " ");
+    let lines = joined.lines().filter_map(|line| line.strip_prefix(instruction)?.strip_prefix(' '));
+    lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+/// The names of all settings, as variables.
+fn variables() -> BTreeSet<String> {
+    sentor::config::settings().map(Setting::variable).collect()
+}
+
+#[test]
+fn the_image_copies_what_is_there_and_sets_what_is_known() {
+    let dockerfile = read("packaging/Dockerfile");
+    let ignored: BTreeSet<String> = read(".dockerignore").lines().map(str::to_owned).collect();
+    let copies = instructions(&dockerfile, "COPY");
+    assert!(copies.len() > 3, "{copies:?}");
+    for copy in copies.iter().filter(|copy| !copy[0].starts_with("--from=")) {
+        for source in &copy[..copy.len() - 1] {
+            assert!(Path::new(source).exists(), "{source} is not there");
+            assert!(!ignored.contains(source), "{source} is ignored");
+        }
+    }
+    // What the build needs must reach it.
+    for needed in ["Cargo.lock", "src", "web", "docs", "benches", "examples", "scripts", "models"] {
+        assert!(Path::new(needed).exists() && !ignored.contains(needed), "{needed}");
+    }
+    let set: Vec<String> = instructions(&dockerfile, "ENV").concat();
+    let known = variables();
+    assert!(set.len() > 3, "{set:?}");
+    for assignment in set {
+        let name = assignment.split('=').next().expect("split has a first part").to_owned();
+        assert!(known.contains(&name), "{name} is no setting");
+    }
+    assert!(dockerfile.contains("\nUSER sentor\n"), "not as root");
+    let compose = read("packaging/compose.yaml");
+    for words in ["dockerfile: packaging/Dockerfile", "read_only: true", "cap_drop: [ALL]"] {
+        assert!(compose.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn the_unit_gives_flags_that_there_are() {
+    let unit = read("packaging/sentor.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("it starts something");
+    let flags: Vec<&str> = start.split_whitespace().filter(|word| word.starts_with("--")).collect();
+    let help = Command::new(env!("CARGO_BIN_EXE_sentor")).args(["serve", "--help"]).output();
+    let help = String::from_utf8(help.expect("the program runs").stdout).expect("help is text");
+    assert!(flags.len() > 1, "{flags:?}");
+    for flag in flags {
+        assert!(help.contains(flag), "{flag} is no flag of `sentor serve`");
+    }
+    // Who is told to stop must have the time that the settings give.
+    let seconds =
+        unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("it says how long");
+    let setting = sentor::config::settings().find(|setting| setting.name == "shutdown_grace_ms");
+    let Fallback::Value(grace) = setting.expect("there is such a setting").default else {
+        panic!("it has a default")
+    };
+    let grace: u64 = grace.parse().expect("a number");
+    assert!(seconds.parse::<u64>().expect("a number") * 1000 > grace, "{seconds} s for {grace} ms");
+}
+
+#[test]
+fn an_installed_program_finds_the_models_beside_it() {
+    let root = tempfile::TempDir::new().expect("a folder");
+    let [programs, shared] = ["bin", "share/sentor"].map(|name| root.path().join(name));
+    fs::create_dir_all(&programs).expect("a folder can be made");
+    fs::create_dir_all(&shared).expect("a folder can be made");
+    let program = programs.join("sentor");
+    fs::copy(env!("CARGO_BIN_EXE_sentor"), &program).expect("the program can be copied");
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    std::os::unix::fs::symlink(models, shared.join("models")).expect("a link can be made");
+    let list = Command::new(&program)
+        .args(["models", "list"])
+        .current_dir(&programs)
+        .env_clear()
+        .env("HOME", root.path())
+        .output()
+        .expect("the program runs");
+    let [out, log] = [list.stdout, list.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(list.status.success() && out.contains("sentor-en") && out.contains("sentor-nl"), "{out}{log}");
+}
