@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use super::engine;
+use super::threads::ThreadTimes;
 use crate::analysis::{AnalyzerStatistics, ModelStatus};
 use crate::language::Language;
 
@@ -41,6 +42,7 @@ pub struct Metrics {
     model_ready: IntGaugeVec,
     connections: IntGauge,
     connections_total: IntCounter,
+    thread_times: ThreadTimes,
 }
 
 /// A part of answering a request to score documents.
@@ -159,6 +161,7 @@ impl Metrics {
             )?,
             connections: make.gauge("sentor_http_connections_open", "Connections that are open.")?,
             connections_total: make.counter("sentor_http_connections_total", "Connections that were accepted.")?,
+            thread_times: ThreadTimes::default(),
             registry,
         })
     }
@@ -167,6 +170,7 @@ impl Metrics {
     pub fn encode(&self, statistics: &AnalyzerStatistics) -> Vec<u8> {
         let mut families = self.registry.gather();
         families.extend(engine::families(statistics));
+        families.extend(engine::thread_family(&self.thread_times.read()));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::error!(%error, "cannot write the metrics");
