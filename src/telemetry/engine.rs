@@ -42,6 +42,11 @@ pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
             "What a padded token is reckoned to cost one worker, by model.",
             models(|model| model.token_cost.as_secs_f64()),
         ),
+        gauges(
+            "sentor_engine_run_tokens",
+            "Most tokens that a run is given, with padding, by model: as set, or as learnt.",
+            models(|model| model.run_tokens as f64),
+        ),
         counters("sentor_engine_runs_total", "Runs of a model.", models(|model| model.runs as f64)),
         counters(
             "sentor_engine_failed_runs_total",
