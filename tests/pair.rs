@@ -1,6 +1,7 @@
 //! Models of signature `pair`: a tiny one scores as it should, and one that is not what it should be is refused with a
 //! message that says what is wrong.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use sentor::analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
@@ -81,7 +82,7 @@ fn folder(network: &[u8]) -> tempfile::TempDir {
     let mut files = serde_json::Map::new();
     for (name, bytes) in [(ModelFolder::NETWORK, network), (ModelFolder::TOKENIZER, &tokenizer)] {
         std::fs::write(folder.path().join(name), bytes).expect("write a file");
-        let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&Sha256::digest(bytes));
         files.insert(name.to_owned(), serde_json::json!({ "sha256": sha256, "size_bytes": bytes.len() }));
     }
     let manifest = serde_json::json!({
@@ -91,6 +92,13 @@ fn folder(network: &[u8]) -> tempfile::TempDir {
     });
     std::fs::write(folder.path().join(ModelFolder::MANIFEST), manifest.to_string()).expect("write a file");
     folder
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // Writing to a string cannot fail.
+        hex
+    })
 }
 
 fn start(folder: &tempfile::TempDir) -> Result<Analyzer, String> {

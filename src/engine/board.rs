@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, Backlog, Refusal, Request};
 use super::cache::ScoreCache;
-use super::calibration::{Calibration, Trials};
+use super::calibration::{Calibration, TrialOutcome, Trials};
 use super::scheduler::{Batch, Claim, Lane, RunShape, Scheduler};
 use super::statistics::{EngineStatistics, ModelStatistics};
 use super::{Caller, Engine, EngineSettings, SubmitError, lock};
@@ -429,15 +429,17 @@ impl Board {
         None
     }
 
-    /// Takes the outcome of a trial, `None` where it failed. One beside which something else ran says nothing and is
-    /// made again.
-    pub(super) fn note_trial(&mut self, took: Option<Duration>) {
+    /// Takes the outcome of a trial. One beside which rows were run says nothing either, and is made again.
+    pub(super) fn note_trial(&mut self, outcome: TrialOutcome) {
         self.learning.is_trying = false;
-        match (took, self.learning.trials.front_mut()) {
-            (Some(took), Some(trials)) if self.learning.is_undisturbed => trials.note(took),
-            (Some(_), _) => {}
+        let Some(trials) = self.learning.trials.front_mut() else { return };
+        match outcome {
+            TrialOutcome::Took(took) if self.learning.is_undisturbed => trials.note(took),
+            // Rows that come and go are no reason to give up.
+            TrialOutcome::Took(_) => {}
+            TrialOutcome::Disturbed => trials.note_disturbed(),
             // Its model is not learnt.
-            (None, _) => drop(self.learning.trials.pop_front()),
+            TrialOutcome::Failed => drop(self.learning.trials.pop_front()),
         }
         self.end_learning();
     }

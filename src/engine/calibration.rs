@@ -27,6 +27,19 @@ pub(super) struct Trials {
     /// How often all of them were tried.
     turns: usize,
     spent: Duration,
+    /// How many runs said nothing.
+    disturbed: usize,
+}
+
+/// What became of a run that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TrialOutcome {
+    /// It took so long.
+    Took(Duration),
+    /// Something else ran meanwhile, so that it says nothing.
+    Disturbed,
+    /// The model failed.
+    Failed,
 }
 
 impl Trials {
@@ -46,18 +59,26 @@ impl Trials {
     /// would keep others waiting in service too.
     const MOST_OF_ONE: Duration = Duration::from_millis(100);
 
+    /// So many runs that say nothing, and it is given up: the machine has other things to do.
+    const MOST_DISTURBED: usize = 30;
+
+    /// The shortest run that is chosen where larger ones could be tried, by its place in [`Trials::SIZES`]: a shorter one
+    /// is seldom right, and costs a tenth where noise chose it.
+    const SHORTEST: usize = 2;
+
     /// A smaller run is preferred to one that is quicker by no more than this: others wait less for it.
     const TOLERANCE: f64 = 0.04;
 
     pub(super) fn new(model: usize, token_cost: Duration) -> Self {
         let quickest = [None; Self::SIZES.len()];
-        Self { model, token_cost, quickest, size: 0, turns: 0, spent: Duration::ZERO }
+        Self { model, token_cost, quickest, size: 0, turns: 0, spent: Duration::ZERO, disturbed: 0 }
     }
 
     /// Tokens of the next run to try; `None` where enough is known.
     pub(super) fn next(&self) -> Option<usize> {
         let is_time_left = self.spent + self.foreseen(self.size) <= Self::MOST;
-        (self.turns < Self::TURNS && is_time_left).then_some(Self::SIZES[self.size])
+        let goes_on = self.turns < Self::TURNS && self.disturbed < Self::MOST_DISTURBED;
+        (goes_on && is_time_left).then_some(Self::SIZES[self.size])
     }
 
     /// What a run of a size will take at most: in proportion to the largest that was tried.
@@ -80,8 +101,16 @@ impl Trials {
         }
     }
 
-    /// What follows; `None` where fewer than two sizes could be tried.
+    /// Takes that the run of [`Trials::next`] says nothing.
+    pub(super) fn note_disturbed(&mut self) {
+        self.disturbed += 1;
+    }
+
+    /// What follows; `None` where fewer than two sizes could be tried, or too much came between.
     pub(super) fn conclude(&self) -> Option<Calibration> {
+        if self.disturbed >= Self::MOST_DISTURBED {
+            return None;
+        }
         let tried: Vec<(f64, f64)> = Self::SIZES
             .iter()
             .zip(self.quickest)
@@ -90,10 +119,11 @@ impl Trials {
         let [(single, single_took), .., (_, _)] = tried[..] else { return None };
         let lowest = tried.iter().map(|(size, took)| took / size).fold(f64::INFINITY, f64::min);
         let good = tried.iter().position(|(size, took)| took / size <= lowest * (1.0 + Self::TOLERANCE))?;
-        let (size, took) = tried[good.max(1)];
+        let chosen = good.max(Self::SHORTEST.min(tried.len() - 1));
+        let (size, took) = tried[chosen];
         let per_token = (took - single_took) / (size - single);
         let start = if per_token > 0.0 { single_took / per_token - single } else { 0.0 };
-        Some(Calibration { run_tokens: Self::SIZES[good.max(1)], start_tokens: bounded(start) })
+        Some(Calibration { run_tokens: Self::SIZES[chosen], start_tokens: bounded(start) })
     }
 }
 
@@ -123,7 +153,7 @@ mod tests {
         assert_eq!(found, Some(Calibration { run_tokens: 256, start_tokens: 8 }));
         // Beyond 128 tokens the cache is too small.
         let (found, _) = learn(|tokens| 40.0 * tokens as f64 * if tokens > 128 { 1.2 } else { 1.0 } + 10.0);
-        assert_eq!(found, Some(Calibration { run_tokens: 64, start_tokens: 0 }));
+        assert_eq!(found, Some(Calibration { run_tokens: 128, start_tokens: 0 }));
         // Batching helps a lot.
         let (found, _) = learn(|tokens| 10.0 * (tokens + 40) as f64);
         assert_eq!(found, Some(Calibration { run_tokens: 512, start_tokens: 40 }));
@@ -136,6 +166,22 @@ mod tests {
         assert_eq!(found, Some(Calibration { run_tokens: 64, start_tokens: 10 }));
         // So slow that there is no time for any.
         assert_eq!(learn(|tokens| 20_000.0 * tokens as f64), (None, Duration::ZERO));
+    }
+
+    #[test]
+    fn on_a_busy_machine_nothing_is_learnt() {
+        let mut trials = Trials::new(0, Duration::from_micros(40));
+        let mut made = 0;
+        while trials.next().is_some() {
+            made += 1;
+            if made % 2 == 0 { trials.note(Duration::from_micros(1)) } else { trials.note_disturbed() }
+        }
+        assert!(trials.conclude().is_some(), "half of them are enough");
+        let mut trials = Trials::new(0, Duration::from_micros(40));
+        while trials.next().is_some() {
+            trials.note_disturbed();
+        }
+        assert_eq!(trials.conclude(), None);
     }
 
     #[test]

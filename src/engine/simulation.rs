@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::board::{self, Board, Claimant, Flight, RowLogits, RunOutcome};
+use super::calibration::TrialOutcome;
 use super::scheduler::{Batch, RunShape};
 use super::{Calibration, Caller, EngineSettings, EngineStatistics, SubmitError};
 use crate::encode::{Row, RowSpan};
@@ -500,9 +501,9 @@ fn trials_fill_idle_moments_and_wait_for_no_one() {
     let spec = (0, 40, 1);
     let taken = board.submit(vec![(0, row(&spec))], &Caller::from("a"), None, start).expect("it is idle");
     let batch = board.next_batch(1, start).expect("a row waits");
-    board.note_trial(Some(START[0]));
+    board.note_trial(TrialOutcome::Took(START[0]));
     assert_eq!(board.next_trial(2), Some(first), "what was disturbed is made again");
-    board.note_trial(Some(Duration::from_millis(2)));
+    board.note_trial(TrialOutcome::Took(Duration::from_millis(2)));
     let outcome = RunOutcome { logits: Some(logits_of(&row(&spec))), took: START[0] };
     board::land(board.note_run(batch, &outcome));
     drop(taken);
@@ -510,7 +511,7 @@ fn trials_fill_idle_moments_and_wait_for_no_one() {
     while let Some(trial) = board.next_trial(2) {
         assert_eq!(trial.model, 0);
         let tokens = u32::try_from(trial.tokens).expect("a small run");
-        board.note_trial(Some(START[0] + TOKEN[0] * tokens));
+        board.note_trial(TrialOutcome::Took(START[0] + TOKEN[0] * tokens));
     }
     let learnt: Vec<(usize, Calibration)> = told.iter().collect();
     let [(0, Calibration { run_tokens, start_tokens })] = learnt[..] else { panic!("{learnt:?}") };
@@ -527,10 +528,10 @@ fn a_model_whose_trial_fails_keeps_its_shape() {
     let (tell, told) = std::sync::mpsc::channel();
     board.learn(0..2, tell);
     assert_eq!(board.next_trial(2).map(|trial| trial.model), Some(0));
-    board.note_trial(None);
+    board.note_trial(TrialOutcome::Failed);
     while let Some(trial) = board.next_trial(2) {
         assert_eq!(trial.model, 1);
-        board.note_trial(Some(Duration::from_millis(1)));
+        board.note_trial(TrialOutcome::Took(Duration::from_millis(1)));
     }
     assert_eq!(told.iter().map(|(model, _)| model).collect::<Vec<_>>(), [1]);
     assert_eq!(board.shape(0).run_tokens, SETTINGS.run_tokens);

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::board::{self, Flight, RunOutcome, Trial};
-use super::calibration::Trials;
+use super::calibration::{TrialOutcome, Trials};
 use super::network::Network;
 use super::runtime::Session;
 use super::scheduler::{Batch, Lane};
@@ -96,13 +96,27 @@ fn sentence(special: SpecialTokens) -> Row {
     Row { ids, spans: vec![RowSpan::new(1, length - 2)] }
 }
 
-/// How long a run of ordinary rows takes, so many tokens in all; `None` where it fails.
-fn try_out(network: &mut dyn Network, tokens: usize, special: SpecialTokens) -> Option<Duration> {
+/// How long a run of ordinary rows takes, so many tokens in all.
+fn try_out(network: &mut dyn Network, tokens: usize, special: SpecialTokens) -> TrialOutcome {
     let row = sentence(special);
     let rows = vec![&row; tokens / Trials::ROW_TOKENS];
-    let started = Instant::now();
+    let (waited, started) = (waited_for_processor(), Instant::now());
     let outcome = catch_unwind(AssertUnwindSafe(|| network.run(&rows, Trials::ROW_TOKENS)));
-    outcome.is_ok_and(|run| run.is_ok()).then(|| started.elapsed())
+    let took = started.elapsed();
+    let waited = waited_for_processor().saturating_sub(waited);
+    match outcome {
+        // A hundredth of its time without a processor is as much as may be.
+        Ok(Ok(_)) if waited * 100 > took => TrialOutcome::Disturbed,
+        Ok(Ok(_)) => TrialOutcome::Took(took),
+        _ => TrialOutcome::Failed,
+    }
+}
+
+/// How long this thread could have run and had no processor; zero where the system does not tell.
+fn waited_for_processor() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// Runs batches until there are no more, and trials while there are none.
@@ -111,8 +125,8 @@ fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
         let batch = match task {
             Task::Run(batch) => batch,
             Task::Try(Trial { model, tokens }, special) => {
-                let took = try_out(&mut *networks[model], tokens, special);
-                lock(&shared.board).note_trial(took);
+                let outcome = try_out(&mut *networks[model], tokens, special);
+                lock(&shared.board).note_trial(outcome);
                 continue;
             }
         };

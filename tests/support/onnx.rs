@@ -128,10 +128,11 @@ impl Message {
     }
 
     fn varint(&mut self, mut value: u64) {
+        // Seven bits a byte, the lowest first; the eighth says that more follow.
         while value >= 128 {
-            self.0.push(value as u8 | 128);
+            self.0.push(value.to_le_bytes()[0] | 128);
             value >>= 7;
         }
-        self.0.push(value as u8);
+        self.0.push(value.to_le_bytes()[0]);
     }
 }
