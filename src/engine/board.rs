@@ -13,7 +13,7 @@ use super::cache::ScoreCache;
 use super::calibration::{Calibration, TrialOutcome, Trials};
 use super::scheduler::{Batch, Claim, Lane, RunShape, Scheduler};
 use super::statistics::{EngineStatistics, ModelStatistics};
-use super::{Caller, Engine, EngineSettings, SubmitError, lock};
+use super::{Caller, EngineSettings, SubmitError, lock};
 use crate::encode::Row;
 
 /// Logits (negative, neutral, positive) of each span of a row.
@@ -221,7 +221,7 @@ impl Board {
         let mut tokens = vec![0; self.token_cost_ps.len()];
         for key in keys.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key) {
             if !self.flights.contains_key(key) {
-                tokens[key.model] += lane_of(key).padded_tokens;
+                tokens[key.model] += self.lane_of(key).padded_tokens;
             }
         }
         self.admit(&tokens, caller, deadline, now)?;
@@ -313,7 +313,7 @@ impl Board {
 
     /// Puts a row into the queue of `caller`, or joins an equal one.
     fn board_flight(&mut self, key: RowKey, waiter: Waiter, caller: &Caller, now: Instant) -> Arc<Flight> {
-        let lane = lane_of(&key);
+        let lane = self.lane_of(&key);
         let new = |key| Arc::new(Flight { key, lane, taken: now, progress: Mutex::default() });
         let flight = if !self.settings.deduplicate {
             new(key)
@@ -396,6 +396,10 @@ impl Board {
     /// What a run of a model is to be like, from now on.
     pub(super) fn set_shape(&mut self, model: usize, shape: RunShape) {
         self.scheduler.set_shape(model, shape);
+    }
+
+    fn lane_of(&self, key: &RowKey) -> Lane {
+        self.shape(key.model).lane_of(key.model, key.row.ids.len())
     }
 
     /// What a run of a model is to be like.
@@ -543,8 +547,4 @@ pub(super) fn land(flights: Vec<(Arc<Flight>, RowLogits)>) {
     for (flight, logits) in flights {
         flight.land(&logits);
     }
-}
-
-fn lane_of(key: &RowKey) -> Lane {
-    Lane { model: key.model, padded_tokens: key.row.ids.len().next_multiple_of(Engine::PADDING_STEP) }
 }

@@ -88,8 +88,9 @@ enum Task {
 }
 
 impl Engine {
-    /// Rows are padded to a multiple of this many tokens, so that a row's length in a run depends on the row
-    /// alone, and with it the last bits of its logits.
+    /// Rows of models that are not quantised statically are padded to a multiple of this many tokens, so that a row's
+    /// length in a run depends on the row alone, and with it the last bits of its logits. Other rows are padded by less
+    /// than this to share a run.
     pub const PADDING_STEP: usize = 8;
 
     /// Loads every model once for each worker, runs each once, and starts to take work.

@@ -1,7 +1,6 @@
 //! Which rows run next: a queue for each caller, served in turn by cost, and rows of like length put together.
 //!
-//! Rows of one lane share a run. A run that is not full takes in the rows of neighbouring lanes, padded to its length,
-//! where that costs less than the start of the run that they would need of their own.
+//! Rows of one lane share a run. Where rows may be padded, a run that is not full takes in those of the nearest lanes.
 //!
 //! Pure: no thread, no clock, no model. The queue between callers is surplus round robin, the form of deficit
 //! round robin (Shreedhar and Varghese, 1995) for items whose cost is known only by the batch: a caller whose
@@ -13,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::Caller;
+use super::{Caller, Engine};
 
 /// Rows that may share a run: of one model, padded to one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +61,15 @@ pub(super) struct RunShape {
     pub(super) run_tokens: usize,
     /// What the start of a run costs, in tokens; 0 where rows must not be padded further than their lane.
     pub(super) start_tokens: usize,
+}
+
+impl RunShape {
+    /// The lane of a row of so many tokens. Where rows may be padded it is that of its very length; else lengths are
+    /// rounded up, so that enough rows have one lane, and what a row is padded to depends on the row alone.
+    pub(super) fn lane_of(self, model: usize, tokens: usize) -> Lane {
+        let step = if self.start_tokens > 0 { 1 } else { Engine::PADDING_STEP };
+        Lane { model, padded_tokens: tokens.next_multiple_of(step) }
+    }
 }
 
 /// How much waits.
@@ -180,11 +188,9 @@ impl<T> Scheduler<T> {
             let lane = self.next_lane(cost_per_token)?;
             let all: usize = self.waiting.tokens.iter().sum();
             let run_tokens = self.shapes[lane.model].run_tokens;
-            let (lanes, most_tokens) = if free > 1 {
-                (vec![lane], run_tokens.min(all.div_ceil(free).next_multiple_of(lane.padded_tokens.max(1))))
-            } else {
-                (self.lanes_to_mix(lane), run_tokens)
-            };
+            let share = all.div_ceil(free.max(1)).next_multiple_of(lane.padded_tokens.max(1));
+            let most_tokens = if free > 1 { run_tokens.min(share) } else { run_tokens };
+            let lanes = self.lanes_to_mix(lane, most_tokens, free);
             let padded_tokens = lanes.iter().map(|lane| lane.padded_tokens).max().unwrap_or_default();
             let capacity = (most_tokens / padded_tokens.max(1)).max(1);
             let mut rows = Vec::with_capacity(capacity);
@@ -198,32 +204,45 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// `first`, and the lanes whose rows go with its own: each is emptied by it, so that it saves the start of a
-    /// run, and is not padded by more than that costs.
-    fn lanes_to_mix(&self, first: Lane) -> Vec<Lane> {
-        let RunShape { run_tokens, start_tokens } = self.shapes[first.model];
-        let rows_in = |lane: &Lane| self.waiting.lanes.get(lane).copied().unwrap_or_default();
+    /// `first`, and the lanes whose rows fill a run of up to `most_tokens` with its own, the nearest first.
+    ///
+    /// No row is padded by a step or more, but for a lane that the run empties where no other worker is free: that saves
+    /// the start of a run, and is done where the padding costs less.
+    fn lanes_to_mix(&self, first: Lane, most_tokens: usize, free: usize) -> Vec<Lane> {
+        let start_tokens = self.shapes[first.model].start_tokens;
         let mut lanes = vec![first];
-        let (mut rows, mut longest) = (rows_in(&first), first.padded_tokens);
-        let longer = Lane { padded_tokens: first.padded_tokens + 1, ..first }..=Lane {
-            padded_tokens: first.padded_tokens + start_tokens,
-            ..first
-        };
-        if start_tokens > 0
-            && let Some((lane, count)) = self.waiting.lanes.range(longer).next()
-            && rows * (lane.padded_tokens - first.padded_tokens) < start_tokens
-            && (rows + count) * lane.padded_tokens <= run_tokens
-        {
-            lanes.push(*lane);
-            (rows, longest) = (rows + count, lane.padded_tokens);
+        if start_tokens == 0 {
+            return lanes;
         }
-        let shortest = longest.saturating_sub(start_tokens);
-        let shorter = Lane { padded_tokens: shortest, ..first }..first;
-        for (lane, count) in self.waiting.lanes.range(shorter).rev() {
-            let padding = count * (longest - lane.padded_tokens);
-            if padding < start_tokens && (rows + count) * longest <= run_tokens {
-                lanes.push(*lane);
+        let near = Engine::PADDING_STEP - 1;
+        let reach = near.max(start_tokens);
+        let at = |padded_tokens| Lane { padded_tokens, ..first };
+        let (mut lowest, mut longest) = (first.padded_tokens, first.padded_tokens);
+        let mut rows = self.waiting.lanes.get(&first).copied().unwrap_or_default();
+        let mut below = self.waiting.lanes.range(at(lowest.saturating_sub(reach))..first).rev().peekable();
+        let mut above = self.waiting.lanes.range(at(longest + 1)..=at(longest + reach)).peekable();
+        while (rows + 1) * longest <= most_tokens {
+            // What each row that joins costs in padding, its own or that of the others.
+            let down = below.peek().map(|(lane, _)| longest - lane.padded_tokens);
+            let up =
+                above.peek().map(|(lane, count)| (rows * (lane.padded_tokens - longest)).div_ceil(**count));
+            let goes_up = match (down, up) {
+                (None, None) => break,
+                (down, Some(up)) => down.is_none_or(|down| up < down),
+                (Some(_), None) => false,
+            };
+            let next = if goes_up { above.next() } else { below.next() };
+            let Some((&lane, &count)) = next else { break };
+            let length = lane.padded_tokens;
+            let padding = if goes_up { rows * (length - longest) } else { count * (longest - length) };
+            let is_near = longest.max(length) - lowest.min(length) <= near;
+            let fits_one = (rows + 1) * longest.max(length) <= most_tokens;
+            let fits_all = (rows + count) * longest.max(length) <= most_tokens;
+            let saves_a_start = free <= 1 && fits_all && padding < start_tokens;
+            if saves_a_start || (is_near && fits_one) {
+                lanes.push(lane);
                 rows += count;
+                (lowest, longest) = (lowest.min(length), longest.max(length));
             }
         }
         lanes
@@ -445,6 +464,16 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_filled_with_the_nearest_lengths() {
+        let shape = RunShape { run_tokens: 100, start_tokens: 1 };
+        let lengths = [25, 30, 24, 20, 26, 33, 23];
+        assert_eq!(batches(&lengths, shape, 1)[0], (25, vec![25, 24, 23, 20]));
+        assert_eq!(batches(&[25, 33], shape, 1), [(25, vec![25]), (33, vec![33])], "a step apart");
+        assert_eq!(batches(&[25, 32], shape, 1), [(32, vec![25, 32])]);
+        assert_eq!(batches(&[25, 29, 21], shape, 1)[0].1.len(), 2, "none is padded by a step");
+    }
+
+    #[test]
     fn what_waits_is_spread_over_free_workers() {
         let shape = RunShape { run_tokens: 128, start_tokens: 16 };
         let sizes = |lengths: &[usize], free| -> Vec<usize> {
@@ -525,7 +554,7 @@ mod tests {
                     let (model, length) = (rows[row].1, rows[row].2 * 8);
                     assert_eq!(model, batch.lane.model);
                     let padded = batch.lane.padded_tokens;
-                    assert!(length <= padded && padded - length <= start_tokens);
+                    assert!(length <= padded && padded - length <= start_tokens.max(7));
                     seen.push(row);
                 }
                 true

@@ -445,9 +445,10 @@ fn a_row_in_common_comes_with_the_shorter_queue() {
     assert_eq!((statistics.models[0].rows, statistics.deduplicated_rows), (130, 1));
 }
 
-/// Whether taking in neighbours is worth its padding: small queues of single sentences, as so many callers keep them up.
+/// Lanes of their very length that fill runs together, against lanes of eight lengths that keep apart: small queues of single
+/// sentences, as so many callers keep them up.
 #[test]
-fn mixing_lanes_saves_time_where_a_start_is_dear() {
+fn mixing_lanes_saves_padding_and_starts() {
     let lengths = [14, 22, 27, 30, 33, 41, 24, 19, 36, 28];
     for (model, callers) in [0, 1].into_iter().flat_map(|model| [2, 4, 8, 16].map(|callers| (model, callers)))
     {
@@ -481,9 +482,7 @@ fn mixing_lanes_saves_time_where_a_start_is_dear() {
             mixed.padded_tokens,
             saved * 100.0
         );
-        // A step of a lane is eight tokens: where a start costs no more, there is nothing to win, and nothing lost.
-        assert!(saved > -1e-9, "{saved}");
-        assert!(model == 0 || callers == 2 || saved > 0.0, "{saved}");
+        assert!(saved > 0.0, "{saved}");
     }
 }
 
