@@ -7,17 +7,26 @@ cd "$(dirname "$0")/.."
 SENTOR_API_KEY=$(new_key bench) SENTOR_REQUEST_TIMEOUT_MS=500
 export SENTOR_API_KEY SENTOR_REQUEST_TIMEOUT_MS
 start_server
-load --connections 16 --json >"$data/peak.json"
-rate=$(python3 -c 'import json, sys; print(round(json.load(open(sys.argv[1]))[0]["succeeded_per_second"] * 10))' "$data/peak.json")
-load --rate "$rate" --json >"$data/over.json"
+load_json "$data/peak.json" --connections 64
+rate=$(python3 -c 'import json, sys; print(max(1, round(json.load(open(sys.argv[1]))[0]["succeeded_per_second"] * 10)))' "$data/peak.json")
+load_json "$data/over.json" --rate "$rate"
 
-python3 - "$data/peak.json" "$data/over.json" <<'PYTHON'
+python3 - "$data/peak.json" "$data/over.json" "$cores" "${bench:+pinned}" "${BENCH_JSON:-}" <<'PYTHON'
 import json, sys
 
-peak, over = (json.load(open(path))[0] for path in sys.argv[1:])
-print(f"highest rate      {peak['succeeded_per_second']:8.1f} /s")
-print(f"offered           {over['offered_rate']:8.1f} /s")
-print(f"goodput           {over['succeeded_per_second']:8.1f} /s, {over['succeeded_per_second'] / peak['succeeded_per_second']:.2f} of the highest")
+peak, over = (json.load(open(path))[0] for path in sys.argv[1:3])
+cores, pinned = int(sys.argv[3]), bool(sys.argv[4])
+ratio = over["succeeded_per_second"] / max(peak["succeeded_per_second"], 1e-9)
+# Where the generator shares the server's cores, each rate is taken for the processor time that it left to the server.
+taken = lambda one: one["generator_cores"] or 0.0
+left = lambda one: cores - taken(one)
+for_time_left = ratio if pinned else ratio * left(peak) / left(over)
+print(f"highest rate      {peak['succeeded_per_second']:8.1f} /s, the generator took {taken(peak):.2f} cores")
+print(f"offered           {over['offered_rate']:8.1f} /s, the generator took {taken(over):.2f} cores")
+print(f"goodput           {over['succeeded_per_second']:8.1f} /s, {ratio:.2f} of the highest, {for_time_left:.2f} for the time left to the server")
 print(f"latency p99       {over['latency_ms']['p99']:8.1f} ms")
 print(f"refusals          {over['refused']}, p99 {over['refusal_ms']['p99']:.1f} ms; failed {over['failed']}")
+if sys.argv[5]:
+    figures = {"peak": peak, "over": over, "goodput_ratio": ratio, "goodput_ratio_for_time_left": for_time_left}
+    json.dump(figures, open(sys.argv[5], "w"))
 PYTHON

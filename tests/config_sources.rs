@@ -75,25 +75,25 @@ fn the_defaults_work_with_nothing_given() {
     assert_eq!(config.log.format, None);
     let settings = config.analyzer_settings();
     assert!(settings.models[1].1.ends_with("models/sentor-nl"));
-    assert_eq!((settings.run_tokens, settings.queue_tokens), (256, 2_000_000));
+    assert_eq!((settings.run_tokens, settings.queue_tokens), (None, 2_000_000));
 }
 
 #[test]
 fn a_later_source_counts_more() {
     let of = |config: &Config| config.engine.run_tokens;
     let scene = Scene::new().file("sentor.toml", "run_tokens = 1_000\nlog_format = \"json\"");
-    assert_eq!(of(&scene.config()), 1000);
+    assert_eq!(of(&scene.config()), Some(1000));
     let scene = scene.variable("SENTOR_RUN_TOKENS", "2_000");
-    assert_eq!(of(&scene.config()), 2000);
+    assert_eq!(of(&scene.config()), Some(2000));
     let scene = scene.flag("run_tokens", "3000");
-    assert_eq!(of(&scene.config()), 3000);
+    assert_eq!(of(&scene.config()), Some(3000));
     assert_eq!(
         scene.config().log.format,
         Some(LogFormat::Json),
         "the file still counts for what it alone says"
     );
     let empty = Scene::new().variable("SENTOR_RUN_TOKENS", "");
-    assert_eq!(of(&empty.config()), 256, "an empty variable says nothing");
+    assert_eq!(of(&empty.config()), None, "an empty variable says nothing");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn what_is_shown_reads_back_and_hides_secrets() {
     for line in [
         "listen = \"localhost:1\" # variable SENTOR_LISTEN",
         "log_level = \"debug\" # flag --log-level",
-        "run_tokens = 256 # default",
+        "queue_tokens = 2000000 # default",
     ] {
         assert!(shown.contains(line), "{line}\n{shown}");
     }

@@ -2,11 +2,12 @@
 //! not what they should be.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use sentor::analysis::{Analyzer, Settings, StartError};
 use sentor::encode::{Row, RowSpan};
-use sentor::engine::{Caller, Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
+use sentor::engine::{Calibration, Caller, Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
 use sentor::language::Language;
 use sentor::registry::{ModelFolder, RegistryError};
 
@@ -105,6 +106,23 @@ fn equal_rows_run_once_and_score_the_same() {
     assert_eq!((done.models[0].rows, done.cache.hits, done.cache.entries), (2, 6, 2));
     assert_eq!((&again[..3], &again[3..]), (&first[20..23], &first[..3]));
     assert_ne!(first[0], first[20]);
+}
+
+#[test]
+fn how_a_model_is_run_best_is_learnt_while_nothing_waits() {
+    let engine = engine();
+    assert_eq!(engine.statistics().models[0].run_tokens, 64);
+    let (tell, told) = mpsc::channel();
+    engine.learn(&[0], tell);
+    // A request among the trials is served as ever.
+    let ticket = engine.submit(rows(3, 24), &caller("a"), None).expect("there is room");
+    assert!(ticket.wait().expect("it is up").iter().all(Option::is_some));
+    let learnt: Vec<(usize, Calibration)> = told.iter().collect();
+    // On a machine too slow for two trials nothing is learnt.
+    let expected = learnt.first().map_or(64, |(_, calibration)| calibration.run_tokens);
+    assert!([64, 128, 256, 512].contains(&expected) && learnt.len() <= 1, "{learnt:?}");
+    let done = engine.statistics();
+    assert_eq!((done.models[0].run_tokens, done.models[0].rows), (expected, 3), "trials are not counted");
 }
 
 #[test]

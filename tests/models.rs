@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sentor::analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
 use sentor::encode::{Encoder, Row, RowSpan};
-use sentor::engine::{Engine, EngineSettings, Runtime};
+use sentor::engine::{Calibration, Engine, EngineSettings, LearntFile, Runtime};
 use sentor::language::{Language, LanguageChoice};
 use sentor::registry::ModelFolder;
 use sentor::text::{OffsetMap, OffsetUnit, Span};
@@ -110,17 +110,14 @@ fn rust_and_python_agree() {
 }
 
 fn analyzer(workers: usize, run_tokens: usize) -> Analyzer {
+    start(Settings { workers: Some(workers), run_tokens: Some(run_tokens), ..Settings::default() })
+}
+
+fn start(settings: Settings) -> Analyzer {
     let models =
         MODELS.iter().map(|&(language, name)| (language, root().join("models").join(name))).collect();
     // Every text is to be run, and none remembered.
-    let settings = Settings {
-        models,
-        workers: Some(workers),
-        run_tokens,
-        cache_bytes: 0,
-        deduplicate: false,
-        ..Settings::default()
-    };
+    let settings = Settings { models, cache_bytes: 0, deduplicate: false, ..settings };
     Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the models load")
 }
 
@@ -163,10 +160,25 @@ fn options(language: Language) -> Options {
     Options { language: LanguageChoice::Fixed(language), caller: local_caller(), deadline: None }
 }
 
+/// One whose runs are long, and take in rows that must be padded by several lanes.
+fn mixing_analyzer() -> Analyzer {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let learnt = LearntFile::new(place.path().join("learnt.json"));
+    for (_, name) in MODELS {
+        let folder = ModelFolder::open(&root().join("models").join(name)).expect("the folder is there");
+        let calibration = Calibration { run_tokens: 2048, start_tokens: 64 };
+        learnt.keep(&folder, calibration).expect("it can be written");
+    }
+    let learnt_file = Some(learnt.path().to_owned());
+    let analyzer = start(Settings { workers: Some(2), learnt_file, ..Settings::default() });
+    assert!(analyzer.statistics().engine.models.iter().all(|model| model.run_tokens == 2048));
+    analyzer
+}
+
 #[test]
 fn a_text_scores_the_same_bits_whatever_shares_its_run() {
     let small = analyzer(1, 1);
-    let large = Arc::new(analyzer(2, 2048));
+    let large = Arc::new(mixing_analyzer());
     for language in Language::ALL {
         let documents = documents(language);
         let alone: Vec<Vec<u32>> = documents

@@ -1,16 +1,18 @@
 # Sourced by the load scripts, from the root of the repository: starts a server on a free port with a data folder of its
 # own, that remembers and shares nothing, so that every text counts. Sets `url`, and `serve` and `bench` (the commands
 # that keep server and generator on cores of their own, where there are enough).
-sentor=target/release/sentor
+sentor=${SENTOR:-target/release/sentor}
 [ -x "$sentor" ] || { echo "run \`make build\` first: $sentor is missing" >&2; exit 1; }
 seconds=${BENCH_SECONDS:-10}
+warm_up=${BENCH_WARM_UP_SECONDS:-2}
 data=$(mktemp -d)
-server=
-trap 'kill "$server" 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM
+server= crowd=
+trap 'for one in $crowd $server; do kill "$one" 2>/dev/null || true; wait "$one" 2>/dev/null || true; done; rm -rf "$data"' EXIT
+trap 'exit 1' INT TERM
 
 cores=$(nproc 2>/dev/null || sysctl -n hw.ncpu)
 serve= bench=
-if [ "$cores" -ge 4 ] && command -v taskset >/dev/null; then
+if [ "$cores" -ge 3 ] && command -v taskset >/dev/null; then
     serve="taskset -c 0-$((cores - 2))" bench="taskset -c $((cores - 1))"
 fi
 
@@ -20,6 +22,7 @@ export SENTOR_CACHE_BYTES SENTOR_DEDUPLICATE
 new_key() { "$sentor" keys create "$1" --data-dir "$data"; }
 
 start_server() {
+    : >"$data/out"
     $serve "$sentor" serve --listen 127.0.0.1:0 --data-dir "$data" >"$data/out" 2>"$data/log" &
     server=$!
     url=
@@ -33,4 +36,10 @@ start_server() {
     exit 1
 }
 
-load() { $bench "$sentor" bench --url "$url" --seconds "$seconds" "$@"; }
+load() { $bench "$sentor" bench --url "$url" --seconds "$seconds" --warm-up-seconds "$warm_up" "$@"; }
+
+# Runs a load with --json into FILE. Requests that fail are counted in the file, and do not end the script.
+load_json() { # FILE OPTIONS...
+    file=$1; shift
+    load --json "$@" >"$file" || [ -s "$file" ]
+}

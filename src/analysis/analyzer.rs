@@ -1,7 +1,7 @@
 //! The use case itself: prepare, submit, aggregate.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -10,8 +10,8 @@ use super::plan::Plan;
 use super::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
 use crate::encode::{EncodeError, Encoder};
 use crate::engine::{
-    DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, RowLogits, Runtime,
-    RuntimeError, SubmitError, Ticket, available_cores,
+    Calibration, DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, LearntFile,
+    RowLogits, Runtime, RuntimeError, SubmitError, Ticket, available_cores,
 };
 use crate::language::{Detection, Language, LanguageChoice, detect};
 use crate::registry::{Manifest, ModelFolder, QuantisationScheme, RegistryError};
@@ -27,8 +27,10 @@ pub struct Settings {
     pub fallback_language: Language,
     /// Worker threads, each with a session of its own; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
-    /// Most padded tokens in one run of a model.
-    pub run_tokens: usize,
+    /// Most padded tokens in one run of a model; `None`: as was learnt of each.
+    pub run_tokens: Option<usize>,
+    /// Where it is kept what was learnt of models; `None`: nowhere.
+    pub learnt_file: Option<PathBuf>,
     /// Most padded tokens that wait in the queue.
     pub queue_tokens: usize,
     /// Memory for texts that were scored before, in bytes; 0 keeps none.
@@ -38,15 +40,16 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// No models yet; the engine as it does best: a run of some 256 tokens stays in a core's cache, two
-    /// million waiting tokens are a few minutes of work and some 50 MB, and 32 MiB remember some 80,000 sentences.
+    /// No models yet; the engine as it does best: two million waiting tokens are a few minutes of work and some
+    /// 50 MB, and 32 MiB remember some 80,000 sentences.
     fn default() -> Self {
         Self {
             onnxruntime: None,
             models: Vec::new(),
             fallback_language: Language::English,
             workers: None,
-            run_tokens: 256,
+            run_tokens: None,
+            learnt_file: None,
             queue_tokens: 2_000_000,
             cache_bytes: 32 << 20,
             deduplicate: true,
@@ -87,12 +90,18 @@ pub enum StartError {
     Engine(#[from] EngineError),
 }
 
+/// Most padded tokens in one run where nothing was set or learnt: such a run stays in a core's cache.
+const USUAL_RUN_TOKENS: usize = 256;
+
 /// Scores documents. One is enough for a process.
 #[derive(Debug)]
 pub struct Analyzer {
     engine: Engine,
     planner: Arc<Planner>,
     stages: Mutex<Stages>,
+    /// What is kept of models between starts, where runs are to be as was learnt.
+    learnt: Option<LearntFile>,
+    folders: Vec<ModelFolder>,
 }
 
 /// What an analyzer has done and holds: plain numbers, for metrics.
@@ -164,7 +173,7 @@ impl Analyzer {
         let workers = settings.workers.unwrap_or_else(available_cores).max(1);
         let engine_settings = EngineSettings {
             workers,
-            run_tokens: settings.run_tokens,
+            run_tokens: settings.run_tokens.unwrap_or(USUAL_RUN_TOKENS),
             queue_tokens: settings.queue_tokens,
             cache_bytes: settings.cache_bytes,
             deduplicate: settings.deduplicate,
@@ -175,7 +184,38 @@ impl Analyzer {
             || folders.par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
         );
         let planner = Planner { models: models?, routes, fallback_language: settings.fallback_language };
-        Ok(Self { engine: engine?, planner: Arc::new(planner), stages: Mutex::default() })
+        let engine = engine?;
+        let learnt = settings.learnt_file.clone().filter(|_| settings.run_tokens.is_none());
+        let learnt = learnt.map(LearntFile::new);
+        for (model, folder) in folders.iter().enumerate() {
+            if let Some(known) = learnt.as_ref().and_then(|learnt| learnt.find(folder)) {
+                engine.calibrate(model, known);
+            }
+        }
+        Ok(Self { engine, planner: Arc::new(planner), stages: Mutex::default(), learnt, folders })
+    }
+
+    /// Learns how the models are run best on this processor, as far as the file of learnt things does not know, and
+    /// keeps it there. Returns at once: the workers make the trials when they are all idle, each a run of at most a
+    /// tenth of a second. Does nothing where `run_tokens` is set, or there is no such file.
+    pub fn learn_when_idle(&self) {
+        let Some(learnt) = self.learnt.clone() else { return };
+        let is_unknown = |&model: &usize| learnt.find(&self.folders[model]).is_none();
+        let unknown: Vec<usize> = (0..self.folders.len()).filter(is_unknown).collect();
+        if unknown.is_empty() {
+            return;
+        }
+        let (tell, told) = mpsc::channel();
+        let folders = self.folders.clone();
+        let keeping = std::thread::Builder::new().name("learnt".to_owned()).spawn(move || {
+            for (model, calibration) in told {
+                keep(&learnt, &folders[model], calibration);
+            }
+        });
+        match keeping {
+            Ok(_) => self.engine.learn(&unknown, tell),
+            Err(error) => tracing::warn!(%error, "cannot learn how the models are run best"),
+        }
     }
 
     /// Scores `documents`, each independently of the others; the answers keep their order. One that cannot be
@@ -352,6 +392,20 @@ impl Model {
     fn open(folder: &ModelFolder) -> Result<Self, StartError> {
         folder.verify()?;
         Ok(Self { manifest: folder.manifest().clone(), encoder: Encoder::open(folder)? })
+    }
+}
+
+/// Keeps what was learnt for the next start.
+fn keep(learnt: &LearntFile, folder: &ModelFolder, calibration: Calibration) {
+    let Calibration { run_tokens, start_tokens } = calibration;
+    let model = &folder.manifest().name;
+    tracing::info!(model, run_tokens, start_tokens, "learnt how the model is run best");
+    if let Err(error) = learnt.keep(folder, calibration) {
+        // Where the folder cannot be written, that is so at each start, and no fault.
+        tracing::info!(
+            path = %learnt.path().display(), %error,
+            "cannot keep what was learnt; it is learnt again at the next start"
+        );
     }
 }
 

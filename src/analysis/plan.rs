@@ -13,6 +13,7 @@ use crate::engine::RowLogits;
 use crate::language::{Detection, Language, LanguageChoice};
 use crate::mention::{EntityMatcher, MatchForm, Mention};
 use crate::pronoun;
+use crate::registry::Signature;
 use crate::segment::sentences;
 use crate::sentiment::Distribution;
 use crate::text::Span;
@@ -52,6 +53,16 @@ enum Reading {
     Mention(usize),
     /// An entity that the text does not name.
     Implicit(usize),
+}
+
+/// What is to be read in a window.
+#[derive(Debug)]
+struct Content {
+    window: Window,
+    /// Sentences that have tokens in it, each with these.
+    sentences: Vec<(usize, Range<usize>)>,
+    /// Mentions that are read in it, each with the tokens that it has there.
+    mentions: Vec<(usize, Range<usize>)>,
 }
 
 /// Tokens of a long sentence that two windows share, so that no clause is read without its neighbour.
@@ -167,7 +178,7 @@ impl Plan {
         })
     }
 
-    /// Packs the tokens into windows, and writes a row for each.
+    /// Packs the tokens into windows, and writes the rows that read them.
     fn lay_out(&mut self, text: &str, tokens: &Tokens, tiling: &[Range<usize>], model: &Model) {
         let manifest = &model.manifest;
         // Half of what the model can read is kept for the entities behind the window.
@@ -188,37 +199,37 @@ impl Plan {
             // Nothing but marks that the tokenizer drops: entities are still read, against an empty window.
             packed.push(Window { tokens: 0..0 });
         }
-        let implicit = self.implicit_entities(model);
-        let groups = group_by_length(&implicit, manifest.max_tokens - limits.max_tokens - 2);
-
-        let mentions_in = mentions_by_window(&mention_tokens, &packed);
+        let contents = contents_of(&packed, tiling, &mention_tokens);
         let mut pieces = vec![0; tiling.len()];
-        let mut first_sentence = 0;
-        for (window, mentions) in packed.iter().zip(mentions_in) {
-            while tiling.get(first_sentence).is_some_and(|tile| tile.end <= window.tokens.start) {
-                first_sentence += 1;
+        for (index, _) in contents.iter().flat_map(|content| &content.sentences) {
+            pieces[*index] += 1;
+        }
+        for (index, part) in contents.iter().flat_map(|content| &content.mentions) {
+            if *part != mention_tokens[*index] {
+                self.warn(Warning::LongEntity { entity_index: self.mentions[*index].mention.entity });
             }
-            let mut spans = Vec::new();
-            let mut readings = Vec::new();
-            for (index, tile) in tiling.iter().enumerate().skip(first_sentence) {
-                if tile.start >= window.tokens.end {
-                    break;
-                }
-                let part = intersection(tile, &window.tokens);
-                if !part.is_empty() {
-                    spans.push(row_span(&part, window));
-                    readings.push(Reading::Sentence { index, tokens: part.len() });
-                    pieces[index] += 1;
-                }
+        }
+        match manifest.signature {
+            Signature::Span => {
+                let room = manifest.max_tokens - limits.max_tokens - 2;
+                self.lay_out_spans(tokens, &contents, model, room);
             }
-            for index in mentions {
-                let part = intersection(&mention_tokens[index], &window.tokens);
-                if part != mention_tokens[index] {
-                    self.warn(Warning::LongEntity { entity_index: self.mentions[index].mention.entity });
-                }
-                spans.push(row_span(&part, window));
-                readings.push(Reading::Mention(index));
-            }
+            Signature::Pair => self.lay_out_pairs(tokens, &contents, model),
+        }
+        self.warn_of_splits(packed.len(), &pieces, manifest.window_tokens);
+    }
+
+    /// A row for each window, with as many more as the entities behind it need, which have `room` tokens.
+    fn lay_out_spans(&mut self, tokens: &Tokens, contents: &[Content], model: &Model, room: usize) {
+        let implicit = self.implicit_entities(model);
+        let groups = group_by_length(&implicit, room);
+        for Content { window, sentences, mentions } in contents {
+            let parts = sentences.iter().chain(mentions).map(|(_, part)| row_span(part, window));
+            let mut spans: Vec<RowSpan> = parts.collect();
+            let of_sentences =
+                sentences.iter().map(|(index, part)| Reading::Sentence { index: *index, tokens: part.len() });
+            let of_mentions = mentions.iter().map(|&(index, _)| Reading::Mention(index));
+            let mut readings: Vec<Reading> = of_sentences.chain(of_mentions).collect();
             let ids = &tokens.ids[window.tokens.clone()];
             for (number, group) in groups.iter().enumerate() {
                 let names: Vec<&[u32]> = group.iter().map(|&index| implicit[index].1.as_slice()).collect();
@@ -241,7 +252,47 @@ impl Plan {
                 }
             }
         }
-        self.warn_of_splits(packed.len(), &pieces, manifest.window_tokens);
+    }
+
+    /// For a model that reads a text and an entity as a pair: a row for each sentence, with nothing as its second
+    /// part, and one for each window and entity, which is read for all mentions of the entity that the window has.
+    fn lay_out_pairs(&mut self, tokens: &Tokens, contents: &[Content], model: &Model) {
+        let names: Vec<Vec<u32>> =
+            (0..self.entities.len()).map(|entity| self.entity_ids(entity, model)).collect();
+        let is_named: Vec<bool> = (0..self.entities.len())
+            .map(|entity| self.mentions.iter().any(|planned| planned.mention.entity == entity))
+            .collect();
+        for Content { window, sentences, mentions } in contents {
+            for (index, part) in sentences {
+                let reading = Reading::Sentence { index: *index, tokens: part.len() };
+                self.push_pair(&tokens.ids[part.clone()], &[], vec![reading], model);
+            }
+            let ids = &tokens.ids[window.tokens.clone()];
+            for (entity, name) in names.iter().enumerate() {
+                let readings: Vec<Reading> = if is_named[entity] {
+                    let indices = mentions.iter().map(|&(index, _)| index);
+                    let of_entity = indices.filter(|&index| self.mentions[index].mention.entity == entity);
+                    of_entity.map(Reading::Mention).collect()
+                } else if name.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![Reading::Implicit(entity)]
+                };
+                self.push_pair(ids, name, readings, model);
+            }
+        }
+    }
+
+    /// Adds a row that reads `text` and `entity` as a pair, unless it is a reading of nothing.
+    fn push_pair(&mut self, text: &[u32], entity: &[u32], readings: Vec<Reading>, model: &Model) {
+        if readings.is_empty() {
+            return;
+        }
+        let (mut row, _) = model.encoder.row(text, &[entity]);
+        // A pair is scored as a whole: what counts is how many readings there are.
+        row.spans = vec![RowSpan::new(0, 0); readings.len()];
+        self.rows.push(row);
+        self.readings.push(readings);
     }
 
     /// The entities without a mention, with the tokens of their names.
@@ -250,16 +301,18 @@ impl Plan {
         for planned in &self.mentions {
             mentioned[planned.mention.entity] = true;
         }
-        let mut implicit = Vec::new();
-        for entity in (0..self.entities.len()).filter(|&entity| !mentioned[entity]) {
-            let (ids, cut) = model.encoder.entity_tokens(&self.entities[entity], ENTITY_TOKENS);
-            if cut {
-                self.warn(Warning::LongEntity { entity_index: entity });
-            }
-            self.tokens += ids.len();
-            implicit.push((entity, ids));
+        let implicit = (0..self.entities.len()).filter(|&entity| !mentioned[entity]);
+        implicit.map(|entity| (entity, self.entity_ids(entity, model))).collect()
+    }
+
+    /// The tokens of an entity's name, which count as tokens of the request.
+    fn entity_ids(&mut self, entity: usize, model: &Model) -> Vec<u32> {
+        let (ids, cut) = model.encoder.entity_tokens(&self.entities[entity], ENTITY_TOKENS);
+        if cut {
+            self.warn(Warning::LongEntity { entity_index: entity });
         }
-        implicit
+        self.tokens += ids.len();
+        ids
     }
 
     fn warn_of_splits(&mut self, windows: usize, pieces: &[usize], window_tokens: usize) {
@@ -372,6 +425,28 @@ fn tile_tokens(tokens: &Tokens, tiles: &[Span]) -> Vec<Range<usize>> {
         start = end;
     }
     ranges
+}
+
+/// What is to be read in each window.
+fn contents_of(packed: &[Window], tiling: &[Range<usize>], mentions: &[Range<usize>]) -> Vec<Content> {
+    let mut first_sentence = 0;
+    let with_mentions = packed.iter().zip(mentions_by_window(mentions, packed));
+    with_mentions
+        .map(|(window, read)| {
+            while tiling.get(first_sentence).is_some_and(|tile| tile.end <= window.tokens.start) {
+                first_sentence += 1;
+            }
+            let touched = tiling.iter().enumerate().skip(first_sentence);
+            let touched = touched.take_while(|(_, tile)| tile.start < window.tokens.end);
+            let parts = touched.map(|(index, tile)| (index, intersection(tile, &window.tokens)));
+            let read = read.into_iter().map(|index| (index, intersection(&mentions[index], &window.tokens)));
+            Content {
+                window: window.clone(),
+                sentences: parts.filter(|(_, part)| !part.is_empty()).collect(),
+                mentions: read.collect(),
+            }
+        })
+        .collect()
 }
 
 /// For each window the mentions that are read in it: each in exactly one, that where it has most context; one

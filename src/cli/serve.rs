@@ -19,6 +19,7 @@ use crate::analysis::Analyzer;
 use crate::audit::{Actor, AuditLog, Event};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, TlsConfig};
+use crate::engine::available_cores;
 use crate::http::{
     self, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls, TlsError, TlsFiles,
 };
@@ -62,6 +63,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     warn_of_unknown_plans(&services);
     let app = Arc::new(App::new(AppSettings::of(&config), services.clone()));
 
+    name_planning_threads();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
         .thread_name("http")
@@ -107,7 +109,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         };
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
-        let in_service = InService::new(analyzer);
+        let in_service = InService::new(Arc::clone(&analyzer));
         let reloading = tokio::spawn(in_service.clone().reload_at(hangup, Arc::clone(&app), overrides));
 
         let greeting = greeting(&config, addresses, &services)?;
@@ -115,6 +117,8 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             // Whoever started the server does not listen to it; its callers still may.
             tracing::warn!(%error, "cannot print where the server listens");
         }
+        analyzer.learn_when_idle();
+        drop(analyzer);
         while let Some(ended) = servers.join_next().await {
             ended.context("serving")?;
         }
@@ -134,6 +138,17 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     // A thread that still loads models must not hold up the end.
     runtime.shutdown_background();
     Ok(Exit::Ok)
+}
+
+/// Texts of large requests are prepared on threads that all requests share, one for each core; their name tells the
+/// metrics what they are for.
+fn name_planning_threads() {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(available_cores())
+        .thread_name(|number| format!("planning-{number}"));
+    if let Err(error) = pool.build_global() {
+        tracing::debug!(%error, "the planning threads keep their names");
+    }
 }
 
 /// Opens what is kept in the data folder.

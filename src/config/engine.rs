@@ -8,8 +8,8 @@ use super::setting::{Fallback, Kind, Setting};
 pub struct EngineConfig {
     /// Worker threads; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
-    /// Most padded tokens in one run of the model.
-    pub run_tokens: usize,
+    /// Most padded tokens in one run of a model; `None`: as is learnt of each.
+    pub run_tokens: Option<usize>,
     /// Most tokens that wait in the queue.
     pub queue_tokens: usize,
     /// Most bytes of bodies that are read or answered at one time.
@@ -30,9 +30,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "run_tokens",
         kind: Kind::Count { least: 1, most: 1 << 20 },
-        default: Fallback::Value("256"),
-        help: "Most padded tokens in one run of the model. More gains little on a CPU and makes short \
-               requests wait.",
+        default: Fallback::Unset(
+            "learnt for each model when a server is idle after its first start; 256 until then",
+        ),
+        help: "Most padded tokens in one run of a model. More gains little on a CPU and makes short requests \
+               wait. What is learnt is kept in learnt.json in the data folder.",
     },
     Setting {
         name: "queue_tokens",
@@ -68,7 +70,7 @@ impl EngineConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             workers: reader.count_or_unset("workers"),
-            run_tokens: reader.count("run_tokens"),
+            run_tokens: reader.count_or_unset("run_tokens"),
             queue_tokens: reader.count("queue_tokens"),
             queue_bytes: reader.count("queue_bytes"),
             cache_bytes: reader.count("cache_bytes"),

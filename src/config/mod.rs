@@ -162,6 +162,7 @@ impl Config {
             fallback_language: self.models.fallback_language,
             workers: self.engine.workers,
             run_tokens: self.engine.run_tokens,
+            learnt_file: Some(self.keys.data_dir.join("learnt.json")),
             queue_tokens: self.engine.queue_tokens,
             cache_bytes: self.engine.cache_bytes,
             deduplicate: self.engine.deduplicate,

@@ -2,18 +2,19 @@
 //!
 //! Time is passed in and nothing blocks, so that a simulation can drive it through hours in a moment.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::admission::{Admission, Backlog, Refusal, Request};
 use super::cache::ScoreCache;
+use super::calibration::{Calibration, TrialOutcome, Trials};
 use super::pulse::Pulse;
-use super::scheduler::{Batch, Claim, Lane, Scheduler};
+use super::scheduler::{Batch, Claim, Lane, RunShape, Scheduler};
 use super::statistics::{EngineStatistics, ModelStatistics};
-use super::{Caller, Engine, EngineSettings, SubmitError, lock};
+use super::{Caller, EngineSettings, SubmitError, lock};
 use crate::encode::Row;
 
 /// Logits (negative, neutral, positive) of each span of a row.
@@ -32,16 +33,39 @@ pub(super) struct RowKey {
 #[derive(Debug)]
 pub(super) struct Board {
     pub(super) phase: Phase,
+    /// Workers that wait for something to do.
+    pub(super) idle_workers: usize,
     scheduler: Scheduler<Arc<Flight>>,
     /// Rows that wait or run, so that an equal one joins them; empty unless `deduplicate`.
     flights: HashMap<RowKey, Arc<Flight>>,
     cache: Option<ScoreCache>,
     /// Measured time of a worker for a padded token, in picoseconds, by model.
     token_cost_ps: Vec<u64>,
+    learning: Learning,
     statistics: EngineStatistics,
     /// A run is known by its first row.
     pulse: Pulse<Arc<Flight>>,
     settings: EngineSettings,
+}
+
+/// Trial runs that are still to be made.
+#[derive(Debug, Default)]
+struct Learning {
+    /// One for each model that is to be learnt.
+    trials: VecDeque<Trials>,
+    /// Who hears of what was learnt.
+    listener: Option<mpsc::Sender<(usize, Calibration)>>,
+    /// Whether a trial is under way, and whether nothing else has run since it began.
+    is_trying: bool,
+    is_undisturbed: bool,
+}
+
+/// A run that is made to learn how long it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trial {
+    pub(super) model: usize,
+    /// Padded tokens of all its rows together.
+    pub(super) tokens: usize,
 }
 
 /// The life of an engine: it only goes forward.
@@ -161,10 +185,15 @@ impl Board {
         let of = |name: &String| ModelStatistics { name: name.clone(), ..ModelStatistics::default() };
         Self {
             phase: Phase::Open,
-            scheduler: Scheduler::new(models.len(), settings.run_tokens),
+            idle_workers: 0,
+            scheduler: Scheduler::new(vec![
+                RunShape { run_tokens: settings.run_tokens, start_tokens: 0 };
+                models.len()
+            ]),
             flights: HashMap::new(),
             cache: ScoreCache::new(settings.cache_bytes),
             token_cost_ps: vec![0; models.len()],
+            learning: Learning::default(),
             statistics: EngineStatistics {
                 workers: settings.workers,
                 models: models.iter().map(of).collect(),
@@ -196,7 +225,7 @@ impl Board {
         let mut tokens = vec![0; self.token_cost_ps.len()];
         for key in keys.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key) {
             if !self.flights.contains_key(key) {
-                tokens[key.model] += lane_of(key).padded_tokens;
+                tokens[key.model] += self.lane_of(key).padded_tokens;
             }
         }
         self.admit(&tokens, caller, deadline, now)?;
@@ -291,7 +320,7 @@ impl Board {
 
     /// Puts a row into the queue of `caller`, or joins an equal one.
     fn board_flight(&mut self, key: RowKey, waiter: Waiter, caller: &Caller, now: Instant) -> Arc<Flight> {
-        let lane = lane_of(&key);
+        let lane = self.lane_of(&key);
         let new = |key| Arc::new(Flight { key, lane, taken: now, progress: Mutex::default() });
         let flight = if !self.settings.deduplicate {
             new(key)
@@ -315,9 +344,11 @@ impl Board {
         flight
     }
 
-    /// The next rows to run; `None` where nothing waits.
-    pub(super) fn next_batch(&mut self, now: Instant) -> Option<Batch<Arc<Flight>>> {
-        let batch = self.scheduler.next_batch(&self.token_cost_ps, |flight, by| flight.claim(by))?;
+    /// The next rows to run; `None` where nothing waits. `free` says how many workers have nothing to do, the one
+    /// that asks included.
+    pub(super) fn next_batch(&mut self, free: usize, now: Instant) -> Option<Batch<Arc<Flight>>> {
+        let batch = self.scheduler.next_batch(&self.token_cost_ps, free, |flight, by| flight.claim(by))?;
+        self.learning.is_undisturbed = false;
         for flight in &batch.rows {
             self.statistics.waits.note(now.saturating_duration_since(flight.taken));
         }
@@ -375,6 +406,88 @@ impl Board {
         *cost = if *cost == 0 { measured } else { *cost - *cost / 16 + measured / 16 }.max(1);
     }
 
+    /// What a run of a model is to be like, from now on.
+    pub(super) fn set_shape(&mut self, model: usize, shape: RunShape) {
+        self.scheduler.set_shape(model, shape);
+    }
+
+    fn lane_of(&self, key: &RowKey) -> Lane {
+        self.shape(key.model).lane_of(key.model, key.row.ids.len())
+    }
+
+    /// What a run of a model is to be like.
+    pub(super) fn shape(&self, model: usize) -> RunShape {
+        self.scheduler.shapes()[model]
+    }
+
+    /// Has these models be learnt when there is time, and `listener` be told.
+    pub(super) fn learn(
+        &mut self,
+        models: impl Iterator<Item = usize>,
+        listener: mpsc::Sender<(usize, Calibration)>,
+    ) {
+        let cost = |model| Duration::from_nanos(self.token_cost_ps[model] / 1000);
+        self.learning.trials = models.map(|model| Trials::new(model, cost(model))).collect();
+        self.learning.listener = (!self.learning.trials.is_empty()).then_some(listener);
+    }
+
+    /// A trial run to make, where all workers but the one that asks are idle and no trial is under way.
+    pub(super) fn next_trial(&mut self, free: usize) -> Option<Trial> {
+        if free < self.settings.workers || self.learning.is_trying || self.phase != Phase::Open {
+            return None;
+        }
+        while let Some(trials) = self.learning.trials.front() {
+            if let Some(tokens) = trials.next() {
+                (self.learning.is_trying, self.learning.is_undisturbed) = (true, true);
+                return Some(Trial { model: trials.model, tokens });
+            }
+            self.conclude_trials();
+        }
+        None
+    }
+
+    /// Takes the outcome of a trial. One beside which rows were run says nothing either, and is made again.
+    pub(super) fn note_trial(&mut self, outcome: TrialOutcome) {
+        self.learning.is_trying = false;
+        let Some(trials) = self.learning.trials.front_mut() else { return };
+        match outcome {
+            TrialOutcome::Took(took) if self.learning.is_undisturbed => trials.note(took),
+            // Rows that come and go are no reason to give up.
+            TrialOutcome::Took(_) => {}
+            TrialOutcome::Disturbed => trials.note_disturbed(),
+            // Its model is not learnt.
+            TrialOutcome::Failed => drop(self.learning.trials.pop_front()),
+        }
+        self.end_learning();
+    }
+
+    /// Puts what the trials at the front have shown into force, and tells of it.
+    fn conclude_trials(&mut self) {
+        let Some(trials) = self.learning.trials.pop_front() else { return };
+        if let Some(calibration) = trials.conclude() {
+            self.apply(trials.model, calibration);
+            if let Some(listener) = &self.learning.listener {
+                // Nobody need listen.
+                let _ = listener.send((trials.model, calibration));
+            }
+        }
+        self.end_learning();
+    }
+
+    /// Lets the listener go where there is nothing more to tell.
+    fn end_learning(&mut self) {
+        if self.learning.trials.is_empty() {
+            self.learning.listener = None;
+        }
+    }
+
+    /// Has runs of a model be as was learnt. Where rows must not be padded further than their lane, that stays so.
+    pub(super) fn apply(&mut self, model: usize, calibration: Calibration) {
+        let mixes = self.shape(model).start_tokens > 0;
+        let start_tokens = if mixes { calibration.start_tokens.max(1) } else { 0 };
+        self.set_shape(model, RunShape { run_tokens: calibration.run_tokens, start_tokens });
+    }
+
     /// Takes the rows of a ticket that was given up out of the queue, where nobody else waits for them.
     pub(super) fn abandon(&mut self, claimant: &Claimant) {
         for flight in &claimant.flights {
@@ -428,6 +541,7 @@ impl Board {
         for (index, model) in statistics.models.iter_mut().enumerate() {
             model.waiting_rows = waiting.rows_by_model[index];
             model.waiting_tokens = waiting.tokens[index];
+            model.run_tokens = self.scheduler.shapes()[index].run_tokens;
             model.token_cost = Duration::from_nanos(self.token_cost_ps[index] / 1000);
         }
         statistics.cache = self.cache.as_ref().map(ScoreCache::statistics).unwrap_or_default();
@@ -447,8 +561,4 @@ pub(super) fn land(flights: Vec<(Arc<Flight>, RowLogits)>) {
     for (flight, logits) in flights {
         flight.land(&logits);
     }
-}
-
-fn lane_of(key: &RowKey) -> Lane {
-    Lane { model: key.model, padded_tokens: key.row.ids.len().next_multiple_of(Engine::PADDING_STEP) }
 }

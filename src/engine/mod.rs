@@ -8,8 +8,10 @@
 mod admission;
 mod board;
 mod cache;
+mod calibration;
 mod caller;
 mod cores;
+mod learnt;
 mod network;
 mod pulse;
 mod runtime;
@@ -21,7 +23,7 @@ mod worker;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,14 +31,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::encode::Row;
-use crate::registry::ModelFolder;
+use crate::registry::{ModelFolder, QuantisationScheme, SpecialTokens};
 pub use board::RowLogits;
-use board::{Board, Claimant, Flight, Phase};
+use board::{Board, Claimant, Flight, Phase, Trial};
+pub use calibration::Calibration;
 pub use caller::Caller;
 pub use cores::available_cores;
+pub use learnt::LearntFile;
 pub use network::{Network, RunError};
 pub use runtime::{ONNXRUNTIME_VERSION, Runtime, RuntimeError, default_library};
-use scheduler::Batch;
+use scheduler::{Batch, RunShape};
 pub use statistics::{
     CacheStatistics, DurationStatistics, EngineStatistics, ModelStatistics, RefusalStatistics,
 };
@@ -46,7 +50,8 @@ pub use statistics::{
 pub struct EngineSettings {
     /// Worker threads.
     pub workers: usize,
-    /// Most padded tokens in one run, unless a single row has more.
+    /// Most padded tokens in one run, unless a single row has more; until a model's own is known, see
+    /// [`Engine::calibrate`] and [`Engine::learn`].
     pub run_tokens: usize,
     /// Padded tokens that may wait; one caller may hold three quarters of what the others leave. Where nothing waits,
     /// one request may be larger.
@@ -68,13 +73,25 @@ pub struct Engine {
 #[derive(Debug)]
 struct Shared {
     board: Mutex<Board>,
-    /// Signalled when rows come or the phase changes.
+    /// Signalled when rows come, the phase changes or there is something to learn.
     changed: Condvar,
+    /// Of each model that was loaded from a folder, what its rows are made with.
+    special: Vec<SpecialTokens>,
+}
+
+/// What a worker is to do next.
+#[derive(Debug)]
+enum Task {
+    /// Run rows for those who wait for them.
+    Run(Batch<Arc<Flight>>),
+    /// Run rows that mean nothing, to learn how long that takes.
+    Try(Trial, SpecialTokens),
 }
 
 impl Engine {
-    /// Rows are padded to a multiple of this many tokens, so that a row's length in a run depends on the row
-    /// alone, and with it the last bits of its logits.
+    /// Rows of models that are not quantised statically are padded to a multiple of this many tokens, so that a row's
+    /// length in a run depends on the row alone, and with it the last bits of its logits. Other rows are padded by less
+    /// than this to share a run.
     pub const PADDING_STEP: usize = 8;
 
     /// Loads every model once for each worker, runs each once, and starts to take work.
@@ -88,8 +105,40 @@ impl Engine {
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
         let names: Vec<String> = models.iter().map(|folder| folder.manifest().name.clone()).collect();
-        let (runtime, models) = (runtime.clone(), models.to_vec());
-        Self::launch(&names, settings, move |shared| worker::prepare(shared, &runtime, &models, settings))
+        let special = models.iter().map(|folder| folder.manifest().tokens).collect();
+        let (runtime, folders) = (runtime.clone(), models.to_vec());
+        let prepare = move |shared: &Shared| worker::prepare(shared, &runtime, &folders, settings);
+        let engine = Self::launch(&names, settings, special, prepare)?;
+        let mut board = lock(&engine.shared.board);
+        for (model, folder) in models.iter().enumerate() {
+            // Integer products are exact, so padding changes no bit; sums of fractions depend on their order.
+            if folder.manifest().quantisation == QuantisationScheme::Static {
+                let start_tokens = Self::USUAL_START_TOKENS;
+                board.set_shape(model, RunShape { run_tokens: settings.run_tokens, start_tokens });
+            }
+        }
+        drop(board);
+        Ok(engine)
+    }
+
+    /// What the start of a run costs in tokens, on the models and processors that were looked at, until it is known.
+    const USUAL_START_TOKENS: usize = 8;
+
+    /// Has runs of a model be as was learnt before.
+    ///
+    /// # Panics
+    ///
+    /// If there is no model of that number.
+    pub fn calibrate(&self, model: usize, known: Calibration) {
+        lock(&self.shared.board).apply(model, known);
+    }
+
+    /// Learns how these models are run best, by trials of up to a tenth of a second that one worker makes while all
+    /// are idle, and tells what it has learnt. Models that were not loaded from a folder cannot be learnt.
+    pub fn learn(&self, models: &[usize], listener: mpsc::Sender<(usize, Calibration)>) {
+        let loaded = models.iter().copied().filter(|&model| model < self.shared.special.len());
+        lock(&self.shared.board).learn(loaded, listener);
+        self.shared.changed.notify_all();
     }
 
     /// An engine whose workers run what `make` gives each of them: a network for each name in `models`.
@@ -103,16 +152,20 @@ impl Engine {
         make: impl Fn() -> Vec<Box<dyn Network>> + Send + Sync + 'static,
     ) -> Result<Self, EngineError> {
         let names: Vec<String> = models.iter().map(|&name| name.to_owned()).collect();
-        Self::launch(&names, settings, move |_| Ok(make()))
+        Self::launch(&names, settings, Vec::new(), move |_| Ok(make()))
     }
 
     fn launch(
         names: &[String],
         settings: EngineSettings,
+        special: Vec<SpecialTokens>,
         prepare: impl Fn(&Shared) -> Result<Vec<Box<dyn Network>>, EngineError> + Send + Sync + 'static,
     ) -> Result<Self, EngineError> {
-        let shared =
-            Arc::new(Shared { board: Mutex::new(Board::new(names, settings)), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            board: Mutex::new(Board::new(names, settings)),
+            changed: Condvar::new(),
+            special,
+        });
         match worker::spawn(&shared, settings.workers, &Arc::new(prepare)) {
             Ok(workers) => Ok(Self { shared, workers: Mutex::new(workers) }),
             Err(error) => {
@@ -199,17 +252,23 @@ impl Drop for Engine {
 }
 
 impl Shared {
-    /// Waits for a batch; `None` when there will be no more.
-    fn next_batch(&self) -> Option<Batch<Arc<Flight>>> {
+    /// Waits for something to do; `None` when there will be no more.
+    fn next_task(&self) -> Option<Task> {
         let mut board = lock(&self.board);
         loop {
-            if let Some(batch) = board.next_batch(Instant::now()) {
-                return Some(batch);
+            let free = board.idle_workers + 1;
+            if let Some(batch) = board.next_batch(free, Instant::now()) {
+                return Some(Task::Run(batch));
             }
             if board.phase != Phase::Open {
                 return None;
             }
+            if let Some(trial) = board.next_trial(free) {
+                return Some(Task::Try(trial, self.special[trial.model]));
+            }
+            board.idle_workers += 1;
             board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
+            board.idle_workers -= 1;
         }
     }
 }

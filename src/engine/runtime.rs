@@ -1,16 +1,17 @@
 //! ONNX Runtime: the one file that knows `ort`.
 
+use std::iter::repeat_n;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{NoSelectedOutputs, RunOptions};
-use ort::value::TensorRef;
+use ort::value::{Outlet, TensorElementType, TensorRef};
 
 use super::network::{Network, RunError};
 use crate::encode::Row;
-use crate::registry::{ModelFolder, Signature};
+use crate::registry::{ModelFolder, Signature, SpecialTokens};
 
 /// Version of ONNX Runtime that the set-up step fetches.
 pub const ONNXRUNTIME_VERSION: &str = "1.31.1";
@@ -76,16 +77,27 @@ pub fn default_library() -> Option<PathBuf> {
 /// One loaded network with its own buffers; runs on the thread that calls it.
 pub(super) struct Session {
     network: ort::session::Session,
+    inputs: Inputs,
     /// Options of a run, and of one that gives memory back afterwards.
     plain: RunOptions<NoSelectedOutputs>,
     shrinking: RunOptions<NoSelectedOutputs>,
     runs: u64,
-    pad: i64,
+    special: SpecialTokens,
     input_ids: Vec<i64>,
     attention_mask: Vec<i64>,
+    token_type_ids: Vec<i64>,
     span_row: Vec<i64>,
     span_start: Vec<i64>,
     span_end: Vec<i64>,
+}
+
+/// What a network takes and gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inputs {
+    /// Rows and spans in them; logits for each span.
+    Spans,
+    /// Rows, with or without the number of the segment that each token is in; logits for each row.
+    Pairs { with_types: bool },
 }
 
 impl Session {
@@ -93,38 +105,22 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Where ONNX Runtime cannot load it, or its inputs and outputs are not those of the span signature.
+    /// Where ONNX Runtime cannot load it, or its inputs and outputs are not those of its signature.
     pub(super) fn load(runtime: &Runtime, folder: &ModelFolder) -> Result<Self, RuntimeError> {
         let path = folder.network();
         let model = |problem: String| RuntimeError::Model { path: path.clone(), problem };
-        if folder.manifest().signature != Signature::Span {
-            let name = folder.manifest().signature.name();
-            return Err(model(format!(
-                "signature {name:?} is not supported yet; use a model of signature \"span\""
-            )));
-        }
-        let session = build(runtime, &path).map_err(|error| model(error.to_string()))?;
-        let names = |outlets: &[ort::value::Outlet]| -> Vec<String> {
-            outlets.iter().map(|outlet| outlet.name().to_owned()).collect()
-        };
-        for (what, actual, expected) in [
-            ("inputs", names(session.inputs()), &INPUTS[..]),
-            ("outputs", names(session.outputs()), &["logits"][..]),
-        ] {
-            if expected.iter().any(|name| !actual.iter().any(|actual| actual == name))
-                || actual.len() != expected.len()
-            {
-                return Err(model(format!("its {what} are {actual:?}, and must be {expected:?}")));
-            }
-        }
+        let network = build(runtime, &path).map_err(|error| model(error.to_string()))?;
+        let inputs = Inputs::of(&network, folder.manifest().signature).map_err(model)?;
         Ok(Self {
-            network: session,
+            network,
+            inputs,
             plain: RunOptions::new().map_err(|error| model(error.to_string()))?,
             shrinking: shrinking_options().map_err(|error| model(error.to_string()))?,
             runs: 0,
-            pad: i64::from(folder.manifest().tokens.pad),
+            special: folder.manifest().tokens,
             input_ids: Vec::new(),
             attention_mask: Vec::new(),
+            token_type_ids: Vec::new(),
             span_row: Vec::new(),
             span_start: Vec::new(),
             span_end: Vec::new(),
@@ -150,22 +146,42 @@ impl Network for Session {
         self.runs += 1;
         let options =
             if self.runs.is_multiple_of(Self::SHRINK_EVERY) { &self.shrinking } else { &self.plain };
-        let inputs = ort::inputs![
-            INPUTS[0] => TensorRef::from_array_view((ids, &self.input_ids[..]))?,
-            INPUTS[1] => TensorRef::from_array_view((ids, &self.attention_mask[..]))?,
-            INPUTS[2] => TensorRef::from_array_view(([spans], &self.span_row[..]))?,
-            INPUTS[3] => TensorRef::from_array_view(([spans], &self.span_start[..]))?,
-            INPUTS[4] => TensorRef::from_array_view(([spans], &self.span_end[..]))?,
-        ];
-        let outputs = self.network.run_with_options(inputs, options)?;
-        let (shape, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
+        let input_ids = TensorRef::from_array_view((ids, &self.input_ids[..]))?;
+        let attention_mask = TensorRef::from_array_view((ids, &self.attention_mask[..]))?;
+        let (expected, outputs) = match self.inputs {
+            Inputs::Spans => {
+                let inputs = ort::inputs![
+                    IDS => input_ids,
+                    MASK => attention_mask,
+                    SPANS[0] => TensorRef::from_array_view(([spans], &self.span_row[..]))?,
+                    SPANS[1] => TensorRef::from_array_view(([spans], &self.span_start[..]))?,
+                    SPANS[2] => TensorRef::from_array_view(([spans], &self.span_end[..]))?,
+                ];
+                (spans, self.network.run_with_options(inputs, options)?)
+            }
+            Inputs::Pairs { with_types } => {
+                let mut inputs = ort::inputs![IDS => input_ids, MASK => attention_mask];
+                if with_types {
+                    let types = TensorRef::from_array_view((ids, &self.token_type_ids[..]))?;
+                    inputs.push((TYPES.into(), types.into()));
+                }
+                (rows.len(), self.network.run_with_options(inputs, options)?)
+            }
+        };
+        let (shape, logits) = outputs[LOGITS].try_extract_tensor::<f32>()?;
         let (logits, rest) = logits.as_chunks::<3>();
-        if logits.len() != spans || !rest.is_empty() {
+        if logits.len() != expected || !rest.is_empty() {
             return Err(RunError::new(format!(
-                "logits have the shape {shape:?}, and must have [{spans}, 3]"
+                "logits have the shape {shape:?}, and must have [{expected}, 3]"
             )));
         }
-        Ok(logits.to_vec())
+        Ok(match self.inputs {
+            Inputs::Spans => logits.to_vec(),
+            // All that is read of a pair is the pair.
+            Inputs::Pairs { .. } => {
+                rows.iter().zip(logits).flat_map(|(row, &one)| repeat_n(one, row.spans.len())).collect()
+            }
+        })
     }
 }
 
@@ -174,19 +190,29 @@ impl Session {
         for buffer in [
             &mut self.input_ids,
             &mut self.attention_mask,
+            &mut self.token_type_ids,
             &mut self.span_row,
             &mut self.span_start,
             &mut self.span_end,
         ] {
             buffer.clear();
         }
+        let pad = i64::from(self.special.pad);
         for (row, index) in rows.iter().zip(0_i64..) {
-            let padding =
-                padded_tokens.checked_sub(row.ids.len()).expect("the batch is as long as its longest row");
+            let length = row.ids.len();
+            let padding = padded_tokens.checked_sub(length).expect("the batch is as long as its longest row");
             self.input_ids.extend(row.ids.iter().map(|&id| i64::from(id)));
-            self.input_ids.extend(std::iter::repeat_n(self.pad, padding));
-            self.attention_mask.extend(std::iter::repeat_n(1, row.ids.len()));
-            self.attention_mask.extend(std::iter::repeat_n(0, padding));
+            self.input_ids.extend(repeat_n(pad, padding));
+            self.attention_mask.extend(repeat_n(1, length));
+            self.attention_mask.extend(repeat_n(0, padding));
+            if self.inputs == (Inputs::Pairs { with_types: true }) {
+                // A separator that somebody types is encoded as text, so the first one ends the text.
+                let separator = row.ids.iter().position(|&id| id == self.special.sep);
+                let text = separator.map_or(length, |at| at + 1);
+                self.token_type_ids.extend(repeat_n(0, text));
+                self.token_type_ids.extend(repeat_n(1, length - text));
+                self.token_type_ids.extend(repeat_n(0, padding));
+            }
             for span in &row.spans {
                 self.span_row.push(index);
                 self.span_start.push(i64::from(span.first));
@@ -196,7 +222,89 @@ impl Session {
     }
 }
 
-const INPUTS: [&str; 5] = ["input_ids", "attention_mask", "span_row", "span_start", "span_end"];
+const IDS: &str = "input_ids";
+const MASK: &str = "attention_mask";
+const TYPES: &str = "token_type_ids";
+const SPANS: [&str; 3] = ["span_row", "span_start", "span_end"];
+const LOGITS: &str = "logits";
+
+impl Inputs {
+    /// What a network takes; the error says how it differs from `signature`.
+    fn of(network: &ort::session::Session, signature: Signature) -> Result<Self, String> {
+        let (inputs, outputs) = (network.inputs(), network.outputs());
+        let mut expected: Vec<(&str, usize)> = vec![(IDS, 2), (MASK, 2)];
+        let taken = match signature {
+            Signature::Span => {
+                expected.extend(SPANS.map(|name| (name, 1)));
+                Self::Spans
+            }
+            Signature::Pair => {
+                let with_types = inputs.iter().any(|input| input.name() == TYPES);
+                if with_types {
+                    expected.push((TYPES, 2));
+                }
+                Self::Pairs { with_types }
+            }
+        };
+        check_names("inputs", inputs, &expected, signature)?;
+        check_names("outputs", outputs, &[(LOGITS, 2)], signature)?;
+        for &(name, dimensions) in &expected {
+            let shape = shape_of(inputs, name, TensorElementType::Int64)?;
+            if shape.len() != dimensions {
+                return Err(format!(
+                    "its input {name} has {} dimensions, and must have {dimensions}",
+                    shape.len()
+                ));
+            }
+            if let Some(fixed) = shape.iter().find(|&&size| size >= 0) {
+                return Err(format!(
+                    "a dimension of its input {name} is fixed to {fixed}; export it with dynamic axes, since rows \
+                     differ in number and length"
+                ));
+            }
+        }
+        match shape_of(outputs, LOGITS, TensorElementType::Float32)?[..] {
+            [-1, 3 | -1] => Ok(taken),
+            [-1, classes] => Err(format!(
+                "its output {LOGITS} has {classes} classes, and must have 3: negative, neutral, positive"
+            )),
+            ref shape => Err(format!("its output {LOGITS} has the shape {shape:?}, and must have [-1, 3]")),
+        }
+    }
+}
+
+/// Whether the names are those that are expected, in any order.
+fn check_names(
+    what: &str,
+    outlets: &[Outlet],
+    expected: &[(&str, usize)],
+    signature: Signature,
+) -> Result<(), String> {
+    let actual: Vec<&str> = outlets.iter().map(Outlet::name).collect();
+    if actual.len() == expected.len() && expected.iter().all(|(name, _)| actual.contains(name)) {
+        return Ok(());
+    }
+    let expected: Vec<&str> = expected.iter().map(|&(name, _)| name).collect();
+    let hint = match signature {
+        Signature::Pair if what == "inputs" => ", with token_type_ids or without",
+        _ => "",
+    };
+    Err(format!(
+        "its {what} are {actual:?}, and those of signature {:?} are {expected:?}{hint}",
+        signature.name()
+    ))
+}
+
+/// The dimensions of a tensor, -1 for one that is not fixed; the error says where it is none of `kind`.
+fn shape_of(outlets: &[Outlet], name: &str, kind: TensorElementType) -> Result<Vec<i64>, String> {
+    let outlet = outlets.iter().find(|outlet| outlet.name() == name);
+    let dtype = outlet.ok_or_else(|| format!("it has no {name}"))?.dtype();
+    match (dtype.tensor_type(), dtype.tensor_shape()) {
+        (Some(actual), Some(shape)) if actual == kind => Ok(shape.to_vec()),
+        (Some(actual), _) => Err(format!("{name} holds {actual}, and must hold {kind}")),
+        _ => Err(format!("{name} is no tensor")),
+    }
+}
 
 fn build(runtime: &Runtime, path: &Path) -> ort::Result<ort::session::Session> {
     // One thread a session and no spinning: the workers are the parallelism, and a waiting one must not take

@@ -1,16 +1,18 @@
 //! Which rows run next: a queue for each caller, served in turn by cost, and rows of like length put together.
 //!
+//! Rows of one lane share a run. Where rows may be padded, a run that is not full takes in those of the nearest lanes.
+//!
 //! Pure: no thread, no clock, no model. The queue between callers is surplus round robin, the form of deficit
 //! round robin (Shreedhar and Varghese, 1995) for items whose cost is known only by the batch: a caller whose
 //! credit is used up goes to the back and is given new credit when its turn comes, so over any stretch of time
 //! two callers that both have work waiting get equal cost, to within one batch.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque, hash_map};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::Caller;
+use super::{Caller, Engine};
 
 /// Rows that may share a run: of one model, padded to one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +50,26 @@ pub(super) struct Scheduler<T> {
     waiting: Waiting,
     /// Entries that are not to be run any more; `waiting` does not count them.
     void_rows: usize,
-    run_tokens: usize,
+    /// What a run of each model is to be like.
+    shapes: Vec<RunShape>,
+}
+
+/// What a run of a model is to be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RunShape {
+    /// Most padded tokens, unless a single row has more.
+    pub(super) run_tokens: usize,
+    /// What the start of a run costs, in tokens; 0 where rows must not be padded further than their lane.
+    pub(super) start_tokens: usize,
+}
+
+impl RunShape {
+    /// The lane of a row of so many tokens. Where rows may be padded it is that of its very length; else lengths are
+    /// rounded up, so that enough rows have one lane, and what a row is padded to depends on the row alone.
+    pub(super) fn lane_of(self, model: usize, tokens: usize) -> Lane {
+        let step = if self.start_tokens > 0 { 1 } else { Engine::PADDING_STEP };
+        Lane { model, padded_tokens: tokens.next_multiple_of(step) }
+    }
 }
 
 /// How much waits.
@@ -60,23 +81,32 @@ pub(super) struct Waiting {
     pub(super) rows_by_model: Vec<usize>,
     /// Padded tokens, by model.
     pub(super) tokens: Vec<usize>,
+    /// Rows, by lane; only lanes that have some.
+    lanes: BTreeMap<Lane, usize>,
 }
 
 impl Waiting {
     fn none(models: usize) -> Self {
-        Self { rows: 0, rows_by_model: vec![0; models], tokens: vec![0; models] }
+        Self { rows: 0, rows_by_model: vec![0; models], tokens: vec![0; models], lanes: BTreeMap::new() }
     }
 
     fn add(&mut self, lane: Lane) {
         self.rows += 1;
         self.rows_by_model[lane.model] += 1;
         self.tokens[lane.model] += lane.padded_tokens;
+        *self.lanes.entry(lane).or_default() += 1;
     }
 
-    fn remove(&mut self, lane: Lane, rows: usize) {
-        self.rows -= rows;
-        self.rows_by_model[lane.model] -= rows;
-        self.tokens[lane.model] -= rows * lane.padded_tokens;
+    fn remove(&mut self, lane: Lane) {
+        self.rows -= 1;
+        self.rows_by_model[lane.model] -= 1;
+        self.tokens[lane.model] -= lane.padded_tokens;
+        if let Entry::Occupied(mut rows) = self.lanes.entry(lane) {
+            *rows.get_mut() -= 1;
+            if *rows.get() == 0 {
+                rows.remove();
+            }
+        }
     }
 }
 
@@ -93,16 +123,26 @@ struct CallerQueue<T> {
 }
 
 impl<T> Scheduler<T> {
-    /// A queue for `models` models whose batches have up to `run_tokens` padded tokens, or one row.
-    pub(super) fn new(models: usize, run_tokens: usize) -> Self {
+    /// A queue for models whose runs have these shapes.
+    pub(super) fn new(shapes: Vec<RunShape>) -> Self {
         Self {
             callers: HashMap::new(),
             turns: VecDeque::new(),
             arrivals: 0,
-            waiting: Waiting::none(models),
+            waiting: Waiting::none(shapes.len()),
             void_rows: 0,
-            run_tokens,
+            shapes,
         }
+    }
+
+    /// What a run of each model is to be like.
+    pub(super) fn shapes(&self) -> &[RunShape] {
+        &self.shapes
+    }
+
+    /// Has runs of a model be otherwise from now on.
+    pub(super) fn set_shape(&mut self, model: usize, shape: RunShape) {
+        self.shapes[model] = shape;
     }
 
     /// How much waits.
@@ -113,8 +153,8 @@ impl<T> Scheduler<T> {
     /// Puts a row of `caller` at the end of its queue.
     pub(super) fn push(&mut self, caller: &Caller, lane: Lane, row: T) {
         let queue = match self.callers.entry(Arc::clone(caller.name())) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(entry) => {
                 self.turns.push_back(Arc::clone(caller.name()));
                 entry.insert(CallerQueue {
                     weight: caller.weight(),
@@ -131,30 +171,89 @@ impl<T> Scheduler<T> {
         self.waiting.add(lane);
     }
 
-    /// The next rows to run; `None` where nothing waits. `cost_per_token` of each model is in any one unit.
-    /// `claim` says of an entry in the queue of a caller whether it is still to be run.
+    /// The next rows to run; `None` where nothing waits. `cost_per_token` of each model is in any one unit, `free`
+    /// says how many workers have nothing to do, the one that asks included. `claim` says of an entry in the queue
+    /// of a caller whether it is still to be run.
     ///
     /// The caller whose turn it is chooses the lane, that of its oldest row, and fills the batch as far as it
-    /// can; what is left is filled by the others in their order, who pay for it from their own credit.
+    /// can; what is left is filled by the others in their order, who pay for it from their own credit. Where
+    /// several workers are free, what waits is spread over them.
     pub(super) fn next_batch(
         &mut self,
         cost_per_token: &[u64],
+        free: usize,
         mut claim: impl FnMut(&T, &Arc<str>) -> Claim,
     ) -> Option<Batch<T>> {
         loop {
             let lane = self.next_lane(cost_per_token)?;
-            let rows = self.take(lane, cost_per_token[lane.model], &mut claim);
+            let all: usize = self.waiting.tokens.iter().sum();
+            let run_tokens = self.shapes[lane.model].run_tokens;
+            let share = all.div_ceil(free.max(1)).next_multiple_of(lane.padded_tokens.max(1));
+            let most_tokens = if free > 1 { run_tokens.min(share) } else { run_tokens };
+            let lanes = self.lanes_to_mix(lane, most_tokens, free);
+            let padded_tokens = lanes.iter().map(|lane| lane.padded_tokens).max().unwrap_or_default();
+            let capacity = (most_tokens / padded_tokens.max(1)).max(1);
+            let mut rows = Vec::with_capacity(capacity);
+            for lane in lanes {
+                self.take(lane, capacity, cost_per_token[lane.model], &mut rows, &mut claim);
+            }
             self.forget_idle_callers();
             if !rows.is_empty() {
-                return Some(Batch { lane, rows });
+                return Some(Batch { lane: Lane { padded_tokens, ..lane }, rows });
             }
         }
     }
 
+    /// `first`, and the lanes whose rows fill a run of up to `most_tokens` with its own, the nearest first.
+    ///
+    /// No row is padded by a step or more, but for a lane that the run empties where no other worker is free: that saves
+    /// the start of a run, and is done where the padding costs less.
+    fn lanes_to_mix(&self, first: Lane, most_tokens: usize, free: usize) -> Vec<Lane> {
+        let start_tokens = self.shapes[first.model].start_tokens;
+        let mut lanes = vec![first];
+        if start_tokens == 0 {
+            return lanes;
+        }
+        let near = Engine::PADDING_STEP - 1;
+        let reach = near.max(start_tokens);
+        let at = |padded_tokens| Lane { padded_tokens, ..first };
+        let (mut lowest, mut longest) = (first.padded_tokens, first.padded_tokens);
+        let mut rows = self.waiting.lanes.get(&first).copied().unwrap_or_default();
+        let mut below = self.waiting.lanes.range(at(lowest.saturating_sub(reach))..first).rev().peekable();
+        let mut above = self.waiting.lanes.range(at(longest + 1)..=at(longest + reach)).peekable();
+        while (rows + 1) * longest <= most_tokens {
+            // What each row that joins costs in padding, its own or that of the others.
+            let down = below.peek().map(|(lane, _)| longest - lane.padded_tokens);
+            let up =
+                above.peek().map(|(lane, count)| (rows * (lane.padded_tokens - longest)).div_ceil(**count));
+            let goes_up = match (down, up) {
+                (None, None) => break,
+                (down, Some(up)) => down.is_none_or(|down| up < down),
+                (Some(_), None) => false,
+            };
+            let next = if goes_up { above.next() } else { below.next() };
+            let Some((&lane, &count)) = next else { break };
+            let length = lane.padded_tokens;
+            let padding = if goes_up { rows * (length - longest) } else { count * (longest - length) };
+            let is_near = longest.max(length) - lowest.min(length) <= near;
+            let fits_one = (rows + 1) * longest.max(length) <= most_tokens;
+            let fits_all = (rows + count) * longest.max(length) <= most_tokens;
+            let saves_a_start = free <= 1 && fits_all && padding < start_tokens;
+            if saves_a_start || (is_near && fits_one) {
+                lanes.push(lane);
+                rows += count;
+                (lowest, longest) = (lowest.min(length), longest.max(length));
+            }
+        }
+        lanes
+    }
+
     /// Gives the turn to a caller with credit, and returns the lane that it chooses.
     fn next_lane(&mut self, cost_per_token: &[u64]) -> Option<Lane> {
-        let dearest = cost_per_token.iter().copied().max().unwrap_or(1).max(1);
-        let new_credit = signed(dearest.saturating_mul(self.run_tokens as u64));
+        // The dearest run.
+        let runs = cost_per_token.iter().zip(&self.shapes);
+        let costs = runs.map(|(&cost, shape)| cost.max(1).saturating_mul(shape.run_tokens as u64));
+        let new_credit = signed(costs.max().unwrap_or(1));
         while let Some(first) = self.turns.front() {
             let queue = self.callers.get_mut(first).expect("a caller with a turn has a queue");
             if queue.credit > 0 {
@@ -167,16 +266,16 @@ impl<T> Scheduler<T> {
         self.callers.get(self.turns.front()?)?.oldest_lane()
     }
 
-    /// Takes rows of `lane` until a batch is full, from the callers in their order.
+    /// Takes rows of `lane`, from the callers in their order, until there are `capacity`.
     fn take(
         &mut self,
         lane: Lane,
+        capacity: usize,
         cost_per_token: u64,
+        rows: &mut Vec<T>,
         claim: &mut impl FnMut(&T, &Arc<str>) -> Claim,
-    ) -> Vec<T> {
-        let capacity = (self.run_tokens / lane.padded_tokens.max(1)).max(1);
+    ) {
         let cost = signed(cost_per_token.max(1).saturating_mul(lane.padded_tokens as u64));
-        let mut rows = Vec::with_capacity(capacity);
         for turn in 0..self.turns.len() {
             let caller = Arc::clone(&self.turns[turn]);
             while rows.len() < capacity {
@@ -192,7 +291,7 @@ impl<T> Scheduler<T> {
                     Claim::Run { elsewhere } => {
                         queue.credit = queue.credit.saturating_sub(cost);
                         queue.tokens[lane.model] -= lane.padded_tokens;
-                        self.waiting.remove(lane, 1);
+                        self.waiting.remove(lane);
                         for other in elsewhere {
                             self.note_void(&other, lane);
                         }
@@ -201,7 +300,6 @@ impl<T> Scheduler<T> {
                 }
             }
         }
-        rows
     }
 
     /// Notes that an entry in the queue of `caller` is not to be run any more. It is taken out when it comes to its
@@ -209,7 +307,7 @@ impl<T> Scheduler<T> {
     pub(super) fn note_void(&mut self, caller: &Arc<str>, lane: Lane) {
         if let Some(queue) = self.callers.get_mut(caller) {
             queue.tokens[lane.model] -= lane.padded_tokens;
-            self.waiting.remove(lane, 1);
+            self.waiting.remove(lane);
             self.void_rows += 1;
         }
     }
@@ -240,7 +338,7 @@ impl<T> Scheduler<T> {
     /// Takes out all rows and gives them back, in no order.
     pub(super) fn drain(&mut self) -> Vec<T> {
         self.turns.clear();
-        self.waiting = Waiting::none(self.waiting.tokens.len());
+        self.waiting = Waiting::none(self.shapes.len());
         self.void_rows = 0;
         let lanes = self.callers.drain().flat_map(|(_, queue)| queue.lanes.into_values());
         lanes.flatten().map(|(_, row)| row).collect()
@@ -286,13 +384,18 @@ mod tests {
         Caller::from(name)
     }
 
+    /// A queue that does not mix lanes.
+    fn scheduler<T>(models: usize, run_tokens: usize) -> Scheduler<T> {
+        Scheduler::new(vec![RunShape { run_tokens, start_tokens: 0 }; models])
+    }
+
     fn lane(model: usize, padded_tokens: usize) -> Lane {
         Lane { model, padded_tokens }
     }
 
     #[test]
     fn a_batch_has_one_lane_and_at_most_its_tokens() {
-        let mut scheduler = Scheduler::new(2, 64);
+        let mut scheduler = scheduler(2, 64);
         let one = caller("one");
         for row in 0..5 {
             scheduler.push(&one, lane(0, 32), row);
@@ -300,7 +403,7 @@ mod tests {
         }
         scheduler.push(&one, lane(0, 512), 200);
         let mut batches = Vec::new();
-        while let Some(batch) = scheduler.next_batch(&COST, run) {
+        while let Some(batch) = scheduler.next_batch(&COST, 1, run) {
             batches.push(batch.rows);
         }
         assert_eq!(batches[..3], [vec![0, 1], vec![100, 101], vec![2, 3]]);
@@ -310,14 +413,14 @@ mod tests {
 
     #[test]
     fn a_single_row_does_not_wait_for_a_thousand() {
-        let mut scheduler = Scheduler::new(1, 64);
+        let mut scheduler = scheduler(1, 64);
         let (bulk, single) = (caller("bulk"), caller("single"));
         for row in 0..1000 {
             scheduler.push(&bulk, lane(0, 32), row);
         }
-        scheduler.next_batch(&COST[..1], run);
+        scheduler.next_batch(&COST[..1], 1, run);
         scheduler.push(&single, lane(0, 16), 5000);
-        let position = std::iter::from_fn(|| scheduler.next_batch(&COST[..1], run))
+        let position = std::iter::from_fn(|| scheduler.next_batch(&COST[..1], 1, run))
             .position(|batch| batch.rows.contains(&5000))
             .expect("the single row is served");
         assert!(position <= 1, "served after {position} batches");
@@ -325,16 +428,68 @@ mod tests {
 
     #[test]
     fn what_is_left_of_a_batch_is_filled_by_others() {
-        let mut scheduler = Scheduler::new(1, 128);
+        let mut scheduler = scheduler(1, 128);
         for (name, row) in [("a", 1), ("b", 2), ("c", 3)] {
             scheduler.push(&caller(name), lane(0, 32), row);
         }
-        assert_eq!(scheduler.next_batch(&COST[..1], run).map(|batch| batch.rows), Some(vec![1, 2, 3]));
+        assert_eq!(scheduler.next_batch(&COST[..1], 1, run).map(|batch| batch.rows), Some(vec![1, 2, 3]));
+    }
+
+    /// The batches of one caller's rows of these lengths, as numbers of rows by length in a run.
+    fn batches(lengths: &[usize], shape: RunShape, free: usize) -> Vec<(usize, Vec<usize>)> {
+        let mut scheduler = Scheduler::new(vec![shape]);
+        for &length in lengths {
+            scheduler.push(&caller("one"), lane(0, length), length);
+        }
+        let batches = std::iter::from_fn(|| scheduler.next_batch(&COST[..1], free, run));
+        let batches = batches.map(|batch| (batch.lane.padded_tokens, batch.rows)).collect();
+        assert_eq!(*scheduler.waiting(), Waiting::none(1));
+        batches
+    }
+
+    #[test]
+    fn a_run_takes_in_neighbours_where_that_costs_less_than_a_start() {
+        let shape = RunShape { run_tokens: 128, start_tokens: 17 };
+        assert_eq!(batches(&[32, 24, 16, 8], shape, 1), [(32, vec![32, 24, 16]), (8, vec![8])]);
+        // The oldest is the shorter one.
+        assert_eq!(batches(&[24, 32], shape, 1), [(32, vec![24, 32])]);
+        assert_eq!(batches(&[24, 24, 32], shape, 1), [(32, vec![24, 24, 32])]);
+        // Three rows would be padded by 24 tokens.
+        assert_eq!(batches(&[32, 24, 24, 24], shape, 1), [(32, vec![32]), (24, vec![24; 3])]);
+        // What does not fit whole would need a run of its own all the same.
+        let full = batches(&[32, 32, 32, 24, 24], shape, 1);
+        assert_eq!(full, [(32, vec![32; 3]), (24, vec![24; 2])]);
+        let unmixed = batches(&[32, 24], RunShape { start_tokens: 0, ..shape }, 1);
+        assert_eq!(unmixed, [(32, vec![32]), (24, vec![24])]);
+    }
+
+    #[test]
+    fn a_run_is_filled_with_the_nearest_lengths() {
+        let shape = RunShape { run_tokens: 100, start_tokens: 1 };
+        let lengths = [25, 30, 24, 20, 26, 33, 23];
+        assert_eq!(batches(&lengths, shape, 1)[0], (25, vec![25, 24, 23, 20]));
+        assert_eq!(batches(&[25, 33], shape, 1), [(25, vec![25]), (33, vec![33])], "a step apart");
+        assert_eq!(batches(&[25, 32], shape, 1), [(32, vec![25, 32])]);
+        assert_eq!(batches(&[25, 29, 21], shape, 1)[0].1.len(), 2, "none is padded by a step");
+    }
+
+    #[test]
+    fn what_waits_is_spread_over_free_workers() {
+        let shape = RunShape { run_tokens: 128, start_tokens: 16 };
+        let sizes = |lengths: &[usize], free| -> Vec<usize> {
+            batches(lengths, shape, free).into_iter().map(|(_, rows)| rows.len()).collect()
+        };
+        assert_eq!(sizes(&[24; 4], 2)[0], 2);
+        assert_eq!(sizes(&[24; 3], 2)[0], 2);
+        assert_eq!(sizes(&[24; 40], 2)[0], 5, "a run is never longer than it may be");
+        assert_eq!(sizes(&[24; 3], 8)[0], 1);
+        // Another length is left to another worker.
+        assert_eq!(batches(&[32, 24], shape, 2)[0], (32, vec![32]));
     }
 
     #[test]
     fn void_entries_cost_nothing_and_are_swept() {
-        let mut scheduler = Scheduler::new(1, 128);
+        let mut scheduler = scheduler(1, 128);
         let one = caller("one");
         for row in 0..200 {
             scheduler.push(&one, lane(0, 8 + 8 * (row % 2)), row);
@@ -343,24 +498,28 @@ mod tests {
         for row in 3..200 {
             scheduler.note_void(one.name(), lane(0, 8 + 8 * (row % 2)));
         }
-        assert_eq!(*scheduler.waiting(), Waiting { rows: 3, rows_by_model: vec![3], tokens: vec![32] });
+        let lanes = BTreeMap::from([(lane(0, 8), 2), (lane(0, 16), 1)]);
+        assert_eq!(
+            *scheduler.waiting(),
+            Waiting { rows: 3, rows_by_model: vec![3], tokens: vec![32], lanes }
+        );
         scheduler.sweep(|row| !void(row));
         let claim = |row: &usize, _: &Arc<str>| if void(row) { Claim::Void } else { RUN };
-        assert_eq!(scheduler.next_batch(&COST[..1], claim).map(|batch| batch.rows), Some(vec![0, 2]));
-        assert_eq!(scheduler.next_batch(&COST[..1], claim).map(|batch| batch.rows), Some(vec![1]));
-        assert_eq!(scheduler.next_batch(&COST[..1], claim), None);
+        assert_eq!(scheduler.next_batch(&COST[..1], 1, claim).map(|batch| batch.rows), Some(vec![0, 2]));
+        assert_eq!(scheduler.next_batch(&COST[..1], 1, claim).map(|batch| batch.rows), Some(vec![1]));
+        assert_eq!(scheduler.next_batch(&COST[..1], 1, claim), None);
     }
 
     #[test]
     fn a_row_in_two_queues_runs_once_and_comes_with_the_shorter() {
-        let mut scheduler = Scheduler::new(1, 32);
+        let mut scheduler = scheduler(1, 32);
         let (bulk, single) = (caller("bulk"), caller("single"));
         for row in 0..50 {
             scheduler.push(&bulk, lane(0, 32), row);
         }
         scheduler.push(&single, lane(0, 32), 49);
         let mut ran = Vec::new();
-        while let Some(batch) = scheduler.next_batch(&COST[..1], |row, by| {
+        while let Some(batch) = scheduler.next_batch(&COST[..1], 1, |row, by| {
             let elsewhere =
                 [&bulk, &single].map(Caller::name).into_iter().filter(|&name| *row == 49 && name != by);
             if ran.contains(row) {
@@ -382,15 +541,20 @@ mod tests {
         fn every_row_runs_once(
             rows in prop::collection::vec((0_usize..4, 0_usize..2, 1_usize..40), 0..300),
             run_tokens in 1_usize..400,
+            start_tokens in 0_usize..40,
+            free in 1_usize..4,
             pause in 1_usize..20,
         ) {
-            let mut scheduler = Scheduler::new(2, run_tokens);
+            let mut scheduler = Scheduler::new(vec![RunShape { run_tokens, start_tokens }; 2]);
             let mut seen = Vec::new();
             let mut take = |scheduler: &mut Scheduler<usize>| {
-                let Some(batch) = scheduler.next_batch(&COST, run) else { return false };
+                let Some(batch) = scheduler.next_batch(&COST, free, run) else { return false };
                 assert!(batch.rows.len() == 1 || batch.rows.len() * batch.lane.padded_tokens <= run_tokens);
                 for row in batch.rows {
-                    assert_eq!(lane(rows[row].1, rows[row].2 * 8), batch.lane);
+                    let (model, length) = (rows[row].1, rows[row].2 * 8);
+                    assert_eq!(model, batch.lane.model);
+                    let padded = batch.lane.padded_tokens;
+                    assert!(length <= padded && padded - length <= start_tokens.max(7));
                     seen.push(row);
                 }
                 true
@@ -418,14 +582,14 @@ mod tests {
         ) {
             let run_tokens = 128;
             let heavy = NonZeroU32::new(weight).expect("weights start at 1");
-            let mut scheduler = Scheduler::new(2, run_tokens);
+            let mut scheduler = scheduler(2, run_tokens);
             let lanes = [lane(models.0, long * 8), lane(models.1, short * 8)];
             for _ in 0..400 {
                 scheduler.push(&caller("0"), lanes[0], 0);
                 scheduler.push(&caller("1").with_weight(heavy), lanes[1], 1);
             }
             let (mut given, mut left) = ([0_i64; 2], [400_usize; 2]);
-            while let Some(batch) = scheduler.next_batch(&COST, run) {
+            while let Some(batch) = scheduler.next_batch(&COST, 1, run) {
                 for &row in &batch.rows {
                     given[row] += signed(COST[batch.lane.model]) * signed(batch.lane.padded_tokens as u64);
                     left[row] -= 1;

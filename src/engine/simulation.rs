@@ -10,12 +10,13 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::board::{self, Board, Claimant, Flight, RowLogits, RunOutcome};
-use super::scheduler::Batch;
-use super::{Caller, EngineSettings, EngineStatistics, SubmitError};
+use super::calibration::TrialOutcome;
+use super::scheduler::{Batch, RunShape};
+use super::{Calibration, Caller, EngineSettings, EngineStatistics, SubmitError};
 use crate::encode::{Row, RowSpan};
 
 /// What a run takes: a start, and a time for each padded token, by model.
-const START: Duration = Duration::from_micros(300);
+const START: [Duration; 2] = [Duration::from_micros(300), Duration::from_micros(2850)];
 const TOKEN: [Duration; 2] = [Duration::from_micros(40), Duration::from_micros(150)];
 
 const SETTINGS: EngineSettings =
@@ -41,6 +42,9 @@ enum Fate {
     Answered { at: Duration },
     GivenUp,
 }
+
+/// What the start of a run costs in tokens, by model, rounded.
+const START_TOKENS: [usize; 2] = [8, 19];
 
 /// What a simulation comes to.
 struct Outcome {
@@ -85,6 +89,16 @@ fn logits_of(row: &Row) -> Vec<[f32; 3]> {
 }
 
 fn simulate(arrivals: &[Arrival], settings: EngineSettings, fails: impl Fn(u64) -> bool) -> Outcome {
+    simulate_mixing(arrivals, settings, START_TOKENS, fails)
+}
+
+/// [`simulate`] with rows that may be padded for what `start_tokens` say.
+fn simulate_mixing(
+    arrivals: &[Arrival],
+    settings: EngineSettings,
+    start_tokens: [usize; 2],
+    fails: impl Fn(u64) -> bool,
+) -> Outcome {
     let mut simulation = Simulation {
         arrivals,
         board: Board::new(&["cheap".to_owned(), "dear".to_owned()], settings),
@@ -97,6 +111,10 @@ fn simulate(arrivals: &[Arrival], settings: EngineSettings, fails: impl Fn(u64) 
         fates: vec![None; arrivals.len()],
         settings,
     };
+    for (model, start_tokens) in start_tokens.into_iter().enumerate() {
+        let shape = RunShape { run_tokens: settings.run_tokens, start_tokens };
+        simulation.board.set_shape(model, shape);
+    }
     for (index, arrival) in arrivals.iter().enumerate() {
         simulation.plan(arrival.at, Event::Arrive(index));
     }
@@ -166,11 +184,13 @@ impl Simulation<'_> {
             if self.workers[worker].is_some() {
                 continue;
             }
-            let Some(batch) = self.board.next_batch(self.start + self.now) else { return };
+            let free = self.workers.iter().filter(|run| run.is_none()).count();
+            let Some(batch) = self.board.next_batch(free, self.start + self.now) else { return };
             let tokens = batch.rows.len() * batch.lane.padded_tokens;
             assert!(batch.rows.len() == 1 || tokens <= self.settings.run_tokens);
             assert!(batch.rows.iter().all(|flight| flight.row().ids.len() <= batch.lane.padded_tokens));
-            let took = START + TOKEN[batch.lane.model] * u32::try_from(tokens).expect("a small run");
+            let took = START[batch.lane.model]
+                + TOKEN[batch.lane.model] * u32::try_from(tokens).expect("a small run");
             self.plan(self.now + took, Event::RunEnds(worker));
             self.workers[worker] = Some((batch, took));
         }
@@ -272,7 +292,7 @@ proptest! {
         // Without sharing, so that the bound can be told from what was asked.
         let settings = EngineSettings { deduplicate: false, ..SETTINGS };
         let Outcome { fates, .. } = simulate(&arrivals, settings, |_| false);
-        let run = START + TOKEN[1] * 256;
+        let run = START[1] + TOKEN[1] * 256;
         for (index, (arrival, fate)) in arrivals.iter().zip(&fates).enumerate() {
             let Fate::Answered { at } = *fate else { continue };
             let before = arrivals[..=index].iter().zip(&fates).filter(|(other, fate)| {
@@ -343,7 +363,7 @@ fn recorded_arrivals_are_served_fairly_at_any_speed() {
                 at.saturating_sub(arrival.at)
             });
         let longest = waits.max().expect("it sends some");
-        let dearest_run = START + TOKEN[1] * 256;
+        let dearest_run = START[1] + TOKEN[1] * 256;
         assert!(!keeps_up || longest <= dearest_run * 6, "{longest:?} at {speed} times the speed");
     }
 }
@@ -370,7 +390,7 @@ fn a_sentence_waits_for_a_few_runs_whatever_another_has_queued() {
     let arrivals: Vec<Arrival> = bulk.chain(singles).collect();
     let settings = EngineSettings { queue_tokens: 1_000_000, ..SETTINGS };
     let Outcome { fates, end, .. } = simulate(&arrivals, settings, |_| false);
-    let run = START + TOKEN[0] * 256;
+    let run = START[0] + TOKEN[0] * 256;
     for (arrival, fate) in arrivals.iter().zip(&fates).filter(|(arrival, _)| arrival.caller == 1) {
         let Fate::Answered { at } = *fate else { panic!("there is room for all") };
         // A run under way on each worker, what is left of the other's turn, and its own.
@@ -397,7 +417,7 @@ fn overload_does_not_keep_the_workers_from_useful_work() {
     let Outcome { fates, statistics, .. } = simulate(&arrivals, settings, |_| false);
     let answered = fates.iter().filter(|fate| matches!(fate, Fate::Answered { .. })).count() as f64;
     // Six rows of 40 tokens in a run of two workers, over two seconds.
-    let run = START + TOKEN[0] * 240;
+    let run = START[0] + TOKEN[0] * 240;
     let capacity = 2.0 * 6.0 * 2.0 / run.as_secs_f64();
     assert!(capacity < 3000.0, "the load is many times the capacity of {capacity}");
     assert!(answered >= 0.9 * capacity, "{answered} answered of a capacity of {capacity}");
@@ -423,4 +443,95 @@ fn a_row_in_common_comes_with_the_shorter_queue() {
     let [Fate::Answered { at: all }, Fate::Answered { at: one }] = fates[..] else { panic!("{fates:?}") };
     assert!(one * 3 < all, "{one:?} against {all:?}");
     assert_eq!((statistics.models[0].rows, statistics.deduplicated_rows), (130, 1));
+}
+
+/// Lanes of their very length that fill runs together, against lanes of eight lengths that keep apart: small queues of single
+/// sentences, as so many callers keep them up.
+#[test]
+fn mixing_lanes_saves_padding_and_starts() {
+    let lengths = [14, 22, 27, 30, 33, 41, 24, 19, 36, 28];
+    for (model, callers) in [0, 1].into_iter().flat_map(|model| [2, 4, 8, 16].map(|callers| (model, callers)))
+    {
+        let burst = |burst: u32| {
+            (0..callers).map(move |caller: u32| {
+                let length = lengths[(burst * 7 + caller * 3) as usize % lengths.len()];
+                Arrival {
+                    at: Duration::from_millis(150) * burst,
+                    caller: caller as usize,
+                    weight: 1,
+                    rows: vec![(model, length, burst * 100 + caller)],
+                    patience: None,
+                    says_so: false,
+                }
+            })
+        };
+        let arrivals: Vec<Arrival> = (0..200).flat_map(burst).collect();
+        let settings = EngineSettings { workers: 1, queue_tokens: 1_000_000, ..SETTINGS };
+        let [apart, mixed] = [[0; 2], START_TOKENS].map(|start_tokens| {
+            let outcome = simulate_mixing(&arrivals, settings, start_tokens, |_| false);
+            outcome.statistics.models[model].clone()
+        });
+        assert_eq!((apart.rows, mixed.rows), (arrivals.len() as u64, arrivals.len() as u64));
+        let saved = 1.0 - mixed.busy.as_secs_f64() / apart.busy.as_secs_f64();
+        println!(
+            "a start of {} tokens, {callers} callers: {} runs and {}, padded tokens {} and {}, time saved {:.1} %",
+            START_TOKENS[model],
+            apart.runs,
+            mixed.runs,
+            apart.padded_tokens,
+            mixed.padded_tokens,
+            saved * 100.0
+        );
+        assert!(saved > 0.0, "{saved}");
+    }
+}
+
+/// Trials are made while nothing waits, again where something came between, and never beside one another.
+#[test]
+fn trials_fill_idle_moments_and_wait_for_no_one() {
+    let mut board = Board::new(&["cheap".to_owned(), "dear".to_owned()], SETTINGS);
+    let (tell, told) = std::sync::mpsc::channel();
+    board.learn([0].into_iter(), tell);
+    assert_eq!(board.next_trial(1), None, "the other worker is busy");
+    let first = board.next_trial(2).expect("all are idle");
+    assert_eq!(board.next_trial(2), None, "one at a time");
+
+    let start = Instant::now();
+    let spec = (0, 40, 1);
+    let taken = board.submit(vec![(0, row(&spec))], &Caller::from("a"), None, start).expect("it is idle");
+    let batch = board.next_batch(1, start).expect("a row waits");
+    board.note_trial(TrialOutcome::Took(START[0]));
+    assert_eq!(board.next_trial(2), Some(first), "what was disturbed is made again");
+    board.note_trial(TrialOutcome::Took(Duration::from_millis(2)));
+    let outcome = RunOutcome { logits: Some(logits_of(&row(&spec))), took: START[0] };
+    board::land(board.note_run(batch, &outcome));
+    drop(taken);
+
+    while let Some(trial) = board.next_trial(2) {
+        assert_eq!(trial.model, 0);
+        let tokens = u32::try_from(trial.tokens).expect("a small run");
+        board.note_trial(TrialOutcome::Took(START[0] + TOKEN[0] * tokens));
+    }
+    let learnt: Vec<(usize, Calibration)> = told.iter().collect();
+    let [(0, Calibration { run_tokens, start_tokens })] = learnt[..] else { panic!("{learnt:?}") };
+    assert!([128, 256].contains(&run_tokens), "{run_tokens}");
+    assert_eq!(start_tokens, 8);
+    assert_eq!(board.shape(0), RunShape { run_tokens, start_tokens: 0 }, "rows stay in their lanes");
+    assert_eq!(board.shape(1).run_tokens, SETTINGS.run_tokens);
+}
+
+/// A trial that fails ends the learning of its model alone.
+#[test]
+fn a_model_whose_trial_fails_keeps_its_shape() {
+    let mut board = Board::new(&["cheap".to_owned(), "dear".to_owned()], SETTINGS);
+    let (tell, told) = std::sync::mpsc::channel();
+    board.learn(0..2, tell);
+    assert_eq!(board.next_trial(2).map(|trial| trial.model), Some(0));
+    board.note_trial(TrialOutcome::Failed);
+    while let Some(trial) = board.next_trial(2) {
+        assert_eq!(trial.model, 1);
+        board.note_trial(TrialOutcome::Took(Duration::from_millis(1)));
+    }
+    assert_eq!(told.iter().map(|(model, _)| model).collect::<Vec<_>>(), [1]);
+    assert_eq!(board.shape(0).run_tokens, SETTINGS.run_tokens);
 }

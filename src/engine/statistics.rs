@@ -47,6 +47,8 @@ pub struct ModelStatistics {
     pub padded_tokens: u64,
     /// Time that workers spent in its runs, all workers together.
     pub busy: Duration,
+    /// Most padded tokens that its runs are given now, unless a single row has more.
+    pub run_tokens: usize,
     /// What the engine reckons that a padded token costs one worker.
     pub token_cost: Duration,
 }

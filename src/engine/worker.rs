@@ -6,13 +6,14 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::board::{self, Flight, RunOutcome};
+use super::board::{self, Flight, RunOutcome, Trial};
+use super::calibration::{TrialOutcome, Trials};
 use super::network::Network;
 use super::runtime::Session;
 use super::scheduler::{Batch, Lane};
-use super::{Engine, EngineError, EngineSettings, Runtime, Shared, lock};
+use super::{EngineError, EngineSettings, Runtime, Shared, Task, lock};
 use crate::encode::{Row, RowSpan};
-use crate::registry::ModelFolder;
+use crate::registry::{ModelFolder, SpecialTokens};
 
 /// Starts the workers; returns when each has its networks.
 pub(super) fn spawn<P>(
@@ -70,11 +71,8 @@ fn warm_up(
     folder: &ModelFolder,
     run_tokens: usize,
 ) -> Result<(), EngineError> {
-    let special = folder.manifest().tokens;
-    let length = 4 * Engine::PADDING_STEP;
-    let mut ids = vec![special.cls; length];
-    ids[length - 1] = special.sep;
-    let row = Row { ids, spans: vec![RowSpan::new(1, length - 2)] };
+    let row = sentence(folder.manifest().tokens);
+    let length = row.ids.len();
     let rows = vec![&row; (run_tokens / length).max(1)];
     let lane = Lane { model, padded_tokens: length };
     for counted in [false, true] {
@@ -90,9 +88,48 @@ fn warm_up(
     Ok(())
 }
 
-/// Runs batches until there are no more.
+/// A row of ordinary length that means nothing.
+fn sentence(special: SpecialTokens) -> Row {
+    let length = Trials::ROW_TOKENS;
+    let mut ids = vec![special.cls; length];
+    ids[length - 1] = special.sep;
+    Row { ids, spans: vec![RowSpan::new(1, length - 2)] }
+}
+
+/// How long a run of ordinary rows takes, so many tokens in all.
+fn try_out(network: &mut dyn Network, tokens: usize, special: SpecialTokens) -> TrialOutcome {
+    let row = sentence(special);
+    let rows = vec![&row; tokens / Trials::ROW_TOKENS];
+    let (waited, started) = (waited_for_processor(), Instant::now());
+    let outcome = catch_unwind(AssertUnwindSafe(|| network.run(&rows, Trials::ROW_TOKENS)));
+    let took = started.elapsed();
+    let waited = waited_for_processor().saturating_sub(waited);
+    match outcome {
+        // A hundredth of its time without a processor is as much as may be.
+        Ok(Ok(_)) if waited * 100 > took => TrialOutcome::Disturbed,
+        Ok(Ok(_)) => TrialOutcome::Took(took),
+        _ => TrialOutcome::Failed,
+    }
+}
+
+/// How long this thread could have run and had no processor; zero where the system does not tell.
+fn waited_for_processor() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// Runs batches until there are no more, and trials while there are none.
 fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
-    while let Some(batch) = shared.next_batch() {
+    while let Some(task) = shared.next_task() {
+        let batch = match task {
+            Task::Run(batch) => batch,
+            Task::Try(Trial { model, tokens }, special) => {
+                let outcome = try_out(&mut *networks[model], tokens, special);
+                lock(&shared.board).note_trial(outcome);
+                continue;
+            }
+        };
         let lane = batch.lane;
         let mut claimed = ClaimedBatch { shared, batch: Some(batch) };
         let started = Instant::now();

@@ -1,5 +1,7 @@
 //! What the analyzer counts by itself, as metrics: read when they are asked for, not kept twice.
 
+use std::time::Duration;
+
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::analysis::AnalyzerStatistics;
@@ -39,6 +41,11 @@ pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
             "sentor_engine_token_cost_seconds",
             "What a padded token is reckoned to cost one worker, by model.",
             models(|model| model.token_cost.as_secs_f64()),
+        ),
+        gauges(
+            "sentor_engine_run_tokens",
+            "Most tokens that a run is given, with padding, by model: as set, or as learnt.",
+            models(|model| model.run_tokens as f64),
         ),
         counters("sentor_engine_runs_total", "Runs of a model.", models(|model| model.runs as f64)),
         counters(
@@ -97,6 +104,18 @@ pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
         ),
     ];
     all.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
+}
+
+/// Processor time by kind of thread; none where the system does not tell.
+pub(super) fn thread_family(times: &[(&'static str, Duration)]) -> Option<MetricFamily> {
+    let values = times.iter().map(|(kind, time)| (vec![label("threads", kind)], time.as_secs_f64()));
+    let family = counters(
+        "sentor_thread_cpu_seconds_total",
+        "Processor time by kind of thread: http (connections, parsing, single texts), planning (texts of large \
+         requests), workers (the model), other.",
+        values.collect(),
+    );
+    (!times.is_empty()).then_some(family)
 }
 
 fn alone(value: f64) -> Vec<(Vec<LabelPair>, f64)> {
@@ -164,8 +183,6 @@ fn family<T>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use prometheus::{Encoder as _, TextEncoder};
 
     use super::*;
@@ -181,8 +198,11 @@ mod tests {
         }];
         statistics.engine.cache.hits = 3;
         statistics.engine.waits.note(Duration::from_millis(3));
+        let times = [("http", Duration::from_millis(250))];
+        let families: Vec<MetricFamily> =
+            families(&statistics).into_iter().chain(thread_family(&times)).collect();
         let mut text = Vec::new();
-        TextEncoder::new().encode(&families(&statistics), &mut text).expect("the families are whole");
+        TextEncoder::new().encode(&families, &mut text).expect("the families are whole");
         let text = String::from_utf8(text).expect("the format is text");
         for line in [
             "sentor_engine_waiting_tokens{model=\"small\"} 64",
@@ -191,6 +211,7 @@ mod tests {
             "sentor_predict_step_duration_seconds_bucket{step=\"wait\",le=\"0.0025\"} 0",
             "sentor_predict_step_duration_seconds_bucket{step=\"wait\",le=\"0.005\"} 1",
             "sentor_predict_step_duration_seconds_count{step=\"wait\"} 1",
+            "sentor_thread_cpu_seconds_total{threads=\"http\"} 0.25",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
         }

@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use super::keys::{KeyRefusal, StoreFailures};
+use super::threads::ThreadTimes;
 use super::{engine, keys};
 use crate::analysis::{AnalyzerStatistics, ModelStatus};
 use crate::keys::KeyEvents;
@@ -44,6 +45,7 @@ pub struct Metrics {
     model_ready: IntGaugeVec,
     connections: IntGauge,
     connections_total: IntCounter,
+    thread_times: ThreadTimes,
 }
 
 /// A part of answering a request to score documents.
@@ -183,6 +185,7 @@ impl Metrics {
             )?,
             connections: make.gauge("sentor_http_connections_open", "Connections that are open.")?,
             connections_total: make.counter("sentor_http_connections_total", "Connections that were accepted.")?,
+            thread_times: ThreadTimes::default(),
             registry,
         })
     }
@@ -192,6 +195,7 @@ impl Metrics {
         let mut families = self.registry.gather();
         families.extend(engine::families(&readings.analyzer));
         families.extend(keys::families(readings.keys, readings.store));
+        families.extend(engine::thread_family(&self.thread_times.read()));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::error!(%error, "cannot write the metrics");

@@ -16,6 +16,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::mpsc;
 
 use super::documents::Workload;
+use crate::telemetry::process_time;
 
 /// One measurement to make.
 #[derive(Clone, Debug)]
@@ -65,6 +66,9 @@ pub(super) struct Measurement {
     pub(super) latency_us: Histogram<u64>,
     /// The same of those that were refused.
     pub(super) refusal_us: Histogram<u64>,
+    /// Cores that the generator itself kept busy, on average from the first request to the last answer; `None` where
+    /// the system does not tell.
+    pub(super) generator_cores: Option<f64>,
 }
 
 struct Finished {
@@ -86,6 +90,7 @@ pub(super) async fn run(plan: &Plan, workload: &Workload) -> anyhow::Result<Meas
     connector.set_nodelay(true);
     let client: HttpClient = Client::builder(TokioExecutor::new()).build(connector);
     let (report, mut reports) = mpsc::unbounded_channel();
+    let processor_before = process_time();
     let start = Instant::now();
     let counted_from = start + plan.warm_up;
     let end = counted_from + plan.counted;
@@ -131,11 +136,16 @@ pub(super) async fn run(plan: &Plan, workload: &Workload) -> anyhow::Result<Meas
         first_failure: None,
         latency_us: histogram()?,
         refusal_us: histogram()?,
+        generator_cores: None,
     };
     while let Some(finished) = reports.recv().await {
         if finished.due >= counted_from {
             measurement.note(finished);
         }
+    }
+    if let (Some(before), Some(after)) = (processor_before, process_time()) {
+        let used = after.saturating_sub(before);
+        measurement.generator_cores = Some(used.as_secs_f64() / start.elapsed().as_secs_f64());
     }
     Ok(measurement)
 }

@@ -73,6 +73,7 @@ pub(super) fn json(measured: &[Measurement]) -> serde_json::Result<String> {
             "succeeded": one.succeeded, "refused": one.refused, "failed": one.failed,
             "first_failure": one.first_failure, "succeeded_per_second": one.per_second(one.succeeded),
             "documents_per_second": one.per_second(one.succeeded) * one.documents_per_request as f64,
+            "generator_cores": one.generator_cores,
             "latency_ms": quantiles(&one.latency_us), "refusal_ms": quantiles(&one.refusal_us),
         })
     };
