@@ -1,6 +1,7 @@
 //! `sentor serve`: opens the port, loads the models, answers until told to stop.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::flags::ServerFlags;
 use super::reload::InService;
 use super::{Exit, GlobalArgs, print};
-use crate::analysis::Analyzer;
+use crate::analysis::{Analyzer, Settings, StartError};
 use crate::audit::{Actor, AuditLog, Event};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, TlsConfig};
@@ -58,12 +59,15 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     };
     let tls = load_tls(config.server.tls.as_ref())?;
     warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
+    name_planning_threads();
+    let started = Instant::now();
+    // While the keys are read: with many of them, that takes as long.
+    let loading = load_models(config.analyzer_settings())?;
     let services = services(&config)?;
     let Services { keys, meter, .. } = services.clone();
     warn_of_unknown_plans(&services);
     let app = Arc::new(App::new(AppSettings::of(&config), services.clone()));
 
-    name_planning_threads();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
         .thread_name("http")
@@ -99,9 +103,6 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         }
 
         // The server already answers, and says that it is not ready.
-        let settings = config.analyzer_settings();
-        let started = Instant::now();
-        let loading = tokio::task::spawn_blocking(move || Analyzer::start(&settings));
         let analyzer = tokio::select! {
             analyzer = loading => Arc::new(analyzer.context("loading the models")??),
             // Stopped before it was ready.
@@ -136,8 +137,19 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     meter.close();
     tracing::info!("stopped");
     // A thread that still loads models must not hold up the end.
+    // Planning that nobody waits for any more must not hold up the end.
     runtime.shutdown_background();
     Ok(Exit::Ok)
+}
+
+/// Loads the models on a thread of their own, which does not hold up a start that fails elsewhere.
+fn load_models(settings: Settings) -> io::Result<oneshot::Receiver<Result<Analyzer, StartError>>> {
+    let (tell, loaded) = oneshot::channel();
+    std::thread::Builder::new().name("loading".to_owned()).spawn(move || {
+        // Nobody waits any more where the server was stopped before it was ready.
+        let _ = tell.send(Analyzer::start(&settings));
+    })?;
+    Ok(loaded)
 }
 
 /// Texts of large requests are prepared on threads that all requests share, one for each core; their name tells the
