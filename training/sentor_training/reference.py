@@ -110,13 +110,14 @@ def cases_of(lang: str) -> list[tuple[str, list[str], list[str]]]:
     return [*cases, (long_text, [surface], ["hotel", "station"]), (LONG[lang] * 12, [], ["hotel"]), (packed, mentions, [])]
 
 
-def make_cases(tokenizer: Tokenizer, lang: str, run: Runner, aspect_words: frozenset[str]) -> list[dict]:
+def make_cases(tokenizer: Tokenizer, lang: str, run: Runner, aspect_words: frozenset[str] | None) -> list[dict]:
     """Every case with its ids, spans (sentences, mentions, implicit) and the logits of a run of its row alone."""
     special = SpecialTokens.of(tokenizer)
     cases = []
     for text, surfaces, implicit in cases_of(lang):
         mentions, sentences = locate(text, surfaces), sentence_spans(text)
-        hidden = hidden_places(text, [(text[start:end], (start, end)) for start, end in mentions], aspect_words)
+        named = [(text[start:end], (start, end)) for start, end in mentions]
+        hidden = [] if aspect_words is None else hidden_places(text, named, aspect_words)
         row, found = encode_row(tokenizer, special, text, [tuple(s) for s in sentences + mentions], implicit, hidden)
         if not all(found):
             raise ValueError(f"a span of {text!r} has no token")
