@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     name_planning_threads();
     let started = Instant::now();
     // While the keys are read: with many of them, that takes as long.
-    let loading = load_models(config.analyzer_settings())?;
+    let mut loading = Loading::start(config.analyzer_settings())?;
     let services = services(&config)?;
     let Services { keys, meter, .. } = services.clone();
     warn_of_unknown_plans(&services);
@@ -104,7 +105,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
 
         // The server already answers, and says that it is not ready.
         let analyzer = tokio::select! {
-            analyzer = loading => Arc::new(analyzer.context("loading the models")??),
+            analyzer = &mut loading.loaded => Arc::new(analyzer.context("loading the models")??),
             // Stopped before it was ready.
             () = wait_for_stop(tell.subscribe()) => return Ok(None),
         };
@@ -142,14 +143,31 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     Ok(Exit::Ok)
 }
 
-/// Loads the models on a thread of their own, which does not hold up a start that fails elsewhere.
-fn load_models(settings: Settings) -> io::Result<oneshot::Receiver<Result<Analyzer, StartError>>> {
-    let (tell, loaded) = oneshot::channel();
-    std::thread::Builder::new().name("loading".to_owned()).spawn(move || {
-        // Nobody waits any more where the server was stopped before it was ready.
-        let _ = tell.send(Analyzer::start(&settings));
-    })?;
-    Ok(loaded)
+/// Models that a thread of their own loads. Dropping it waits for that thread: ONNX Runtime does not bear the end of
+/// the process while it starts.
+struct Loading {
+    loaded: oneshot::Receiver<Result<Analyzer, StartError>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Loading {
+    fn start(settings: Settings) -> io::Result<Self> {
+        let (tell, loaded) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("loading".to_owned()).spawn(move || {
+            // Nobody listens any more where the start failed elsewhere, or the server was stopped before it was ready.
+            let _ = tell.send(Analyzer::start(&settings));
+        })?;
+        Ok(Self { loaded, thread: Some(thread) })
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic of it was told by the receiver.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Texts of large requests are prepared on threads that all requests share, one for each core; their name tells the
