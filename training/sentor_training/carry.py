@@ -10,19 +10,16 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
 import random
 import re
 from pathlib import Path
 from typing import Iterable, Iterator
 
-import numpy as np
 import torch
 
 from .data import Group, Target
 from .label import in_bfloat16
-from .labels import FOLDER, key_of
-from .metrics import softmax
+from .labels import PARALLEL, distributions_of, key_of, labels_path, parts_of, write_labels
 from .names import hidden_places, is_name, places_of
 from .paths import add_data_option, add_runs_option, runs_folder
 from .recipes import TEACHERS
@@ -31,7 +28,6 @@ from .scoring import score_rows
 from .trained import load_trained
 
 CAPITALISED = re.compile(r"(?<!\w)[A-Z][\w'’&-]+(?: (?:[a-z]{2,3} )?[A-Z][\w'’&-]+)*")
-DATASET = "parallel"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,19 +75,13 @@ def run(options: argparse.Namespace) -> None:
     print(f"{len(rows)} pairs, {sum(len(row.spans) - 1 for row in rows)} names", flush=True)
     lines = []
     for (dutch, spans), logits in zip(texts, score_rows(rows, in_bfloat16(trained.model), trained.special.pad)):
-        parts = np.rint(1000 * softmax(logits.astype(np.float32)))[:, [0, 2]].astype(int).tolist()
-        lines.append(json.dumps({"text": key_of(Group(dutch, "nl")), "spans": spans, "parts": parts}, separators=(",", ":")))
-    target = FOLDER / f"{DATASET}.{options.teacher}.jsonl.gz"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{target}.tmp", "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as packed:
-        packed.write("".join(f"{line}\n" for line in lines).encode())
-    os.replace(f"{target}.tmp", target)
-    print(f"{target} is {target.stat().st_size} bytes")
+        lines.append(json.dumps({"text": key_of(Group(dutch, "nl")), "spans": spans, "parts": parts_of(logits)}, separators=(",", ":")))
+    write_labels("".join(f"{line}\n" for line in lines).encode(), labels_path(PARALLEL, options.teacher))
 
 
 def is_carried(path: Path) -> bool:
     """Whether a file of labels is of this stage."""
-    return path.name.startswith(f"{DATASET}.")
+    return path.name.startswith(f"{PARALLEL}.")
 
 
 def balanced(groups: list[Group]) -> list[Group]:
@@ -110,8 +100,7 @@ def carried_groups(data: Path, paths: Iterable[Path]) -> list[Group]:
                 group = dutch.get(record["text"])
                 if group is None or group.targets:
                     continue
-                for (start, end), (negative, positive) in zip(record["spans"], record["parts"]):
-                    soft = [negative / 1000, (1000 - negative - positive) / 1000, positive / 1000]
+                for (start, end), soft in zip(record["spans"], distributions_of(record["parts"])):
                     entity = "" if (start, end) == (0, len(group.text)) else group.text[start:end]
-                    group.targets.append(Target(entity, start, end, soft.index(max(soft)), DATASET, "news", soft))
+                    group.targets.append(Target(entity, start, end, soft.index(max(soft)), PARALLEL, "news", soft))
     return [group for group in dutch.values() if group.targets]

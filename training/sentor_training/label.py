@@ -7,16 +7,13 @@ goes to training/labels/, which is small enough to commit. Texts of more than th
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-import os
 
 import numpy as np
 import torch
 
 from .data import Group, read_groups
-from .labels import key_of, labels_path
-from .metrics import softmax
+from .labels import key_of, labels_path, parts_of, write_labels
 from .names import hidden_places
 from .paths import add_runs_option, runs_folder
 from .recipes import RECIPES, SHIPPED
@@ -80,13 +77,7 @@ def run(options: argparse.Namespace) -> None:
             pairs = [(group, row) for group, row in pairs if row is not None]
             lines = []
             for (group, _), logits in zip(pairs, score_rows([row for _, row in pairs], score, trained.special.pad)):
-                parts = np.rint(1000 * softmax(logits.astype(np.float32)))[:, [0, 2]].astype(int).tolist()
-                lines.append(json.dumps({"text": key_of(group), "parts": parts}, separators=(",", ":")))
+                lines.append(json.dumps({"text": key_of(group), "parts": parts_of(logits)}, separators=(",", ":")))
             out.write("".join(f"{line}\n" for line in lines))
             out.flush()
-    target = labels_path(options.student, options.name or options.teacher)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{target}.tmp", "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as packed:
-        packed.write(partial.read_bytes())
-    os.replace(f"{target}.tmp", target)
-    print(f"{target} is {target.stat().st_size} bytes")
+    write_labels(partial.read_bytes(), labels_path(options.student, options.name or options.teacher))

@@ -84,8 +84,13 @@ def read_aspect_words(path: Path) -> frozenset[str]:
     return frozenset(path.read_text(encoding="utf-8").split())
 
 
-def hidden_places(text: str, targets: Iterable[tuple[str, Span]], aspect_words: frozenset[str]) -> list[Span]:
-    """Where a text has the names among its targets, each given as its entity and its place: there, and wherever else it stands."""
+def hidden_places(text: str, targets: Iterable[tuple[str, Span]], aspect_words: frozenset[str] | None) -> list[Span]:
+    """Where a text has the names among its targets, each given as its entity and its place: there, and wherever else it stands.
+
+    Nowhere for a model that reads names and so has no aspect words.
+    """
+    if aspect_words is None:
+        return []
     places: list[Span] = []
     for entity, (start, end) in targets:
         if is_name(entity, aspect_words):

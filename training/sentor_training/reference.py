@@ -117,7 +117,7 @@ def make_cases(tokenizer: Tokenizer, lang: str, run: Runner, aspect_words: froze
     for text, surfaces, implicit in cases_of(lang):
         mentions, sentences = locate(text, surfaces), sentence_spans(text)
         named = [(text[start:end], (start, end)) for start, end in mentions]
-        hidden = [] if aspect_words is None else hidden_places(text, named, aspect_words)
+        hidden = hidden_places(text, named, aspect_words)
         row, found = encode_row(tokenizer, special, text, [tuple(s) for s in sentences + mentions], implicit, hidden)
         if not all(found):
             raise ValueError(f"a span of {text!r} has no token")

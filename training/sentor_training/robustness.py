@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
     groups = groups[: options.texts]
 
     def encoded(text: str, spans: list[Span]) -> Row | None:
-        named = [] if aspect_words is None else hidden_places(text, [(text[start:end], (start, end)) for start, end in spans], aspect_words)
+        named = hidden_places(text, [(text[start:end], (start, end)) for start, end in spans], aspect_words)
         row, found = encode_row(tokenizer, special, text, spans, [], named)
         return row if all(found) and len(row.ids) <= LONGEST_TOKENS else None
 

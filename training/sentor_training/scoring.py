@@ -58,7 +58,7 @@ def encode_file(path: Path, tokenizer: Tokenizer, limit: int, aspect_words: froz
         records = sorted(records, key=lambda item: item[1]["start"] < 0)
         spans = [(r["start"], r["end"]) for _, r in records if r["start"] >= 0]
         implicit = [r["entity"] for _, r in records if r["start"] < 0]
-        hidden = [] if aspect_words is None else hidden_places(text, ((r["entity"], (r["start"], r["end"])) for _, r in records if r["start"] >= 0), aspect_words)
+        hidden = hidden_places(text, ((r["entity"], (r["start"], r["end"])) for _, r in records if r["start"] >= 0), aspect_words)
         row, _ = encode_row(tokenizer, special, text, spans, implicit, hidden)
         if len(row.ids) <= limit:
             rows.append(row)

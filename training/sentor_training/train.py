@@ -23,9 +23,9 @@ import torch
 from torch.nn import functional
 
 from .batches import Batch, Sampler
-from .carry import DATASET, balanced, carried_groups, is_carried
+from .carry import balanced, carried_groups, is_carried
 from .data import read_groups
-from .labels import add_labels, labels_for
+from .labels import PARALLEL, add_labels, labels_for
 from .metrics import accuracy, confusion, macro_f1
 from .model import SpanClassifier, load_base
 from .names import ASPECT_WORDS, read_aspect_words
@@ -126,7 +126,7 @@ class Run:
         groups = read_groups(prepared / "train.jsonl.gz")
         labels = options.labels if options.labels is not None else labels_for(options.model)
         self.soft_targets = add_labels(groups, [path for path in labels if not is_carried(path)])
-        if copies_of(self.recipe, DATASET) > 0:
+        if copies_of(self.recipe, PARALLEL) > 0:
             groups += balanced(carried_groups(Path(options.data), [path for path in labels if is_carried(path)]))
         self.aspect_words = read_aspect_words(prepared / ASPECT_WORDS)
         self.sampler = Sampler(groups, self.recipe, self.tokenizer, self.aspect_words, options.seed)
