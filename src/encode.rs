@@ -167,15 +167,16 @@ impl Encoder {
     /// The tokens of `text`. `borders` are byte offsets at which it may be cut without changing them (sentence
     /// borders), in order; long texts are given to the tokenizer in pieces between these.
     pub fn tokens(&self, text: &str, borders: impl IntoIterator<Item = usize>) -> Tokens {
-        let borders: Vec<usize> = borders.into_iter().chain([text.len()]).collect();
+        let borders = borders.into_iter().chain([text.len()]);
         if self.lowercase_capitals {
+            let borders: Vec<usize> = borders.collect();
             self.tokens_between(&quieten(text, &borders), borders)
         } else {
             self.tokens_between(text, borders)
         }
     }
 
-    fn tokens_between(&self, text: &str, borders: Vec<usize>) -> Tokens {
+    fn tokens_between(&self, text: &str, borders: impl IntoIterator<Item = usize>) -> Tokens {
         let mut tokens = Tokens::default();
         let mut start = 0;
         let mut border = 0;
@@ -194,7 +195,7 @@ impl Encoder {
     /// At most `max_tokens` of them, and whether there were more.
     pub fn entity_tokens(&self, name: &str, max_tokens: usize) -> (Vec<u32>, bool) {
         let words = name.replace(['#', '_'], " ");
-        let mut ids = self.tokens_between(&words, vec![words.len()]).ids;
+        let mut ids = self.tokens_between(&words, [words.len()]).ids;
         let cut = ids.len() > max_tokens;
         ids.truncate(max_tokens);
         (ids, cut)

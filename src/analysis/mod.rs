@@ -35,6 +35,13 @@ pub enum MentionSource {
     Given(Vec<(usize, Span)>),
 }
 
+impl MentionSource {
+    /// Looks for them in the text, and follows pronouns or not.
+    pub fn find(with_pronouns: bool) -> Self {
+        if with_pronouns { Self::FindWithPronouns } else { Self::Find }
+    }
+}
+
 /// What holds for all documents of one request.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -75,7 +75,7 @@ pub(crate) struct PredictArgs {
 
 impl PredictArgs {
     fn mentions(&self) -> MentionSource {
-        if self.pronouns { MentionSource::FindWithPronouns } else { MentionSource::Find }
+        MentionSource::find(self.pronouns)
     }
 }
 

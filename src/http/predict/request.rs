@@ -47,7 +47,7 @@ impl PredictRequest {
         let documents = check_documents(body.docs, limits, &mut problems);
         // Under `partial`, a document's problems are its own; the request's are everybody's.
         let is_void = !problems.is_empty();
-        let mentions = if query.pronouns { MentionSource::FindWithPronouns } else { MentionSource::Find };
+        let mentions = MentionSource::find(query.pronouns);
         let mut request = Self { language, documents: Vec::with_capacity(documents.len()), mentions };
         for (index, document) in documents.into_iter().enumerate() {
             let (document, own_problems) = check_document(index, document, limits);
