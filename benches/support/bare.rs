@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use ort::environment::Environment;
+use ort::ep::CPU;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
@@ -52,7 +53,8 @@ impl Bare {
             .with_inter_threads(1)?
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
-            .with_memory_pattern(false)?;
+            .with_memory_pattern(false)?
+            .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?;
         Ok(Self { session: builder.commit_from_file(path)?, inputs: Inputs::default() })
     }
 

@@ -39,7 +39,7 @@ pub(super) struct Board {
     /// Rows that wait or run, so that an equal one joins them; empty unless `deduplicate`.
     flights: HashMap<RowKey, Arc<Flight>>,
     cache: Option<ScoreCache>,
-    /// Measured time of a worker for a padded token, in picoseconds, by model.
+    /// Measured time of a worker for a padded token, all that it does for it, in picoseconds, by model.
     token_cost_ps: Vec<u64>,
     learning: Learning,
     statistics: EngineStatistics,
@@ -133,6 +133,8 @@ pub(super) struct RunOutcome {
     /// Logits of all spans of the batch; `None` where the run failed.
     pub(super) logits: Option<Vec<[f32; 3]>>,
     pub(super) took: Duration,
+    /// How much of the worker's time went by for it: also until it got the rows and could tell of the run before.
+    pub(super) occupied: Duration,
 }
 
 impl Flight {
@@ -369,7 +371,7 @@ impl Board {
             self.pulse.end(|run| Arc::ptr_eq(run, first));
         }
         if outcome.logits.is_some() {
-            self.note_cost(lane, rows.len(), outcome.took);
+            self.note_cost(lane, rows.len(), outcome.occupied);
         }
         self.statistics.runs.note(outcome.took);
         let model = &mut self.statistics.models[lane.model];

@@ -252,8 +252,9 @@ impl Drop for Engine {
 }
 
 impl Shared {
-    /// Waits for something to do; `None` when there will be no more.
-    fn next_task(&self) -> Option<Task> {
+    /// Waits for something to do; `None` when there will be no more. Sets `busy_since` to when it came, if the worker had
+    /// to wait for it.
+    fn next_task(&self, busy_since: &mut Instant) -> Option<Task> {
         let mut board = lock(&self.board);
         loop {
             let free = board.idle_workers + 1;
@@ -269,6 +270,7 @@ impl Shared {
             board.idle_workers += 1;
             board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
             board.idle_workers -= 1;
+            *busy_since = Instant::now();
         }
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep::CPU;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{NoSelectedOutputs, RunOptions};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
 use super::network::{Network, RunError};
@@ -78,10 +78,6 @@ pub fn default_library() -> Option<PathBuf> {
 pub(super) struct Session {
     network: ort::session::Session,
     inputs: Inputs,
-    /// Options of a run, and of one that gives memory back afterwards.
-    plain: RunOptions<NoSelectedOutputs>,
-    shrinking: RunOptions<NoSelectedOutputs>,
-    runs: u64,
     special: SpecialTokens,
     input_ids: Vec<i64>,
     attention_mask: Vec<i64>,
@@ -114,9 +110,6 @@ impl Session {
         Ok(Self {
             network,
             inputs,
-            plain: RunOptions::new().map_err(|error| model(error.to_string()))?,
-            shrinking: shrinking_options().map_err(|error| model(error.to_string()))?,
-            runs: 0,
             special: folder.manifest().tokens,
             input_ids: Vec::new(),
             attention_mask: Vec::new(),
@@ -126,11 +119,6 @@ impl Session {
             span_end: Vec::new(),
         })
     }
-
-    /// Each so many runs, the memory that ONNX Runtime keeps for the next run is given back to the system. It grows
-    /// with every shape that fits into no free piece of it, so over hours of mixed shapes it would creep up; one run
-    /// of a thousand that must allocate anew bounds that.
-    const SHRINK_EVERY: u64 = 1024;
 }
 
 impl Network for Session {
@@ -143,9 +131,6 @@ impl Network for Session {
             return Ok(Vec::new());
         }
         let ids = [rows.len(), padded_tokens];
-        self.runs += 1;
-        let options =
-            if self.runs.is_multiple_of(Self::SHRINK_EVERY) { &self.shrinking } else { &self.plain };
         let input_ids = TensorRef::from_array_view((ids, &self.input_ids[..]))?;
         let attention_mask = TensorRef::from_array_view((ids, &self.attention_mask[..]))?;
         let (expected, outputs) = match self.inputs {
@@ -157,7 +142,7 @@ impl Network for Session {
                     SPANS[1] => TensorRef::from_array_view(([spans], &self.span_start[..]))?,
                     SPANS[2] => TensorRef::from_array_view(([spans], &self.span_end[..]))?,
                 ];
-                (spans, self.network.run_with_options(inputs, options)?)
+                (spans, self.network.run(inputs)?)
             }
             Inputs::Pairs { with_types } => {
                 let mut inputs = ort::inputs![IDS => input_ids, MASK => attention_mask];
@@ -165,7 +150,7 @@ impl Network for Session {
                     let types = TensorRef::from_array_view((ids, &self.token_type_ids[..]))?;
                     inputs.push((TYPES.into(), types.into()));
                 }
-                (rows.len(), self.network.run_with_options(inputs, options)?)
+                (rows.len(), self.network.run(inputs)?)
             }
         };
         let (shape, logits) = outputs[LOGITS].try_extract_tensor::<f32>()?;
@@ -308,21 +293,17 @@ fn shape_of(outlets: &[Outlet], name: &str, kind: TensorElementType) -> Result<V
 
 fn build(runtime: &Runtime, path: &Path) -> ort::Result<ort::session::Session> {
     // One thread a session and no spinning: the workers are the parallelism, and a waiting one must not take
-    // a core from another. Shapes differ from run to run, so a memory pattern would be made and thrown away.
+    // a core from another. Shapes differ from run to run, so a memory pattern would be made and thrown away, and an
+    // arena would keep pieces for shapes that do not come again: the memory of a run goes back to the system's allocator.
     let mut builder = ort::session::Session::builder(&runtime.environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
-        .with_memory_pattern(false)?;
+        .with_memory_pattern(false)?
+        .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?;
     builder.commit_from_file(path)
-}
-
-fn shrinking_options() -> ort::Result<RunOptions<NoSelectedOutputs>> {
-    let mut options = RunOptions::new()?;
-    options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-    Ok(options)
 }
 
 /// Why ONNX Runtime or a network could not be loaded.

@@ -199,7 +199,7 @@ impl Simulation<'_> {
     fn end_run(&mut self, worker: usize, fails: bool) {
         let (batch, took) = self.workers[worker].take().expect("the worker has a run");
         let logits = batch.rows.iter().flat_map(|flight| logits_of(flight.row())).collect();
-        let outcome = RunOutcome { logits: (!fails).then_some(logits), took };
+        let outcome = RunOutcome { logits: (!fails).then_some(logits), took, occupied: took };
         board::land(self.board.note_run(batch, &outcome));
         self.collect();
     }
@@ -503,7 +503,7 @@ fn trials_fill_idle_moments_and_wait_for_no_one() {
     board.note_trial(TrialOutcome::Took(START[0]));
     assert_eq!(board.next_trial(2), Some(first), "what was disturbed is made again");
     board.note_trial(TrialOutcome::Took(Duration::from_millis(2)));
-    let outcome = RunOutcome { logits: Some(logits_of(&row(&spec))), took: START[0] };
+    let outcome = RunOutcome { logits: Some(logits_of(&row(&spec))), took: START[0], occupied: START[0] };
     board::land(board.note_run(batch, &outcome));
     drop(taken);
 

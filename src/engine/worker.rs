@@ -121,7 +121,8 @@ fn waited_for_processor() -> Duration {
 
 /// Runs batches until there are no more, and trials while there are none.
 fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
-    while let Some(task) = shared.next_task() {
+    let mut busy_since = Instant::now();
+    while let Some(task) = shared.next_task(&mut busy_since) {
         let batch = match task {
             Task::Run(batch) => batch,
             Task::Try(Trial { model, tokens }, special) => {
@@ -140,7 +141,9 @@ fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
             tracing::error!(model = lane.model, rows = claimed.flights().len(), "a run panicked");
             None
         });
-        claimed.land(&RunOutcome { logits, took: started.elapsed() });
+        let ended = Instant::now();
+        claimed.land(&RunOutcome { logits, took: ended - started, occupied: ended - busy_since });
+        busy_since = ended;
     }
 }
 
@@ -180,6 +183,6 @@ impl ClaimedBatch<'_> {
 
 impl Drop for ClaimedBatch<'_> {
     fn drop(&mut self) {
-        self.land(&RunOutcome { logits: None, took: Duration::ZERO });
+        self.land(&RunOutcome { logits: None, took: Duration::ZERO, occupied: Duration::ZERO });
     }
 }
