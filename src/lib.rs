@@ -14,7 +14,7 @@
 //! - text logic, pure functions from strings to spans: [`segment`], [`mention`], [`pronoun`], [`names`], [`window`],
 //!   [`aggregate`];
 //! - models: [`registry`] (what is on disk), [`encode`] (text to tensors), [`engine`] (tensors to logits);
-//! - the use case: [`analysis`];
+//! - the use case: [`analysis`], and [`bulk`] (where the work of large requests is done);
 //! - services: [`clock`], [`keys`], [`metering`] (plans, limits, usage), [`store`] (where both are kept), [`audit`],
 //!   [`config`], [`telemetry`];
 //! - delivery: [`http`], [`cli`].
@@ -42,6 +42,8 @@ pub mod registry;
 pub mod encode;
 
 pub mod engine;
+
+pub mod bulk;
 
 pub mod analysis;
 

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::plan::Plan;
 use super::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
+use crate::bulk;
 use crate::encode::{EncodeError, Encoder};
 use crate::engine::{
     Calibration, DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, LearntFile,
@@ -120,6 +121,39 @@ pub struct AnalyzerStatistics {
 struct Stages {
     plans: DurationStatistics,
     aggregations: DurationStatistics,
+    density: TokenDensity,
+}
+
+/// How many tokens the rows of a request have for each byte of its texts, as the latest requests had them.
+#[derive(Clone, Copy, Debug)]
+struct TokenDensity(f64);
+
+impl Default for TokenDensity {
+    /// Ordinary text has four or five bytes a token, and JSON round it: until the first request, a quarter of that.
+    fn default() -> Self {
+        Self(1.0 / 16.0)
+    }
+}
+
+impl TokenDensity {
+    /// What one more request counts.
+    const NEWEST: f64 = 1.0 / 16.0;
+
+    fn note(&mut self, bytes: usize, tokens: usize) {
+        if bytes > 0 {
+            self.0 += (tokens as f64 / bytes as f64 - self.0) * Self::NEWEST;
+        }
+    }
+
+    /// Tokens of a body of so many bytes, at least one.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of tokens"
+    )]
+    fn of(self, bytes: usize) -> usize {
+        ((bytes as f64 * self.0) as usize).max(1)
+    }
 }
 
 /// Lays out the rows of documents: all of the work but the models'.
@@ -231,14 +265,15 @@ impl Analyzer {
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
         let deadline = options.deadline;
         let started = Instant::now();
-        let mut plans = if total_bytes(&documents) > Planner::PARALLEL_BYTES {
+        let bytes = total_bytes(&documents);
+        let mut plans = if bytes > Planner::PARALLEL_BYTES {
             let (planner, options) = (Arc::clone(&self.planner), options.clone());
-            let planning = tokio::task::spawn_blocking(move || planner.plan(&documents, &options));
-            planning.await.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?
+            let planning = bulk::run(move || planner.plan(&documents, &options));
+            planning.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
         } else {
             self.planner.plan(&documents, &options)?
         };
-        self.stages().plans.note(started.elapsed());
+        self.note_plans(started, bytes, &plans);
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
         let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
         let answer = match deadline {
@@ -264,17 +299,25 @@ impl Analyzer {
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
         let started = Instant::now();
         let mut plans = self.planner.plan(&documents, &options)?;
-        self.stages().plans.note(started.elapsed());
+        self.note_plans(started, total_bytes(&documents), &plans);
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
         let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
         hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
         Ok(self.aggregate(plans, finished))
     }
 
+    /// Counts the planning of `bytes` of text that began at `started` and is over now.
+    fn note_plans(&self, started: Instant, bytes: usize, plans: &[Planned]) {
+        let tokens = plans.iter().flatten().map(|(_, plan)| plan.row_tokens()).sum();
+        let mut stages = self.stages();
+        stages.plans.note(started.elapsed());
+        stages.density.note(bytes, tokens);
+    }
+
     /// What it has done so far, and what waits.
     pub fn statistics(&self) -> AnalyzerStatistics {
         let engine = self.engine.statistics();
-        let Stages { plans, aggregations } = &*self.stages();
+        let Stages { plans, aggregations, .. } = &*self.stages();
         AnalyzerStatistics { plans: plans.clone(), aggregations: aggregations.clone(), engine }
     }
 
@@ -330,13 +373,9 @@ impl Analyzer {
         caller: &Caller,
         deadline: Option<Instant>,
     ) -> Result<(), AnalysisError> {
-        let tokens = (body_bytes / Self::MOST_BYTES_PER_TOKEN).max(1);
+        let tokens = self.stages().density.of(body_bytes);
         self.engine.foresee_refusal(tokens, caller, deadline).map_err(refusal)
     }
-
-    /// Ordinary text has four or five bytes a token, and JSON round it; a body with fewer tokens than this says is
-    /// made of something else than text.
-    const MOST_BYTES_PER_TOKEN: usize = 16;
 
     /// Submits the rows of all plans at once, so that they are taken or refused together.
     fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Pending, AnalysisError> {

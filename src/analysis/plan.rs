@@ -108,6 +108,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// How many tokens the rows have together.
+    pub(super) fn row_tokens(&self) -> usize {
+        self.rows.iter().map(|row| row.ids.len()).sum()
+    }
+
     /// The rows to run; they are gone from the plan then.
     pub(super) fn take_rows(&mut self) -> Vec<Row> {
         std::mem::take(&mut self.rows)

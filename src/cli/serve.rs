@@ -19,9 +19,9 @@ use super::reload::InService;
 use super::{Exit, GlobalArgs, print};
 use crate::analysis::{Analyzer, Settings, StartError};
 use crate::audit::{Actor, AuditLog, Event};
+use crate::bulk;
 use crate::clock::Clock;
 use crate::config::{Config, Listen, TlsConfig};
-use crate::engine::available_cores;
 use crate::http::{
     self, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls, TlsError, TlsFiles,
 };
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     };
     let tls = load_tls(config.server.tls.as_ref())?;
     warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
-    name_planning_threads();
+    bulk::start_threads();
     let started = Instant::now();
     // While the keys are read: with many of them, that takes as long.
     let mut loading = Loading::start(config.analyzer_settings())?;
@@ -167,17 +167,6 @@ impl Drop for Loading {
             // A panic of it was told by the receiver.
             let _ = thread.join();
         }
-    }
-}
-
-/// Texts of large requests are prepared on threads that all requests share, one for each core; their name tells the
-/// metrics what they are for.
-fn name_planning_threads() {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(available_cores())
-        .thread_name(|number| format!("planning-{number}"));
-    if let Err(error) = pool.build_global() {
-        tracing::debug!(%error, "the planning threads keep their names");
     }
 }
 

@@ -6,8 +6,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::bulk;
+
 /// What the threads of a process are for, by the beginning of their names.
-const KINDS: [(&str, &str); 3] = [("http", "http"), ("sentor-worker", "workers"), ("planning", "planning")];
+const KINDS: [(&str, &str); 3] =
+    [("http", "http"), ("sentor-worker", "workers"), (bulk::THREAD_NAME, "planning")];
 
 /// The kind of all other threads.
 const OTHER: &str = "other";

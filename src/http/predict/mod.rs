@@ -17,8 +17,9 @@ use super::error::ApiError;
 use super::observe::RequestContext;
 use super::openapi::words;
 use super::query::PredictQuery;
-use super::{auth, blocking, body, timeout};
+use super::{auth, body, timeout};
 use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
+use crate::bulk;
 use crate::keys::{KeyRecord, Scope};
 use crate::language::{Language, LanguageChoice};
 use crate::metering::{Admission, Limit, Usage};
@@ -192,7 +193,9 @@ async fn off_thread<T: Send + 'static>(
     if !is_large {
         return Ok(work());
     }
-    blocking(work).await
+    let span = tracing::Span::current();
+    // A panic there is logged by the hook, inside this request's span.
+    bulk::run(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
 }
 
 fn language_name(language: LanguageChoice) -> &'static str {
