@@ -43,6 +43,8 @@ AVERAGE_EVERY = 4
 AVERAGE_DECAY = 0.996
 # Of a range's own size, a step at the peak.
 RANGE_RATE = 2e-3
+# A step that took longer was halted meanwhile (SIGSTOP, a machine asleep), which the budget is not charged for.
+LONGEST_STEP_S = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -301,7 +303,7 @@ class Run:
             loss_sum += self.train_step(batch)
             loss_steps += 1
             now = time.monotonic()
-            self.elapsed_s += now - last
+            self.elapsed_s += min(now - last, LONGEST_STEP_S)
             last = now
             if loss_steps == 50:
                 rate = (self.tokens - token_mark) / (self.elapsed_s - time_mark)
