@@ -5,9 +5,10 @@ use std::path::Path;
 
 use ort::environment::Environment;
 use ort::ep::CPU;
+use ort::memory::Allocator;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::TensorRef;
+use ort::value::{Tensor, TensorRef};
 use sentor::encode::{Row, RowSpan};
 use sentor::registry::ModelFolder;
 
@@ -33,7 +34,10 @@ pub(crate) struct Inputs {
 pub(crate) fn environment() -> Environment {
     let library = sentor::engine::default_library().expect("there is a cache folder");
     let builder = ort::init_from(&library).expect("ONNX Runtime has been fetched");
-    builder.with_telemetry(false).build().expect("the first environment of this process")
+    let environment = builder.with_telemetry(false).build().expect("the first environment of this process");
+    // As `engine/runtime.rs` does, which says why.
+    drop(Tensor::<u8>::new(&Allocator::default(), [31_usize << 20]).expect("there is memory"));
+    environment
 }
 
 /// A row of so many tokens, special ones included, with two spans: a sentence and a mention.

@@ -66,8 +66,8 @@ impl Trials {
     /// is seldom right, and costs a tenth where noise chose it.
     const SHORTEST: usize = 2;
 
-    /// A smaller run is preferred to one that is quicker by no more than this: others wait less for it.
-    const TOLERANCE: f64 = 0.04;
+    /// A smaller run is preferred to one that is quicker by no more than this, which may be noise.
+    const TOLERANCE: f64 = 0.02;
 
     pub(super) fn new(model: usize, token_cost: Duration) -> Self {
         let quickest = [None; Self::SIZES.len()];

@@ -109,6 +109,7 @@ impl Engine {
         let (runtime, folders) = (runtime.clone(), models.to_vec());
         let prepare = move |shared: &Shared| worker::prepare(shared, &runtime, &folders, settings);
         let engine = Self::launch(&names, settings, special, prepare)?;
+        Runtime::keep_freed_memory();
         let mut board = lock(&engine.shared.board);
         for (model, folder) in models.iter().enumerate() {
             // Integer products are exact, so padding changes no bit; sums of fractions depend on their order.
