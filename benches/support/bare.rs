@@ -1,4 +1,4 @@
-//! ONNX Runtime alone, with the options that the engine gives its sessions: what the engine is measured against. A process
+//! ONNX Runtime alone, with the network and the options that the engine gives its sessions: what the engine is measured against. A process
 //! has one environment of it, so this and the engine cannot be in the same benchmark.
 
 use std::path::Path;
@@ -10,6 +10,7 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Tensor, TensorRef};
 use sentor::encode::{Row, RowSpan};
+use sentor::engine::NetworkSource;
 use sentor::registry::ModelFolder;
 
 /// One session of a span model.
@@ -59,7 +60,11 @@ impl Bare {
             .with_inter_op_spinning(false)?
             .with_memory_pattern(false)?
             .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?;
-        Ok(Self { session: builder.commit_from_file(path)?, inputs: Inputs::default() })
+        let session = match NetworkSource::prepare(path).expect("the network is readable") {
+            NetworkSource::File(path) => builder.commit_from_file(path)?,
+            NetworkSource::Memory(bytes) => builder.commit_from_memory(&bytes)?,
+        };
+        Ok(Self { session, inputs: Inputs::default() })
     }
 
     /// Runs rows of one length with views of reused buffers, as the engine does.

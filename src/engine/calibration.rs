@@ -66,8 +66,12 @@ impl Trials {
     /// is seldom right, and costs a tenth where noise chose it.
     const SHORTEST: usize = 2;
 
-    /// A smaller run is preferred to one that is quicker by no more than this, which may be noise.
-    const TOLERANCE: f64 = 0.02;
+    /// The usual size is preferred to one that is quicker by no more than this, which may be noise; and where it is slower, a
+    /// smaller one to a larger.
+    const TOLERANCE: f64 = 0.04;
+
+    /// The usual size, by its place in [`Trials::SIZES`].
+    const USUAL: usize = 3;
 
     pub(super) fn new(model: usize, token_cost: Duration) -> Self {
         let quickest = [None; Self::SIZES.len()];
@@ -118,7 +122,9 @@ impl Trials {
             .collect();
         let [(single, single_took), .., (_, _)] = tried[..] else { return None };
         let lowest = tried.iter().map(|(size, took)| took / size).fold(f64::INFINITY, f64::min);
-        let good = tried.iter().position(|(size, took)| took / size <= lowest * (1.0 + Self::TOLERANCE))?;
+        let is_good = |(size, took): &(f64, f64)| took / size <= lowest * (1.0 + Self::TOLERANCE);
+        let usual = tried.get(Self::USUAL).filter(|usual| is_good(usual)).map(|_| Self::USUAL);
+        let good = usual.or_else(|| tried.iter().position(is_good))?;
         let chosen = good.max(Self::SHORTEST.min(tried.len() - 1));
         let (size, took) = tried[chosen];
         let per_token = (took - single_took) / (size - single);

@@ -11,6 +11,7 @@ mod cache;
 mod calibration;
 mod caller;
 mod cores;
+mod graph;
 mod learnt;
 mod network;
 mod pulse;
@@ -37,6 +38,7 @@ use board::{Board, Claimant, Flight, Phase, Trial};
 pub use calibration::Calibration;
 pub use caller::Caller;
 pub use cores::available_cores;
+pub use graph::NetworkSource;
 pub use learnt::LearntFile;
 pub use network::{Network, RunError};
 pub use runtime::{ONNXRUNTIME_VERSION, Runtime, RuntimeError, default_library};
@@ -106,8 +108,11 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let names: Vec<String> = models.iter().map(|folder| folder.manifest().name.clone()).collect();
         let special = models.iter().map(|folder| folder.manifest().tokens).collect();
-        let (runtime, folders) = (runtime.clone(), models.to_vec());
-        let prepare = move |shared: &Shared| worker::prepare(shared, &runtime, &folders, settings);
+        // Read once for all workers, and kept until the last has loaded it.
+        let sources: Vec<NetworkSource> = models.iter().map(runtime::source_of).collect::<Result<_, _>>()?;
+        let loaded: Vec<(ModelFolder, NetworkSource)> = models.iter().cloned().zip(sources).collect();
+        let runtime = runtime.clone();
+        let prepare = move |shared: &Shared| worker::prepare(shared, &runtime, &loaded, settings);
         let engine = Self::launch(&names, settings, special, prepare)?;
         Runtime::keep_freed_memory();
         let mut board = lock(&engine.shared.board);

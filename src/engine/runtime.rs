@@ -10,6 +10,7 @@ use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, Tensor, TensorElementType, TensorRef};
 
+use super::graph::NetworkSource;
 use super::network::{Network, RunError};
 use crate::encode::Row;
 use crate::registry::{ModelFolder, Signature, SpecialTokens};
@@ -111,15 +112,19 @@ enum Inputs {
 }
 
 impl Session {
-    /// Loads the network of `folder`.
+    /// Loads the network of `folder` from `source`.
     ///
     /// # Errors
     ///
     /// Where ONNX Runtime cannot load it, or its inputs and outputs are not those of its signature.
-    pub(super) fn load(runtime: &Runtime, folder: &ModelFolder) -> Result<Self, RuntimeError> {
+    pub(super) fn load(
+        runtime: &Runtime,
+        folder: &ModelFolder,
+        source: &NetworkSource,
+    ) -> Result<Self, RuntimeError> {
         let path = folder.network();
         let model = |problem: String| RuntimeError::Model { path: path.clone(), problem };
-        let network = build(runtime, &path).map_err(|error| model(error.to_string()))?;
+        let network = build(runtime, source).map_err(|error| model(error.to_string()))?;
         let inputs = Inputs::of(&network, folder.manifest().signature).map_err(model)?;
         Ok(Self {
             network,
@@ -305,7 +310,17 @@ fn shape_of(outlets: &[Outlet], name: &str, kind: TensorElementType) -> Result<V
     }
 }
 
-fn build(runtime: &Runtime, path: &Path) -> ort::Result<ort::session::Session> {
+/// Reads the network of `folder`, and makes it as quick as can be.
+///
+/// # Errors
+///
+/// Where it cannot be read.
+pub(super) fn source_of(folder: &ModelFolder) -> Result<NetworkSource, RuntimeError> {
+    let path = folder.network();
+    NetworkSource::prepare(&path).map_err(|error| RuntimeError::Model { path, problem: error.to_string() })
+}
+
+fn build(runtime: &Runtime, source: &NetworkSource) -> ort::Result<ort::session::Session> {
     // One thread a session and no spinning: the workers are the parallelism, and a waiting one must not take
     // a core from another. Shapes differ from run to run, so a memory pattern would be made and thrown away, and an
     // arena would keep pieces for shapes that do not come again: the memory of a run goes back to the system's allocator.
@@ -317,7 +332,10 @@ fn build(runtime: &Runtime, path: &Path) -> ort::Result<ort::session::Session> {
         .with_inter_op_spinning(false)?
         .with_memory_pattern(false)?
         .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?;
-    builder.commit_from_file(path)
+    match source {
+        NetworkSource::File(path) => builder.commit_from_file(path),
+        NetworkSource::Memory(bytes) => builder.commit_from_memory(bytes),
+    }
 }
 
 /// Why ONNX Runtime or a network could not be loaded.

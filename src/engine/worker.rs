@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::board::{self, Flight, RunOutcome, Trial};
 use super::calibration::{TrialOutcome, Trials};
+use super::graph::NetworkSource;
 use super::network::Network;
 use super::runtime::Session;
 use super::scheduler::{Batch, Lane};
@@ -51,12 +52,12 @@ where
 pub(super) fn prepare(
     shared: &Shared,
     runtime: &Runtime,
-    models: &[ModelFolder],
+    models: &[(ModelFolder, NetworkSource)],
     settings: EngineSettings,
 ) -> Result<Vec<Box<dyn Network>>, EngineError> {
     let mut networks: Vec<Box<dyn Network>> = Vec::with_capacity(models.len());
-    for (model, folder) in models.iter().enumerate() {
-        let mut session = Session::load(runtime, folder)?;
+    for (model, (folder, source)) in models.iter().enumerate() {
+        let mut session = Session::load(runtime, folder, source)?;
         warm_up(shared, &mut session, model, folder, settings.run_tokens)?;
         networks.push(Box::new(session));
     }

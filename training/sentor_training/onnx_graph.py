@@ -158,7 +158,8 @@ class SpanGraph:
 
     def _norm(self, x: str, skip: str, name: str) -> str:
         gamma, beta = (self.b.constant(self.w[part], np.float32, part) for part in (f"{name}.weight", f"{name}.bias"))
-        return self.b.add("SkipLayerNormalization", x, skip, gamma, beta, domain=CONTRIB, epsilon=self.epsilon)
+        # ONNX Runtime would make one slow kernel of Add and this; src/engine/graph.rs has the figures.
+        return self.b.add("LayerNormalization", self.b.add("Sum", x, skip), gamma, beta, epsilon=self.epsilon)
 
     def _linear(self, x: str, parts: list[tuple[str, float]], range_name: str) -> str:
         """x · [W of each part, times its factor] + bias; integer product of the quantised sides."""
