@@ -109,12 +109,12 @@ fn edits_of(network: &[u8]) -> Option<Vec<Edit>> {
         let mut new = Vec::new();
         put_varint(&mut new, field::MODEL_GRAPH << 3 | 2);
         put_varint(&mut new, (graph.len() - taken + given) as u64);
-        edits.insert(before, Edit { part: whole.start..graph.start, new });
-        if edits.len() == before + 1 {
-            edits.pop();
+        if edits.len() > before {
+            edits.insert(before, Edit { part: whole.start..graph.start, new });
         }
     }
-    Some(edits)
+    // A length may be written with more bytes than it needs, though nobody does.
+    edits.iter().all(|edit| edit.new.len() >= edit.part.len()).then_some(edits)
 }
 
 /// Makes edits, which are in order and shorten nothing, from the end on: a network is large, and two of it would be as much as a
