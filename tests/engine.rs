@@ -49,6 +49,7 @@ fn every_row_is_answered_in_its_place() {
     let model = &done.models[0];
     assert_eq!((model.rows, model.waiting_rows, model.failed_runs), (40, 0, 0));
     assert_eq!(model.tokens, (8..48).sum::<u64>());
+    assert_eq!(model.spans, spans.iter().sum::<usize>() as u64);
     assert!(model.padded_tokens >= model.tokens && model.runs <= 40 && model.busy > Duration::ZERO);
     assert_eq!((done.runs.count(), done.waits.count()), (model.runs, 40));
     assert!(

@@ -378,6 +378,7 @@ impl Board {
         model.runs += 1;
         model.failed_runs += u64::from(outcome.logits.is_none());
         model.rows += rows.len() as u64;
+        model.spans += rows.iter().map(|flight| flight.row().spans.len() as u64).sum::<u64>();
         model.tokens += rows.iter().map(|flight| flight.row().ids.len() as u64).sum::<u64>();
         model.padded_tokens += (rows.len() * lane.padded_tokens) as u64;
         model.busy += outcome.took;

@@ -41,6 +41,8 @@ pub struct ModelStatistics {
     pub failed_runs: u64,
     /// Rows that were run.
     pub rows: u64,
+    /// Spans that were read in them.
+    pub spans: u64,
     /// Their tokens.
     pub tokens: u64,
     /// Their tokens with the padding that the runs needed.

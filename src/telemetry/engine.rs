@@ -55,6 +55,11 @@ pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
         ),
         counters("sentor_engine_rows_total", "Rows run, by model.", models(|model| model.rows as f64)),
         counters(
+            "sentor_engine_spans_total",
+            "Spans read in rows: sentences, mentions and entities, by model.",
+            models(|model| model.spans as f64),
+        ),
+        counters(
             "sentor_engine_tokens_total",
             "Tokens run, without padding, by model.",
             models(|model| model.tokens as f64),
