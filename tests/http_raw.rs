@@ -146,34 +146,6 @@ fn connections_beyond_the_limit_wait_for_room() {
     assert_eq!(read_one(&mut third), Some(b'H'), "its answer begins");
 }
 
-#[test]
-fn where_room_is_scarce_a_connection_closes_after_its_answer() {
-    let mut setup = Setup::default();
-    setup.settings.max_connections = 8;
-    setup.patience.header_timeout = Duration::from_secs(30);
-    let server = TestServer::start_with(setup);
-    // One place is kept for who comes next.
-    let mut open: Vec<_> = (0..5).map(|_| server.connect()).collect();
-    for stream in &mut open {
-        assert!(!livez(stream).contains("connection: close"), "a quarter of the places is free");
-    }
-    let mut sixth = server.connect();
-    assert!(livez(&mut sixth).contains("connection: close"));
-    while read_one(&mut sixth).is_some() {}
-    assert!(!livez(&mut open[0]).contains("connection: close"), "its place is free at once");
-}
-
-/// Asks on a connection that may stay open, and returns the head of the answer.
-fn livez(stream: &mut std::net::TcpStream) -> String {
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes settings");
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").expect("the system takes it");
-    let mut head = String::new();
-    while !head.contains("\r\n\r\n") {
-        head.push(char::from(read_one(stream).expect("an answer")));
-    }
-    head
-}
-
 fn read_one(stream: &mut std::net::TcpStream) -> Option<u8> {
     let mut byte = [0];
     std::io::Read::read_exact(stream, &mut byte).ok().map(|()| byte[0])

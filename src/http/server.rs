@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
-use axum::response::Response;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -15,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceBuilder;
 
 use super::app::App;
 use super::malformed::ExplainRefusals;
@@ -60,9 +57,10 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, patience: Patience, mut stop
     let server = Arc::new(Server::new(app, surface, patience));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let room = Arc::new(Semaphore::new(server.app.settings.max_connections));
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &server.room) => accepted,
+            accepted = accept(&listener, &room) => accepted,
             () = told(&mut stop, Stop::Softly) => break,
             // Takes finished connections out of the set.
             Some(_) = connections.join_next() => continue,
@@ -121,8 +119,6 @@ struct Server {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     handshake_timeout: Duration,
-    /// A permit for each connection that may be open.
-    room: Arc<Semaphore>,
 }
 
 /// Why a connection ended early.
@@ -137,8 +133,7 @@ impl Server {
         // A connection may idle, as long as the other side still answers.
         http2.timer(TokioTimer::new()).keep_alive_interval(patience.header_timeout);
         let router = router(Arc::clone(&app), surface);
-        let room = Arc::new(Semaphore::new(app.settings.max_connections));
-        Self { app, router, http1, http2, handshake_timeout: patience.header_timeout, room }
+        Self { app, router, http1, http2, handshake_timeout: patience.header_timeout }
     }
 
     /// Serves one connection to its end.
@@ -161,22 +156,12 @@ impl Server {
         Ok(watcher.watch(self.http1_connection(stream)).await?)
     }
 
-    /// Where most of the room for connections is taken, one is closed after its answer: others wait for its place, and it
-    /// would keep it until it has idled for long enough.
     fn http1_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: S,
-    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + use<S> {
+    ) -> http1::Connection<ExplainRefusals<TokioIo<S>>, TowerToHyperService<Router>> {
         let explained = ExplainRefusals::new(TokioIo::new(stream), Arc::clone(&self.app));
-        let (room, few) = (Arc::clone(&self.room), self.app.settings.max_connections / 4);
-        let close_for_others = move |mut response: Response| {
-            if room.available_permits() < few {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        };
-        let service = ServiceBuilder::new().map_response(close_for_others).service(self.router.clone());
-        self.http1.serve_connection(explained, TowerToHyperService::new(service))
+        self.http1.serve_connection(explained, TowerToHyperService::new(self.router.clone()))
     }
 }
 
