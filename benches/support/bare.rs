@@ -1,16 +1,15 @@
-//! ONNX Runtime alone, with the network and the options that the engine gives its sessions: what the engine is measured against. A process
-//! has one environment of it, so this and the engine cannot be in the same benchmark.
+//! ONNX Runtime alone, with the network and the options that the engine gives its sessions: what the engine is measured
+//! against. A process has one environment of it, so this and the engine cannot be in the same benchmark.
 
 use std::path::Path;
 
 use ort::environment::Environment;
 use ort::ep::CPU;
-use ort::memory::Allocator;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{Tensor, TensorRef};
+use ort::value::TensorRef;
 use sentor::encode::{Row, RowSpan};
-use sentor::engine::NetworkSource;
+use sentor::engine::{NetworkSource, Runtime};
 use sentor::registry::ModelFolder;
 
 /// One session of a span model.
@@ -36,8 +35,7 @@ pub(crate) fn environment() -> Environment {
     let library = sentor::engine::default_library().expect("there is a cache folder");
     let builder = ort::init_from(&library).expect("ONNX Runtime has been fetched");
     let environment = builder.with_telemetry(false).build().expect("the first environment of this process");
-    // As `engine/runtime.rs` does, which says why.
-    drop(Tensor::<u8>::new(&Allocator::default(), [31_usize << 20]).expect("there is memory"));
+    Runtime::keep_freed_memory();
     environment
 }
 

@@ -109,10 +109,10 @@ impl Engine {
         let names: Vec<String> = models.iter().map(|folder| folder.manifest().name.clone()).collect();
         let special = models.iter().map(|folder| folder.manifest().tokens).collect();
         // Read once for all workers, and kept until the last has loaded it.
-        let sources: Vec<NetworkSource> = models.iter().map(runtime::source_of).collect::<Result<_, _>>()?;
-        let loaded: Vec<(ModelFolder, NetworkSource)> = models.iter().cloned().zip(sources).collect();
+        let networks = models.iter().map(|folder| Ok((folder.clone(), runtime::source_of(folder)?)));
+        let networks = networks.collect::<Result<Vec<_>, EngineError>>()?;
         let runtime = runtime.clone();
-        let prepare = move |shared: &Shared| worker::prepare(shared, &runtime, &loaded, settings);
+        let prepare = move |shared: &Shared| worker::prepare(shared, &runtime, &networks, settings);
         let engine = Self::launch(&names, settings, special, prepare)?;
         Runtime::keep_freed_memory();
         let mut board = lock(&engine.shared.board);

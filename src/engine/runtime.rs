@@ -68,7 +68,7 @@ impl Runtime {
     /// glibc hands blocks as large as long rows need back to the system, and for the next run asks for them again, page
     /// by page: a fifth of the time of a run of 512 tokens. The larger the block that was given back before, up to 32 MiB,
     /// the more it keeps (`M_MMAP_THRESHOLD` in mallopt(3)). Elsewhere this does nothing.
-    pub(super) fn keep_freed_memory() {
+    pub fn keep_freed_memory() {
         const NEARLY_THE_MOST: usize = 31 << 20;
         if let Err(error) = Tensor::<u8>::new(&Allocator::default(), [NEARLY_THE_MOST]) {
             tracing::debug!(%error, "runs ask the system for their memory each time");

@@ -136,7 +136,7 @@ struct CallerQueue<T> {
     /// How many times the share of a caller of weight 1 this one gets.
     weight: NonZeroU32,
     /// Its place, in `turns` or in `resting`.
-    turn: (VirtualTime, u64),
+    turn: Turn,
     /// Padded tokens that wait, by model.
     tokens: Vec<usize>,
     lanes: BTreeMap<Lane, VecDeque<(u64, T)>>,
@@ -186,15 +186,15 @@ impl<T> Scheduler<T> {
         let models = self.waiting.tokens.len();
         let queue = self.callers.entry(Arc::clone(name)).or_insert_with(|| CallerQueue {
             weight: caller.weight(),
-            turn: (self.now, self.arrivals),
+            turn: (self.now, self.arrivals, Arc::clone(name)),
             tokens: vec![0; models],
             lanes: BTreeMap::new(),
         });
         if queue.lanes.is_empty() {
-            let (time, number) = queue.turn;
-            self.resting.remove(&(time, number, Arc::clone(name)));
-            queue.turn = (time.max(self.now), self.arrivals);
-            self.turns.insert((queue.turn.0, queue.turn.1, Arc::clone(name)));
+            self.resting.remove(&queue.turn);
+            queue.turn.0 = queue.turn.0.max(self.now);
+            queue.turn.1 = self.arrivals;
+            self.turns.insert(queue.turn.clone());
         }
         queue.weight = caller.weight();
         queue.tokens[lane.model] += lane.padded_tokens;
@@ -335,11 +335,10 @@ impl<T> Scheduler<T> {
 
     /// Pushes a caller back by what it was served.
     fn move_back(&mut self, turn: &Turn, cost: u128) {
-        let (time, number, caller) = turn;
-        let queue = self.callers.get_mut(caller).expect("a caller with a turn has a queue");
-        queue.turn = (time + cost / u128::from(queue.weight.get()), *number);
+        let queue = self.callers.get_mut(&turn.2).expect("a caller with a turn has a queue");
+        queue.turn.0 += cost / u128::from(queue.weight.get());
         self.turns.remove(turn);
-        self.turns.insert((queue.turn.0, queue.turn.1, Arc::clone(caller)));
+        self.turns.insert(queue.turn.clone());
     }
 
     /// Notes that an entry in the queue of `caller` is not to be run any more. It is taken out when it comes to its
