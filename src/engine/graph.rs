@@ -41,6 +41,9 @@ impl NetworkSource {
 
 const SLOW: &[u8] = b"SkipLayerNormalization";
 const SLOW_DOMAIN: &[u8] = b"com.microsoft";
+/// Its `epsilon` where a node does not say, 1e-12, as an attribute: name, a float, and the kind of an attribute that is one.
+/// `LayerNormalization` would take 1e-5.
+const SLOW_EPSILON: &[u8] = b"\x0a\x07epsilon\x15\xcc\xbc\x8c\x2b\xa0\x01\x01";
 
 /// Fields of the messages, by number.
 mod field {
@@ -186,10 +189,8 @@ fn quicker_nodes(node: &[u8]) -> Option<Option<[Vec<u8>; 2]>> {
     put(&mut normalise, field::NODE_OUTPUT, normalised);
     put(&mut normalise, field::NODE_NAME, name);
     put(&mut normalise, field::NODE_OP_TYPE, b"LayerNormalization");
-    // Its axis is the last one unless said, and both nodes take the same epsilon unless said.
-    if let Some(epsilon) = epsilon {
-        put(&mut normalise, field::NODE_ATTRIBUTE, epsilon);
-    }
+    // Its axis is the last one unless said.
+    put(&mut normalise, field::NODE_ATTRIBUTE, epsilon.unwrap_or(SLOW_EPSILON));
     Some(Some([add, normalise]))
 }
 
@@ -315,10 +316,11 @@ mod tests {
         message(&fields)
     }
 
-    fn epsilon() -> Vec<u8> {
-        // A float, and the kind of an attribute that is one.
+    fn epsilon(value: f32) -> Vec<u8> {
         let mut attribute = message(&[(1, b"epsilon")]);
-        attribute.extend([2 << 3 | 5, 0, 0, 0x80, 0x3f, 20 << 3, 1]);
+        attribute.push(2 << 3 | 5);
+        attribute.extend(value.to_le_bytes());
+        attribute.extend([0xa0, 1, 1]);
         attribute
     }
 
@@ -334,8 +336,8 @@ mod tests {
         model
     }
 
-    /// Names of the inputs, outputs, kinds and numbers of attributes of all nodes.
-    fn nodes_of(model: &[u8]) -> Vec<(Vec<String>, Vec<String>, String, usize)> {
+    /// Names of the inputs, outputs, kinds and attributes of all nodes.
+    fn nodes_of(model: &[u8]) -> Vec<(Vec<String>, Vec<String>, String, Vec<u8>)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a name");
         let read = |message: &[u8]| -> Vec<(u64, Vec<u8>)> {
             let fields = Fields::of(message, 0..message.len()).map(|field| field.expect("a message"));
@@ -352,7 +354,7 @@ mod tests {
                         .map(|(_, value)| value)
                 };
                 let names = |wanted| all(wanted).map(|name| text(&name)).collect::<Vec<_>>();
-                (names(1), names(2), names(4).concat(), all(5).count())
+                (names(1), names(2), names(4).concat(), all(5).collect::<Vec<_>>().concat())
             })
             .collect()
     }
@@ -360,17 +362,17 @@ mod tests {
     #[test]
     fn a_slow_node_becomes_two_quick_ones() {
         let before = node(&["a"], "x", "Gelu", "com.microsoft", &[]);
-        let slow = node(&["x", "s", "g", "b"], "y", "SkipLayerNormalization", "com.microsoft", &[epsilon()]);
+        let slow = node(&["x", "s", "g", "b"], "y", "SkipLayerNormalization", "com.microsoft", &[epsilon(1.0)]);
         let bare = node(&["x", "s", "g", "", "c"], "z", "SkipLayerNormalization", "com.microsoft", &[]);
         let mut rewritten = model(&[before, slow, bare], &[message(&[(9, b"data")])]);
         assert!(rewrite(&mut rewritten), "it has some");
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let expected = [
-            (names(&["a"]), names(&["x"]), "Gelu".to_owned(), 0),
-            (names(&["x", "s"]), names(&["y.sum"]), "Sum".to_owned(), 0),
-            (names(&["y.sum", "g", "b"]), names(&["y"]), "LayerNormalization".to_owned(), 1),
-            (names(&["x", "s", "c"]), names(&["z.sum"]), "Sum".to_owned(), 0),
-            (names(&["z.sum", "g"]), names(&["z"]), "LayerNormalization".to_owned(), 0),
+            (names(&["a"]), names(&["x"]), "Gelu".to_owned(), Vec::new()),
+            (names(&["x", "s"]), names(&["y.sum"]), "Sum".to_owned(), Vec::new()),
+            (names(&["y.sum", "g", "b"]), names(&["y"]), "LayerNormalization".to_owned(), epsilon(1.0)),
+            (names(&["x", "s", "c"]), names(&["z.sum"]), "Sum".to_owned(), Vec::new()),
+            (names(&["z.sum", "g"]), names(&["z"]), "LayerNormalization".to_owned(), epsilon(1e-12)),
         ];
         assert_eq!(nodes_of(&rewritten), expected);
         assert!(
@@ -403,7 +405,7 @@ mod tests {
             change in (0_usize..300, any::<u8>()),
         ) {
             rewrite(&mut bytes);
-            let slow = node(&["x", "s", "g"], "y", "SkipLayerNormalization", "com.microsoft", &[epsilon()]);
+            let slow = node(&["x", "s", "g"], "y", "SkipLayerNormalization", "com.microsoft", &[epsilon(1.0)]);
             let mut model = model(&[slow], &[]);
             model.truncate(cut);
             if let Some(byte) = model.get_mut(change.0) {

@@ -11,6 +11,9 @@ from onnx import helper
 
 from .scoring import Runner
 
+# Of `SkipLayerNormalization`, where a node does not say.
+SKIP_EPSILON = 1e-12
+
 INPUTS = ("input_ids", "attention_mask", "span_row", "span_start", "span_end")
 
 
@@ -34,7 +37,7 @@ def served(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         x, skip, gamma, *beta = node.input
         total = f"{node.output[0]}.sum"
-        epsilon = next(attribute.f for attribute in node.attribute if attribute.name == "epsilon")
+        epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), SKIP_EPSILON)
         nodes += [
             helper.make_node("Sum", [x, skip], [total]),
             helper.make_node("LayerNormalization", [total, gamma, *beta], node.output, epsilon=epsilon),
