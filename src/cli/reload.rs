@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::Signal;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::analysis::{Analyzer, StartError};
 use crate::config::{Config, ConfigError, Overrides};
-use crate::http::App;
+use crate::http::{App, Stop};
 
 /// The analyzer that is in service.
 #[derive(Clone, Debug)]
@@ -37,8 +39,23 @@ impl InService {
 
     /// At each hang-up reads the configuration and the models anew, and changes over to them. Requests that have
     /// begun are finished by the models that they began with. What cannot be loaded leaves all as it was.
-    pub(super) async fn reload_at(self, mut hangup: Signal, app: Arc<App>, overrides: Overrides) {
-        while hangup.recv().await.is_some() {
+    ///
+    /// Ends when the server is to stop, and no sooner than models are loaded and unloaded: ONNX Runtime does not bear
+    /// the end of the process meanwhile.
+    pub(super) async fn reload_at(
+        self,
+        mut hangup: Signal,
+        mut stop: watch::Receiver<Stop>,
+        app: Arc<App>,
+        overrides: Overrides,
+    ) {
+        let mut retired = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|told| *told >= Stop::Softly) => break,
+                Some(()) = hangup.recv() => {}
+            }
+            while retired.try_join_next().is_some() {}
             let started = Instant::now();
             let overrides = overrides.clone();
             let loaded = tokio::task::spawn_blocking(move || load(&overrides)).await;
@@ -59,8 +76,9 @@ impl InService {
                 std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), analyzer);
             let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
             tracing::info!(duration_ms, models = models.join(", "), "models are loaded anew");
-            tokio::task::spawn_blocking(move || retire(old));
+            retired.spawn_blocking(move || retire(old));
         }
+        retired.join_all().await;
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -40,6 +41,9 @@ pub(crate) struct ServeArgs {
 /// Threads that talk to clients. They parse and print; the models have threads of their own.
 const SERVER_THREADS: usize = 2;
 
+/// How long models may take to be loaded and unloaded after the last request has ended.
+const RELOADING_GRACE: Duration = Duration::from_secs(10);
+
 /// How long workers may take to end after the last request has.
 const WORKERS_GRACE: Duration = Duration::from_secs(2);
 
@@ -48,6 +52,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     overrides.flags.extend(args.settings.given());
     let config = Config::load(&overrides)?;
     telemetry::start(&config.log, telemetry::Audience::Operator);
+    make_room_for_connections(&config);
 
     // The port first: that it is taken should not come out after the models are loaded.
     let listener = bind(&config.server.listen)?;
@@ -112,7 +117,8 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
         let in_service = InService::new(Arc::clone(&analyzer));
-        let reloading = tokio::spawn(in_service.clone().reload_at(hangup, Arc::clone(&app), overrides));
+        let reloading = in_service.clone().reload_at(hangup, stop, Arc::clone(&app), overrides);
+        let reloading = tokio::spawn(reloading);
 
         let greeting = greeting(&config, addresses, &services)?;
         if let Err(error) = print(greeting.as_bytes()) {
@@ -128,7 +134,9 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         if let Some(exporter) = app.exporter() {
             exporter.close().await;
         }
-        reloading.abort();
+        if tokio::time::timeout(RELOADING_GRACE, reloading).await.is_err() {
+            tracing::warn!("stopping while models are still loaded or unloaded");
+        }
         anyhow::Ok(Some(in_service))
     })?;
     if let Some(in_service) = in_service {
@@ -137,7 +145,6 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     keys.close();
     meter.close();
     tracing::info!("stopped");
-    // A thread that still loads models must not hold up the end.
     // Planning that nobody waits for any more must not hold up the end.
     runtime.shutdown_background();
     Ok(Exit::Ok)
@@ -219,6 +226,31 @@ fn warn_of_unknown_plans(services: &Services) {
             plan,
             keys,
             "a plan of active keys is not in the configuration: their requests will fail; add [plans.NAME]"
+        );
+    }
+}
+
+/// Descriptors for all but connections: listeners, the store, models while they are read, the log.
+const OTHER_DESCRIPTORS: u64 = 100;
+
+/// Raises the soft limit of descriptors to what the connections of all listeners need, as far as the hard limit lets it: most
+/// systems start a process with 1,024 and let it have more.
+fn make_room_for_connections(config: &Config) {
+    let listeners = 1 + [&config.server.admin_listen, &config.server.metrics_listen].into_iter().flatten().count();
+    let wanted = (config.server.max_connections * listeners) as u64 + OTHER_DESCRIPTORS;
+    let limits = getrlimit(Resource::Nofile);
+    let [current, most] = [limits.current, limits.maximum].map(|limit| limit.unwrap_or(u64::MAX));
+    if wanted <= current {
+        return;
+    }
+    let raised = Rlimit { current: Some(wanted.min(most)), maximum: limits.maximum };
+    let given = if setrlimit(Resource::Nofile, raised).is_ok() { wanted.min(most) } else { current };
+    if given < wanted {
+        tracing::warn!(
+            descriptors = given,
+            wanted,
+            "the system gives this process fewer descriptors than max_connections may need: raise its limit \
+             (`ulimit -n`), or set max_connections lower"
         );
     }
 }
