@@ -96,9 +96,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "max_connections",
         kind: Kind::Count { least: 1, most: 1_000_000 },
-        default: Fallback::Value("900"),
-        help: "Most connections that a listener has open at a time; more wait until one closes. The default \
-               leaves room below the 1,024 descriptors that most systems give a process.",
+        default: Fallback::Value("2000"),
+        help: "Most connections that a listener has open at a time; more wait until one closes. Each takes a \
+               descriptor: the server raises its soft limit of them as far as the hard one lets it, and warns \
+               where that is too little.",
     },
     Setting {
         name: "request_timeout_ms",

@@ -108,7 +108,7 @@ async fn accept(
     Ok((stream, place))
 }
 
-/// From here on, a head is given up that has not come to its end: hyper's own 400 KiB, on each of nine hundred connections,
+/// From here on, a head is given up that has not come to its end: hyper's own 400 KiB, on each of two thousand connections,
 /// would be a good part of a small machine's memory. Longer than any path that is taken.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
