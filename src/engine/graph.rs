@@ -336,8 +336,10 @@ mod tests {
         model
     }
 
-    /// Names of the inputs, outputs, kinds and attributes of all nodes.
-    fn nodes_of(model: &[u8]) -> Vec<(Vec<String>, Vec<String>, String, Vec<u8>)> {
+    /// Inputs, outputs, kind and attributes.
+    type Node = (Vec<String>, Vec<String>, String, Vec<u8>);
+
+    fn nodes_of(model: &[u8]) -> Vec<Node> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a name");
         let read = |message: &[u8]| -> Vec<(u64, Vec<u8>)> {
             let fields = Fields::of(message, 0..message.len()).map(|field| field.expect("a message"));
@@ -362,7 +364,8 @@ mod tests {
     #[test]
     fn a_slow_node_becomes_two_quick_ones() {
         let before = node(&["a"], "x", "Gelu", "com.microsoft", &[]);
-        let slow = node(&["x", "s", "g", "b"], "y", "SkipLayerNormalization", "com.microsoft", &[epsilon(1.0)]);
+        let slow =
+            node(&["x", "s", "g", "b"], "y", "SkipLayerNormalization", "com.microsoft", &[epsilon(1.0)]);
         let bare = node(&["x", "s", "g", "", "c"], "z", "SkipLayerNormalization", "com.microsoft", &[]);
         let mut rewritten = model(&[before, slow, bare], &[message(&[(9, b"data")])]);
         assert!(rewrite(&mut rewritten), "it has some");

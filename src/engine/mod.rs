@@ -13,6 +13,7 @@ mod caller;
 mod cores;
 mod graph;
 mod learnt;
+mod memory;
 mod network;
 mod pulse;
 mod runtime;
@@ -106,6 +107,7 @@ impl Engine {
         models: &[ModelFolder],
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
+        let loading = memory::Loading::begin();
         let names: Vec<String> = models.iter().map(|folder| folder.manifest().name.clone()).collect();
         let special = models.iter().map(|folder| folder.manifest().tokens).collect();
         // Read once for all workers, and kept until the last has loaded it.
@@ -114,7 +116,7 @@ impl Engine {
         let runtime = runtime.clone();
         let prepare = move |shared: &Shared| worker::prepare(shared, &runtime, &networks, settings);
         let engine = Self::launch(&names, settings, special, prepare)?;
-        Runtime::keep_freed_memory();
+        drop(loading);
         let mut board = lock(&engine.shared.board);
         for (model, folder) in models.iter().enumerate() {
             // Integer products are exact, so padding changes no bit; sums of fractions depend on their order.
@@ -254,6 +256,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.shutdown(Instant::now());
+        memory::give_back();
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::ep::CPU;
-use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{Outlet, Tensor, TensorElementType, TensorRef};
+use ort::value::{Outlet, TensorElementType, TensorRef};
 
 use super::graph::NetworkSource;
+use super::memory;
 use super::network::{Network, RunError};
 use crate::encode::Row;
 use crate::registry::{ModelFolder, Signature, SpecialTokens};
@@ -65,14 +65,10 @@ impl Runtime {
     /// Has the allocator of the C library, which ONNX Runtime takes its memory from, keep what a run gives back for the
     /// next one. To be called once the library and the models are loaded, so that it does not keep what that took.
     ///
-    /// glibc hands blocks as large as long rows need back to the system, and for the next run asks for them again, page
-    /// by page: a fifth of the time of a run of 512 tokens. The larger the block that was given back before, up to 32 MiB,
-    /// the more it keeps (`M_MMAP_THRESHOLD` in mallopt(3)). Elsewhere this does nothing.
+    /// Has memory that runs give back kept for the next ones, as [`Engine::start`](super::Engine::start) does once its models are
+    /// loaded: for programs that run networks beside it.
     pub fn keep_freed_memory() {
-        const NEARLY_THE_MOST: usize = 31 << 20;
-        if let Err(error) = Tensor::<u8>::new(&Allocator::default(), [NEARLY_THE_MOST]) {
-            tracing::debug!(%error, "runs ask the system for their memory each time");
-        }
+        memory::keep_freed();
     }
 }
 
