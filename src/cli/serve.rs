@@ -236,7 +236,8 @@ const OTHER_DESCRIPTORS: u64 = 100;
 /// Raises the soft limit of descriptors to what the connections of all listeners need, as far as the hard limit lets it: most
 /// systems start a process with 1,024 and let it have more.
 fn make_room_for_connections(config: &Config) {
-    let listeners = 1 + [&config.server.admin_listen, &config.server.metrics_listen].into_iter().flatten().count();
+    let listeners =
+        1 + [&config.server.admin_listen, &config.server.metrics_listen].into_iter().flatten().count();
     let wanted = (config.server.max_connections * listeners) as u64 + OTHER_DESCRIPTORS;
     let limits = getrlimit(Resource::Nofile);
     let [current, most] = [limits.current, limits.maximum].map(|limit| limit.unwrap_or(u64::MAX));
