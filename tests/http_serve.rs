@@ -509,6 +509,19 @@ fn a_text_scores_the_same_whatever_else_is_going_on_and_no_request_is_dropped_by
 }
 
 #[test]
+fn a_stop_while_models_are_loaded_anew_is_a_clean_end() {
+    let data = TempDir::new().expect("a folder");
+    // ONNX Runtime crashes where the process ends beneath it; when it is loading, depends on the machine.
+    for delay in [20, 150, 400] {
+        let server = Server::start_with(data.path(), &[], &[]);
+        server.signal("-HUP");
+        std::thread::sleep(Duration::from_millis(delay));
+        let (code, _, log) = server.stop("-TERM");
+        assert_eq!(code, Some(0), "{delay} ms: {log}");
+    }
+}
+
+#[test]
 fn what_cannot_be_loaded_anew_leaves_all_as_it_was() {
     let data = TempDir::new().expect("a folder");
     let config = data.path().join("sentor.toml");
