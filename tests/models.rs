@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use sentor::analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
 use sentor::encode::{Encoder, Row, RowSpan};
 use sentor::engine::{Calibration, Engine, EngineSettings, LearntFile, Runtime};
@@ -12,6 +14,7 @@ use sentor::registry::ModelFolder;
 use sentor::text::{OffsetMap, OffsetUnit, Span};
 use serde::Deserialize;
 use tempfile::TempDir;
+use tokenizers::Tokenizer;
 
 const MODELS: [(Language, &str); 2] = [(Language::English, "sentor-en"), (Language::Dutch, "sentor-nl")];
 
@@ -106,6 +109,95 @@ fn rust_and_python_agree() {
                 assert!(difference <= reference.tolerance, "{name}: {difference} apart on {:?}", case.text);
             }
         }
+    }
+}
+
+/// What the tokenizer library itself makes of a whole text, in ids and places in bytes.
+fn by_the_library(tokenizer: &Tokenizer, text: &str) -> (Vec<u32>, Vec<(usize, usize)>) {
+    let encoding = tokenizer.encode(text, false).expect("it has a token for every text");
+    (encoding.get_ids().to_vec(), encoding.get_offsets().to_vec())
+}
+
+#[test]
+fn words_that_were_met_before_have_the_tokens_that_the_library_gives_the_text() {
+    // Letters, marks that combine, spaces of all kinds, controls, scripts with and without spaces, and what looks special.
+    let parts = [
+        "the",
+        "Dé",
+        "battery",
+        "bezorgtijd",
+        "Great",
+        "caf\u{65}\u{301}",
+        "\u{301}",
+        "\u{300}a",
+        "ﬁn",
+        "İzmir",
+        "ΣΑΣ",
+        "ẞ",
+        "今天",
+        "好",
+        "ไทย",
+        "한국",
+        "🙂",
+        "👩‍💻",
+        "don't",
+        "a-b",
+        "#tag",
+        "@me",
+        "http://x.nl/?a=b",
+        "[SEP]",
+        "[MASK]",
+        "##s",
+        "1,000.50",
+        "...",
+        "€5",
+        " ",
+        " ",
+        " ",
+        "  ",
+        "\n",
+        "\t",
+        "\r\n",
+        "\u{a0}",
+        "\u{2003}",
+        "\u{3000}",
+        "\u{200b}",
+        "\u{0}",
+        "\u{ad}",
+        "\u{fffd}",
+        "\u{c}",
+        "\u{b}",
+        "\u{85}",
+        "\u{2028}",
+    ];
+    let word = prop_oneof![8 => prop::sample::select(parts.to_vec()).prop_map(str::to_owned), 1 => ".{0,3}"];
+    let texts = prop::collection::vec(word, 0..24).prop_map(|parts| parts.concat());
+    for name in ["sentor-en", "sentor-nl"] {
+        let folder = folder(name);
+        let encoder = Encoder::open(&folder).expect("the tokenizer is in the model folder");
+        let mut library = Tokenizer::from_file(folder.tokenizer()).expect("it is a tokenizer");
+        library.set_encode_special_tokens(true);
+        let mut runner = TestRunner::new(proptest::test_runner::Config::with_cases(2000));
+        let outcome = runner.run(&texts, |text| {
+            // Small letters enough: sentences in capitals are read otherwise, which is not in question here.
+            let text = text + &" of words in small letters".repeat(12);
+            let (ids, offsets) = by_the_library(&library, &text);
+            // Starts and ends never decrease, and the library's sometimes do.
+            let mut last = Span::new(0, 0);
+            let in_order = |&(start, end): &(usize, usize)| {
+                let start = start.max(last.start);
+                last = Span::new(start, end.max(last.end).max(start));
+                last
+            };
+            let spans: Vec<Span> = offsets.iter().map(in_order).collect();
+            for turn in ["unmet", "met"] {
+                let tokens = encoder.tokens(&text, []);
+                prop_assert_eq!(&tokens.ids, &ids, "{} {:?}", turn, text);
+                prop_assert_eq!(&tokens.spans, &spans, "{} {:?}", turn, text);
+            }
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{name}: {}", outcome.expect_err("it failed"));
     }
 }
 

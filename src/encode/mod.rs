@@ -1,5 +1,7 @@
 //! Text to tokens, and tokens to the rows that a model reads.
 
+mod words;
+
 use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
@@ -10,11 +12,14 @@ use tokenizers::Tokenizer;
 use crate::names::AspectWords;
 use crate::registry::{ModelFolder, SpecialTokens};
 use crate::text::Span;
+use words::Words;
 
 /// Turns text into a model's tokens.
 #[derive(Debug)]
 pub struct Encoder {
     tokenizer: Tokenizer,
+    /// Words that were met before; `None` where a word's tokens depend on what it stands beside.
+    words: Option<Words>,
     special: SpecialTokens,
     names: Option<HiddenNames>,
     lowercase_capitals: bool,
@@ -147,7 +152,14 @@ impl Encoder {
             },
             None => None,
         };
-        Ok(Self { tokenizer, special, names, lowercase_capitals: folder.manifest().lowercase_capitals })
+        let words = Words::suit(&tokenizer).then(Words::default);
+        Ok(Self {
+            tokenizer,
+            words,
+            special,
+            names,
+            lowercase_capitals: folder.manifest().lowercase_capitals,
+        })
     }
 
     /// Whether the model is not to see this entity's name where the text has it ([`crate::names`]).
@@ -226,6 +238,16 @@ impl Encoder {
         if piece.is_empty() {
             return;
         }
+        match &self.words {
+            Some(words) => {
+                words.append(text, piece, tokens, |piece, tokens| self.append_unmet(text, piece, tokens));
+            }
+            None => self.append_unmet(text, piece, tokens),
+        }
+    }
+
+    /// Appends what the tokenizer makes of a piece of text.
+    fn append_unmet(&self, text: &str, piece: Span, tokens: &mut Tokens) {
         let encoding = self
             .tokenizer
             .encode(piece.slice(text), false)
