@@ -91,9 +91,6 @@ pub enum StartError {
     Engine(#[from] EngineError),
 }
 
-/// Most padded tokens in one run where nothing was set or learnt: such a run stays in a core's cache.
-const USUAL_RUN_TOKENS: usize = 256;
-
 /// Scores documents. One is enough for a process.
 #[derive(Debug)]
 pub struct Analyzer {
@@ -207,7 +204,7 @@ impl Analyzer {
         let workers = settings.workers.unwrap_or_else(available_cores).max(1);
         let engine_settings = EngineSettings {
             workers,
-            run_tokens: settings.run_tokens.unwrap_or(USUAL_RUN_TOKENS),
+            run_tokens: settings.run_tokens.unwrap_or(Calibration::USUAL_RUN_TOKENS),
             queue_tokens: settings.queue_tokens,
             cache_bytes: settings.cache_bytes,
             deduplicate: settings.deduplicate,

@@ -14,6 +14,11 @@ pub struct Calibration {
     pub start_tokens: usize,
 }
 
+impl Calibration {
+    /// Most padded tokens in a run where nothing was set or learnt: such a run stays in a core's cache.
+    pub const USUAL_RUN_TOKENS: usize = Trials::SIZES[Trials::USUAL];
+}
+
 /// Trial runs of one model.
 #[derive(Debug)]
 pub(super) struct Trials {
