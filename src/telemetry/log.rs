@@ -5,6 +5,7 @@ use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
 
+use super::json_lines::JsonLines;
 use crate::config::{LogConfig, LogFormat};
 
 /// Who reads the log.
@@ -34,7 +35,7 @@ pub fn start(config: &LogConfig, audience: Audience) {
     };
     // A second call finds a subscriber in place and leaves it there.
     let _ = if is_json {
-        subscriber.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        subscriber.event_format(JsonLines).fmt_fields(JsonLines).try_init()
     } else {
         subscriber.with_ansi(is_terminal).with_target(false).try_init()
     };

@@ -1,6 +1,7 @@
 //! What an operator sees of a running server: its log, its metrics and its traces.
 
 mod engine;
+mod json_lines;
 mod keys;
 mod log;
 mod metrics;
