@@ -18,7 +18,7 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [Source; 13] = sources! {
+const SOURCES: [Source; 14] = sources! {
     "quick-start",
     "clients",
     "api",
@@ -29,6 +29,7 @@ const SOURCES: [Source; 13] = sources! {
     "security",
     "models",
     "performance",
+    "soak",
     "text",
     "architecture",
     "faq",
