@@ -30,7 +30,7 @@ from .metrics import accuracy, confusion, macro_f1
 from .model import SpanClassifier, load_base
 from .names import ASPECT_WORDS, read_aspect_words
 from .onnx_graph import read_weights
-from .paths import add_data_option, add_runs_option, runs_folder
+from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .quantise import ActivationRange, set_mode
 from .recipes import RECIPES, Recipe, copies_of
 from .rows import SpecialTokens, load_tokenizer
@@ -152,7 +152,8 @@ class Run:
     def _load(self) -> None:
         path = self.folder / "checkpoint.pt"
         chosen = {name: getattr(self.options, name) for name in ("minutes", "seed", "threads", "precision")}
-        start = str(self.options.start_from) if self.options.start_from else None
+        # Goes into the manifest, where it is nobody's business on which machine that was.
+        start = os.path.relpath(self.options.start_from.resolve(), REPOSITORY) if self.options.start_from else None
         config = {**dataclasses.asdict(self.recipe), **chosen, "start_from": start}
         (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         if not path.exists():
