@@ -325,8 +325,7 @@ fn an_entity_more_changes_nobody_elses_score() {
     assert!(one.entities[0].is_explicit() && !one.entities[1].is_explicit());
 }
 
-/// The English model with names hidden, as a folder of its own: made from the shipped one, whose weights may not have
-/// been trained for it.
+/// The English model with other aspect words than its own, as a folder of its own.
 fn blind_folder() -> TempDir {
     let blind = TempDir::new().expect("a folder");
     let shipped = root().join("models/sentor-en");
