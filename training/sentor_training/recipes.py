@@ -37,7 +37,7 @@ class Recipe:
     # Share of the time budget after which fake quantisation is on; above 1 for what is never shipped.
     quantise_from: float = 0.7
     # What the divergence of int8 from float counts against the loss, in that part.
-    agreement: float = 2.0
+    agreement: float = 10.0
     dev_sets: tuple[str, ...] = field(default_factory=tuple)
 
 
