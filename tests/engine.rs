@@ -1,6 +1,9 @@
 //! The engine with a shipped model: what it refuses, what it gives up, how it ends, and what it says of files that are
 //! not what they should be.
 
+#[path = "support/folder.rs"]
+mod copies;
+
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -162,11 +165,7 @@ fn a_missing_or_wrong_library_is_one_clear_sentence() {
 
 #[test]
 fn a_damaged_model_is_named() {
-    let copy = tempfile::tempdir().expect("a temporary folder");
-    for file in std::fs::read_dir(folder()).expect("the model is there") {
-        let file = file.expect("a file");
-        std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("copy the model");
-    }
+    let copy = copies::copy_of(&folder());
     let network = copy.path().join("model.onnx");
     let mut bytes = std::fs::read(&network).expect("read the network");
     let middle = bytes.len() / 2;

@@ -1,5 +1,7 @@
 //! The program itself: `sentor serve` and the commands round it. Needs the models and ONNX Runtime.
 
+#[path = "support/folder.rs"]
+mod copies;
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -589,12 +591,8 @@ fn metrics_have_a_listener_of_their_own_where_one_is_set() {
 
 #[test]
 fn a_model_whose_scores_depend_on_its_company_is_named_at_start() {
-    let (data, copy) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentor-en");
-    for file in std::fs::read_dir(&shipped).expect("the model is there") {
-        let file = file.expect("a file");
-        std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("copy the model");
-    }
+    let (data, copy) = (TempDir::new().expect("a folder"), copies::copy_of(&shipped));
     let manifest = std::fs::read_to_string(shipped.join("manifest.json")).expect("the manifest");
     let manifest = manifest.replacen("\"static\"", "\"dynamic\"", 1);
     std::fs::write(copy.path().join("manifest.json"), manifest).expect("a file");

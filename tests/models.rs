@@ -1,6 +1,9 @@
 //! The shipped models, through the encoder and the engine of the product: what the training side says they answer,
 //! and that an answer does not depend on what else runs.
 
+#[path = "support/folder.rs"]
+mod copies;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -112,12 +115,6 @@ fn rust_and_python_agree() {
     }
 }
 
-/// What the tokenizer library itself makes of a whole text, in ids and places in bytes.
-fn by_the_library(tokenizer: &Tokenizer, text: &str) -> (Vec<u32>, Vec<(usize, usize)>) {
-    let encoding = tokenizer.encode(text, false).expect("it has a token for every text");
-    (encoding.get_ids().to_vec(), encoding.get_offsets().to_vec())
-}
-
 #[test]
 fn words_that_were_met_before_have_the_tokens_that_the_library_gives_the_text() {
     // Letters, marks that combine, spaces of all kinds, controls, scripts with and without spaces, and what looks special.
@@ -181,7 +178,7 @@ fn words_that_were_met_before_have_the_tokens_that_the_library_gives_the_text() 
         let outcome = runner.run(&texts, |text| {
             // Small letters enough: sentences in capitals are read otherwise, which is not in question here.
             let text = text + &" of words in small letters".repeat(12);
-            let (ids, offsets) = by_the_library(&library, &text);
+            let expected = library.encode(text.as_str(), false).expect("it has a token for every text");
             // Starts and ends never decrease, and the library's sometimes do.
             let mut last = Span::new(0, 0);
             let in_order = |&(start, end): &(usize, usize)| {
@@ -189,10 +186,10 @@ fn words_that_were_met_before_have_the_tokens_that_the_library_gives_the_text() 
                 last = Span::new(start, end.max(last.end).max(start));
                 last
             };
-            let spans: Vec<Span> = offsets.iter().map(in_order).collect();
+            let spans: Vec<Span> = expected.get_offsets().iter().map(in_order).collect();
             for turn in ["unmet", "met"] {
                 let tokens = encoder.tokens(&text, []);
-                prop_assert_eq!(&tokens.ids, &ids, "{} {:?}", turn, text);
+                prop_assert_eq!(&tokens.ids, expected.get_ids(), "{} {:?}", turn, text);
                 prop_assert_eq!(&tokens.spans, &spans, "{} {:?}", turn, text);
             }
             Ok(())
@@ -327,11 +324,8 @@ fn an_entity_more_changes_nobody_elses_score() {
 
 /// The English model with other aspect words than its own, as a folder of its own.
 fn blind_folder() -> TempDir {
-    let blind = TempDir::new().expect("a folder");
     let shipped = root().join("models/sentor-en");
-    for file in ["model.onnx", "tokenizer.json"] {
-        std::fs::copy(shipped.join(file), blind.path().join(file)).expect("the file is copied");
-    }
+    let blind = copies::copy_of(&shipped);
     let manifest = std::fs::read_to_string(shipped.join("manifest.json")).expect("the manifest is there");
     let mut manifest: serde_json::Value = serde_json::from_str(&manifest).expect("the manifest is JSON");
     std::fs::write(blind.path().join("aspect-words.txt"), "screen\nbattery\n")
