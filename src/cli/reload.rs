@@ -52,7 +52,7 @@ impl InService {
         let mut retired = JoinSet::new();
         loop {
             tokio::select! {
-                _ = stop.wait_for(|told| *told >= Stop::Softly) => break,
+                () = Stop::Softly.told(&mut stop) => break,
                 Some(()) = hangup.recv() => {}
             }
             while retired.try_join_next().is_some() {}

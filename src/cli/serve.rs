@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         .thread_name("http")
         .enable_all()
         .build()?;
-    let (tell, stop) = watch::channel(Stop::No);
+    let (tell, mut stop) = watch::channel(Stop::No);
     let in_service = runtime.block_on(async {
         let signals = Signals::listen()?;
         let hangup = signal(SignalKind::hangup())?;
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         let analyzer = tokio::select! {
             analyzer = &mut loading.loaded => Arc::new(analyzer.context("loading the models")??),
             // Stopped before it was ready.
-            () = wait_for_stop(tell.subscribe()) => return Ok(None),
+            () = Stop::Softly.told(&mut stop) => return Ok(None),
         };
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
@@ -244,8 +244,9 @@ fn make_room_for_connections(config: &Config) {
     if wanted <= current {
         return;
     }
-    let raised = Rlimit { current: Some(wanted.min(most)), maximum: limits.maximum };
-    let given = if setrlimit(Resource::Nofile, raised).is_ok() { wanted.min(most) } else { current };
+    let possible = wanted.min(most);
+    let raised = Rlimit { current: Some(possible), maximum: limits.maximum };
+    let given = if setrlimit(Resource::Nofile, raised).is_ok() { possible } else { current };
     if given < wanted {
         tracing::warn!(
             descriptors = given,
@@ -286,10 +287,6 @@ impl Signals {
             tell.send_replace(step);
         }
     }
-}
-
-async fn wait_for_stop(mut stop: watch::Receiver<Stop>) {
-    let _ = stop.wait_for(|told| *told >= Stop::Softly).await;
 }
 
 /// Where a server listens.

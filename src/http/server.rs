@@ -31,6 +31,14 @@ pub enum Stop {
     Now,
 }
 
+impl Stop {
+    /// Waits until the server is told to go at least this far.
+    pub async fn told(self, stop: &mut watch::Receiver<Self>) {
+        // An error means that nobody is left who could tell.
+        let _ = stop.wait_for(|told| *told >= self).await;
+    }
+}
+
 /// How long a server waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -61,7 +69,7 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, patience: Patience, mut stop
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &room) => accepted,
-            () = told(&mut stop, Stop::Softly) => break,
+            () = Stop::Softly.told(&mut stop) => break,
             // Takes finished connections out of the set.
             Some(_) = connections.join_next() => continue,
         };
@@ -90,7 +98,7 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, patience: Patience, mut stop
         () = tokio::time::sleep(patience.shutdown_grace) => {
             tracing::warn!(connections = connections.len(), "ending requests that did not finish in time");
         }
-        () = told(&mut stop, Stop::Now) => {}
+        () = Stop::Now.told(&mut stop) => {}
     }
     connections.shutdown().await;
 }
@@ -163,10 +171,4 @@ impl Server {
         let explained = ExplainRefusals::new(TokioIo::new(stream), Arc::clone(&self.app));
         self.http1.serve_connection(explained, TowerToHyperService::new(self.router.clone()))
     }
-}
-
-/// Waits until the server is told to go at least as far as `least`.
-async fn told(stop: &mut watch::Receiver<Stop>, least: Stop) {
-    // An error means that nobody is left who could tell.
-    let _ = stop.wait_for(|told| *told >= least).await;
 }
