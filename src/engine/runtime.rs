@@ -62,9 +62,6 @@ impl Runtime {
         Ok(Self { environment })
     }
 
-    /// Has the allocator of the C library, which ONNX Runtime takes its memory from, keep what a run gives back for the
-    /// next one. To be called once the library and the models are loaded, so that it does not keep what that took.
-    ///
     /// Has memory that runs give back kept for the next ones, as [`Engine::start`](super::Engine::start) does once its models are
     /// loaded: for programs that run networks beside it.
     pub fn keep_freed_memory() {

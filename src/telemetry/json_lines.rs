@@ -4,7 +4,7 @@
 //! written. A line is written for every request, and of a request that is refused under overload it took two fifths of the
 //! processor time. The lines look the same.
 
-use std::fmt::{self, Debug, Write};
+use std::fmt::{self, Debug, Display, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::span::Record;
@@ -86,6 +86,11 @@ impl<W: Write> Members<'_, W> {
         }
     }
 
+    /// Puts a value that JSON writes as Rust does.
+    fn put_bare(&mut self, field: &Field, value: impl Display) {
+        self.put(field, |out| write!(out, "{value}"));
+    }
+
     fn put_named(&mut self, name: &str, value: impl FnOnce(&mut W) -> fmt::Result) -> fmt::Result {
         if !std::mem::take(&mut self.is_first) {
             self.out.write_char(',')?;
@@ -126,23 +131,23 @@ impl<W: Write> Visit for Members<'_, W> {
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, |out| write!(out, "{value}"));
+        self.put_bare(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, |out| write!(out, "{value}"));
+        self.put_bare(field, value);
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.put(field, |out| write!(out, "{value}"));
+        self.put_bare(field, value);
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.put(field, |out| write!(out, "{value}"));
+        self.put_bare(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, |out| write!(out, "{value}"));
+        self.put_bare(field, value);
     }
 }
 
