@@ -12,7 +12,7 @@ use sentor::config::LimitsConfig;
 use sentor::http::Analyze;
 use sentor::keys::{KeyId, KeyStore as _, NewKey, Scope};
 use support::client::Answer;
-use support::fake::FakeAnalyzer;
+use support::fake::{FakeAnalyzer, Gate};
 use support::{Setup, TestServer, now};
 
 /// The documentation's own example.
@@ -424,7 +424,8 @@ fn a_client_says_how_long_it_waits() {
 
 #[test]
 fn the_bytes_of_all_bodies_together_are_bounded() {
-    let mut setup = Setup::default();
+    let gate = Arc::new(Gate::default());
+    let mut setup = Setup { analyzer: Some(Arc::clone(&gate) as _), ..Setup::default() };
     setup.settings.queue_bytes = 1000;
     let server = TestServer::start_with(setup);
     let client = server.client();
@@ -433,14 +434,16 @@ fn the_bytes_of_all_bodies_together_are_bounded() {
         json!({"docs": [{"doc_id": "1", "doc": format!("{mark} {text}")}]}).to_string()
     };
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| client.post("/api/predicts", body("[slow]", 800)).status);
-        std::thread::sleep(Duration::from_millis(500));
+        let first = scope.spawn(|| client.post("/api/predicts", body("[held]", 800)).status);
+        gate.until_it_holds(1);
         let refused = client.post("/api/predicts", body("", 800));
-        assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"));
-        assert_eq!(client.post("/api/predicts", body("", 30)).status, 200, "a small one still fits");
+        let small = client.post("/api/predicts", body("", 30));
         // Packed, it seems to fit.
         let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
         let packed = client.post_with("/api/predicts", &headers, gzip(body("", 800).as_bytes()));
+        gate.open();
+        assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"));
+        assert_eq!(small.status, 200, "a small one still fits");
         assert_eq!(packed.code(), "overloaded");
         assert_eq!(first.join().expect("the client ends"), 200);
     });

@@ -3,17 +3,15 @@
 mod support;
 
 use std::io::Write as _;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use sentor::analysis::{AnalysisError, Document, DocumentAnalysis, DocumentError, ModelStatus, Options};
-use sentor::http::{Analyze, BoxFuture, Stop};
+use sentor::http::Stop;
 use sentor::keys::NewKey;
-use support::fake::FORESEEN_BYTES;
+use support::fake::{FORESEEN_BYTES, Gate};
 use support::{Setup, TestServer, read_all, status_and_body};
 
 const BODY: &str = r#"{"docs":[{"doc_id":"1","doc":"Great."}]}"#;
@@ -30,6 +28,18 @@ fn predict(version: &str, headers: &str, body: &str) -> Vec<u8> {
 
 fn key(server: &TestServer) -> String {
     server.issue(NewKey::named("raw")).expose().to_owned()
+}
+
+/// A server that holds texts on request, and what holds them.
+fn gated(setup: Setup) -> (TestServer, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    (TestServer::start_with(Setup { analyzer: Some(Arc::clone(&gate) as _), ..setup }), gate)
+}
+
+/// A request that such a server holds.
+fn held(server: &TestServer) -> Vec<u8> {
+    let headers = format!("x-api-key: {}\r\n", key(server));
+    predict("HTTP/1.1", &headers, r#"{"docs":[{"doc_id":"1","doc":"[held]"}]}"#)
 }
 
 fn works(server: &TestServer) {
@@ -163,49 +173,14 @@ fn a_client_that_hangs_up_costs_nothing() {
     works(&server);
 }
 
-/// Never comes to an end, and tells when it is given up on.
-struct Endless(Arc<AtomicBool>);
-
-struct TellsWhenDropped(Arc<AtomicBool>);
-
-impl Drop for TellsWhenDropped {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-impl Analyze for Endless {
-    fn analyze(&self, _: Vec<Document>, _: Options) -> BoxFuture<'_, Outcomes> {
-        let guard = TellsWhenDropped(Arc::clone(&self.0));
-        Box::pin(async move {
-            let _guard = guard;
-            std::future::pending().await
-        })
-    }
-
-    fn models(&self) -> Vec<ModelStatus> {
-        Vec::new()
-    }
-}
-
-type Outcomes = Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>;
-
 #[test]
 fn work_for_a_client_that_went_away_is_dropped() {
-    let dropped = Arc::new(AtomicBool::new(false));
-    let analyzer = Arc::new(Endless(Arc::clone(&dropped)));
-    let server = TestServer::start_with(Setup { analyzer: Some(analyzer), ..Setup::default() });
+    let (server, gate) = gated(Setup::default());
     let mut stream = server.connect();
-    let request = predict("HTTP/1.1", &format!("x-api-key: {}\r\n", key(&server)), BODY);
-    stream.write_all(&request).expect("the server listens");
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(!dropped.load(Ordering::SeqCst));
+    stream.write_all(&held(&server)).expect("the server listens");
+    gate.until_it_holds(1);
     drop(stream);
-    let started = Instant::now();
-    while !dropped.load(Ordering::SeqCst) {
-        assert!(started.elapsed() < Duration::from_secs(2), "nobody waits for this work");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    gate.until_it_holds(0);
 }
 
 #[test]
@@ -253,14 +228,18 @@ fn a_large_body_is_refused_and_the_client_sees_it() {
 
 #[test]
 fn a_soft_stop_lets_requests_finish_and_takes_no_more() {
-    let server = TestServer::start();
+    let (server, gate) = gated(Setup::default());
     let client = server.client();
     let running =
-        std::thread::spawn(move || client.predict("", &json!([{"doc_id": "1", "doc": "[slow]"}])).status);
-    std::thread::sleep(Duration::from_millis(400));
+        std::thread::spawn(move || client.predict("", &json!([{"doc_id": "1", "doc": "[held]"}])).status);
+    gate.until_it_holds(1);
     server.tell(Stop::Softly);
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(std::net::TcpStream::connect(server.address).is_err(), "nobody new comes in");
+    let told = Instant::now();
+    while TcpStream::connect(server.address).is_ok() {
+        assert!(told.elapsed() < Duration::from_mins(1), "nobody new comes in");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    gate.open();
     assert_eq!(running.join().expect("the client does not panic"), 200);
     server.join();
 }
@@ -272,22 +251,17 @@ fn a_stop_is_hard_after_its_grace_or_the_second_word() {
     {
         let mut setup = Setup::default();
         setup.patience.shutdown_grace = grace;
-        let server = TestServer::start_with(setup);
-        let request = predict(
-            "HTTP/1.1",
-            &format!("x-api-key: {}\r\n", key(&server)),
-            r#"{"docs":[{"doc_id":"1","doc":"[slow]"}]}"#,
-        );
+        let (server, gate) = gated(setup);
         let mut stream = server.connect();
-        stream.write_all(&request).expect("the server listens");
-        std::thread::sleep(Duration::from_millis(200));
+        stream.write_all(&held(&server)).expect("the server listens");
+        gate.until_it_holds(1);
         let started = Instant::now();
         server.tell(Stop::Softly);
         if let Some(stop) = second_word {
             server.tell(stop);
         }
         server.join();
-        assert!(started.elapsed() < Duration::from_millis(1200), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
         assert_eq!(status_and_body(&read_all(&mut stream)).0, 0, "the request was cut off");
     }
 }

@@ -16,6 +16,7 @@ use sentor::metering::{
 use sentor::store::MemoryStore;
 use serde_json::{Value, json};
 use support::client::{Answer, Client};
+use support::fake::Gate;
 use support::{Hands, Setup, TestServer, now};
 
 fn plans(limit: Limit, most: u64) -> Plans {
@@ -216,16 +217,20 @@ fn a_key_and_its_successor_share_one_plan() {
 
 #[test]
 fn requests_at_once_are_limited_and_a_client_that_leaves_makes_room() {
-    let server = server(Limit::ConcurrentRequests, 1);
+    let gate = Arc::new(Gate::default());
+    let server = TestServer::start_with(Setup {
+        plans: plans(Limit::ConcurrentRequests, 1),
+        analyzer: Some(Arc::clone(&gate) as _),
+        ..Setup::default()
+    });
     let client = server.client_with(server.issue(of_plan("small")).expose());
-    let slow = json!([{"doc_id": "1", "doc": "[slow]"}]);
+    let held = json!([{"doc_id": "1", "doc": "[held]"}]);
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| client.predict("", &slow).status);
-        let mut refused = None;
-        while refused.is_none() && !first.is_finished() {
-            refused = Some(client.predict("", &docs())).filter(|answer| answer.status == 429);
-        }
-        let refused = refused.expect("one request at a time");
+        let first = scope.spawn(|| client.predict("", &held).status);
+        gate.until_it_holds(1);
+        let refused = client.predict("", &docs());
+        gate.open();
+        assert_eq!(refused.status, 429, "one request at a time");
         assert_eq!(refused.json()["error"]["details"]["window"], "concurrent");
         assert_eq!(first.join().expect("no caller panics"), 200);
     });

@@ -5,9 +5,7 @@ mod support;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use sentor::analysis::{
-    AnalysisError, AnalyzerStatistics, Document, DocumentAnalysis, DocumentError, ModelStatus, Options,
-};
+use sentor::analysis::{AnalyzerStatistics, Document, ModelStatus, Options};
 use sentor::encode::{Row, RowSpan};
 use sentor::engine::{Caller, Engine, EngineSettings, Network, RunError};
 use sentor::http::{Analyze, BoxFuture};
@@ -15,7 +13,7 @@ use sentor::store::SqliteStore;
 use serde_json::{Value, json};
 
 use support::client::Answer;
-use support::fake::FakeAnalyzer;
+use support::fake::{FakeAnalyzer, Outcomes};
 use support::{Setup, TestServer};
 
 /// Why a server is not ready, as it says.
@@ -29,11 +27,7 @@ fn reason(answer: &Answer) -> Value {
 struct Stalled(Duration);
 
 impl Analyze for Stalled {
-    fn analyze(
-        &self,
-        documents: Vec<Document>,
-        options: Options,
-    ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>> {
+    fn analyze(&self, documents: Vec<Document>, options: Options) -> BoxFuture<'_, Outcomes> {
         FakeAnalyzer.analyze(documents, options)
     }
 

@@ -1,5 +1,6 @@
 //! An analyzer by word lists: quick, and always of one opinion.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sentor::analysis::{
@@ -12,21 +13,82 @@ use sentor::language::{Detection, Language, LanguageChoice};
 use sentor::mention::MatchForm;
 use sentor::sentiment::Distribution;
 use sentor::text::Span;
+use tokio::sync::Semaphore;
 
 /// Scores by word lists. A text with one of these marks makes trouble: `[overloaded]`, `[no model]`,
 /// `[too late]`, `[shutting down]` fail the request, `[model]` fails the document, `[panic]` panics, and
 /// `[slow]` takes a second and a half, if the deadline allows.
 pub struct FakeAnalyzer;
 
+/// A [`FakeAnalyzer`] that keeps texts with `[held]` until it is opened.
+pub struct Gate {
+    held: AtomicUsize,
+    /// Has no permits, and is closed when the gate is opened.
+    shut: Semaphore,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { held: AtomicUsize::new(0), shut: Semaphore::const_new(0) }
+    }
+}
+
+impl Gate {
+    /// Waits until it holds so many requests; panics where it takes a minute.
+    pub fn until_it_holds(&self, requests: usize) {
+        let started = Instant::now();
+        while self.held.load(Ordering::SeqCst) != requests {
+            assert!(started.elapsed() < Duration::from_mins(1), "it never held {requests}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Lets go what it holds, and what comes later.
+    pub fn open(&self) {
+        self.shut.close();
+    }
+}
+
+/// Counts a request among the held ones while it lives.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn among(held: &'a AtomicUsize) -> Self {
+        held.fetch_add(1, Ordering::SeqCst);
+        Self(held)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Analyze for Gate {
+    fn analyze(&self, documents: Vec<Document>, options: Options) -> BoxFuture<'_, Outcomes> {
+        Box::pin(async move {
+            if documents.iter().any(|document| document.text.contains("[held]")) {
+                let _held = Held::among(&self.held);
+                self.shut.acquire().await.expect_err("there are no permits");
+            }
+            FakeAnalyzer.analyze(documents, options).await
+        })
+    }
+
+    fn models(&self) -> Vec<ModelStatus> {
+        FakeAnalyzer.models()
+    }
+}
+
+/// What an analyzer answers.
+pub type Outcomes = Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>;
+
 /// A request whose body is announced with this length is refused before it is read.
 pub const FORESEEN_BYTES: usize = 4321;
 
 impl Analyze for FakeAnalyzer {
-    fn analyze(
-        &self,
-        documents: Vec<Document>,
-        options: Options,
-    ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>> {
+    fn analyze(&self, documents: Vec<Document>, options: Options) -> BoxFuture<'_, Outcomes> {
         Box::pin(async move {
             let any = |mark: &str| documents.iter().any(|document| document.text.contains(mark));
             if any("[overloaded]") {
