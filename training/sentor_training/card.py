@@ -86,6 +86,13 @@ def robustness_section(model: str, path: Path) -> list[str]:
     return [*lines, ""]
 
 
+def teachers_of(config: dict) -> str:
+    """Which teachers a model has learnt from, beside the labels of the data."""
+    taught = [f"`{config['teacher']}` beside it"] if config.get("teacher") else []
+    taught += [f"`training/labels/{name}`" for name in config.get("labels", [])]
+    return f"It learnt from {' and '.join(taught)} too." if taught else "It had no teacher."
+
+
 def run(options: argparse.Namespace) -> None:
     """Write the card."""
     recipe = SHIPPED[options.model]
@@ -94,6 +101,7 @@ def run(options: argparse.Namespace) -> None:
     evaluation = json.loads((runs_folder(options) / options.model / "evaluation.json").read_text())
     checks, three, calibration = manifest["training"]["checks"], evaluation["three_class_explicit"], evaluation["calibration"]
     plot(calibration["bins"], folder / "calibration.png")
+    config = manifest["training"]["config"]
     hub_name, shape = BASE_NAMES.get(recipe.base, (recipe.base, recipe.base))
     lang = recipe.languages[0]
     speeds, slow = checks["tokens_per_s_one_thread"], checks["tokens_per_s_one_thread_float"]
@@ -111,8 +119,8 @@ def run(options: argparse.Namespace) -> None:
         " so processors with and without dot-product instructions give the same integers.",
         f"- Size: {size / 1e6:.1f} MB. Longest row: {manifest['max_tokens']} tokens; windows are packed to {manifest['window_tokens']}.", "",
         "## Training", "",
-        f"`{manifest['training']['command']} --minutes {manifest['training']['config']['minutes']:.0f}`, on one CPU thread"
-        f" ({manifest['training']['steps']:,} steps, {manifest['training']['tokens']:,} tokens), no teacher. The schedule follows the clock, so a run"
+        f"`{manifest['training']['command']} --minutes {config['minutes']:.0f}`, CPU threads: {config['threads']}"
+        f" ({manifest['training']['steps']:,} steps, {manifest['training']['tokens']:,} tokens). {teachers_of(config)} The schedule follows the clock, so a run"
         " does not repeat exactly; `manifest.json` has the settings that it ended with, and `training/RESULTS.md` what changed under way."
         " Sentences were labelled where all targets of a text agree.", "",
         "Data, with the terms as the public repositories state them. Most SemEval-derived sets state none and are used for research."

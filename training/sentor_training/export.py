@@ -127,6 +127,15 @@ def processor() -> str:
     return f"{facts.get('model name', platform.machine())} ({', '.join(integer) or 'no integer dot product'})"
 
 
+def command_of(model: str, config: dict) -> str:
+    """The stage that trained a model, with what is not its default, but for the minutes."""
+    teacher, start = config.get("teacher"), config.get("start_from")
+    words = [f"distil {model} --teacher {teacher}" if teacher else f"train {model}"]
+    words += ["--from-layers", *map(str, config["from_layers"])] if config.get("from_layers") else []
+    words += ["--start-from", start] if start else []
+    return " ".join(words)
+
+
 def write_model(trained: Trained, out: Path, version: str, checks: dict) -> None:
     """model.onnx, tokenizer.json, aspect-words.txt and manifest.json."""
     out.mkdir(parents=True, exist_ok=True)
@@ -135,7 +144,8 @@ def write_model(trained: Trained, out: Path, version: str, checks: dict) -> None
     os.replace(temporary, out / "model.onnx")
     trained.tokenizer.save(str(out / "tokenizer.json"), pretty=False)
     shutil.copyfile(trained.prepared / ASPECT_WORDS, out / ASPECT_WORDS)
-    config = trained.folder / "config.json"
+    config_path = trained.folder / "config.json"
+    config = json.loads(config_path.read_text()) if config_path.exists() else None
     commit = subprocess.run(["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     special = trained.special
     manifest = {
@@ -147,9 +157,9 @@ def write_model(trained: Trained, out: Path, version: str, checks: dict) -> None
         "licence": "Apache-2.0", "base": trained.recipe.base,
         "files": {name: {"sha256": sha256_file(out / name), "size_bytes": (out / name).stat().st_size} for name in ("model.onnx", "tokenizer.json", ASPECT_WORDS)},
         "training": {
-            "command": f"python -m sentor_training train {trained.recipe.name}", "commit": commit, "temperature": trained.temperature,
+            "command": f"python -m sentor_training {command_of(trained.recipe.name, config or {})}", "commit": commit, "temperature": trained.temperature,
             "steps": trained.facts.get("step"), "tokens": trained.facts.get("tokens"), "minutes": round(trained.facts.get("elapsed_s", 0) / 60, 1),
-            "config": json.loads(config.read_text()) if config.exists() else None, "checks": checks,
+            "config": config, "checks": checks,
         },
     }
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

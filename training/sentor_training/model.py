@@ -188,13 +188,21 @@ class SpanClassifier(nn.Module):
             yield layer.intermediate.input_range, layer.intermediate.dense
             yield layer.output.input_range, layer.output.dense
 
-    def forward(self, ids, attention, span_row, span_start, span_end):
+    def states(self, ids: torch.Tensor, attention: torch.Tensor) -> list[torch.Tensor]:
+        """What each layer makes of the tokens, first layer first; each [rows, tokens, hidden]."""
         positions, allowed = layout_of(ids, attention, self.sep)
-        x = self.embeddings(ids, positions)
+        states = [self.embeddings(ids, positions)]
         for layer in self.encoder.layer:
-            x = layer(x, allowed)
-        features = torch.cat([x[span_row, span_start], x[span_row, span_end], x[span_row, 0]], dim=1)
+            states.append(layer(states[-1], allowed))
+        return states[1:]
+
+    def classify(self, state: torch.Tensor, span_row, span_start, span_end) -> torch.Tensor:
+        """Logits [spans, 3] of the last layer's state."""
+        features = torch.cat([state[span_row, span_start], state[span_row, span_end], state[span_row, 0]], dim=1)
         return self.head(features)
+
+    def forward(self, ids, attention, span_row, span_start, span_end):
+        return self.classify(self.states(ids, attention)[-1], span_row, span_start, span_end)
 
 
 def load_base(folder: Path, sep: int, dropout: float) -> SpanClassifier:

@@ -106,6 +106,11 @@ def optimiser_for(model: SpanClassifier, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
+def weighted_mean(losses: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Of a loss for each span, by what each counts."""
+    return (losses * batch.weights).sum() / batch.weights.sum()
+
+
 class Run:
     """A training run and everything that its checkpoint holds."""
 
@@ -119,17 +124,16 @@ class Run:
         self.tokenizer = load_tokenizer(str(prepared / "base" / "tokenizer.json"))
         special = SpecialTokens.of(self.tokenizer)
         self.model = load_base(prepared / "base", special.sep, self.recipe.dropout)
-        if options.start_from:
-            self.model.load_state_dict({name: torch.tensor(value) for name, value in read_weights(onnx.load(options.start_from / "model.onnx")).items()})
+        self.start()
         self.model.embeddings.word_embeddings.requires_grad_(not self.recipe.frozen_embeddings)
         self.average = load_base(prepared / "base", special.sep, 0.0).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = optimiser_for(self.model, self.recipe)
         groups = read_groups(prepared / "train.jsonl.gz")
-        labels = options.labels if options.labels is not None else labels_for(options.model)
-        self.soft_targets = add_labels(groups, [path for path in labels if not is_carried(path)])
+        self.labels = options.labels if options.labels is not None else labels_for(options.model)
+        self.soft_targets = add_labels(groups, [path for path in self.labels if not is_carried(path)])
         if copies_of(self.recipe, PARALLEL) > 0:
-            groups += balanced(carried_groups(Path(options.data), [path for path in labels if is_carried(path)]))
+            groups += balanced(carried_groups(Path(options.data), [path for path in self.labels if is_carried(path)]))
         self.aspect_words = read_aspect_words(prepared / ASPECT_WORDS)
         self.sampler = Sampler(groups, self.recipe, self.tokenizer, self.aspect_words, options.seed)
         self.step = self.tokens = self.averages = 0
@@ -137,6 +141,18 @@ class Run:
         self.mode = "off"
         self.stopping = False
         self._load()
+
+    def start(self) -> None:
+        """Give the prepared base other weights to begin with, where that is asked for."""
+        if self.options.start_from:
+            self.model.load_state_dict({name: torch.tensor(value) for name, value in read_weights(onnx.load(self.options.start_from / "model.onnx")).items()})
+
+    def settings(self) -> dict:
+        """What was chosen, beside the recipe, for the run's `config.json` and so for the model's manifest."""
+        chosen = {name: getattr(self.options, name) for name in ("minutes", "seed", "threads", "precision")}
+        # As it is in the repository: it is nobody's business on which machine that was.
+        start = os.path.relpath(self.options.start_from.resolve(), REPOSITORY) if self.options.start_from else None
+        return {**chosen, "start_from": start, "labels": [path.name for path in self.labels]}
 
     @property
     def progress(self) -> float:
@@ -151,10 +167,7 @@ class Run:
 
     def _load(self) -> None:
         path = self.folder / "checkpoint.pt"
-        chosen = {name: getattr(self.options, name) for name in ("minutes", "seed", "threads", "precision")}
-        # Goes into the manifest, where it is nobody's business on which machine that was.
-        start = os.path.relpath(self.options.start_from.resolve(), REPOSITORY) if self.options.start_from else None
-        config = {**dataclasses.asdict(self.recipe), **chosen, "start_from": start}
+        config = {**dataclasses.asdict(self.recipe), **self.settings()}
         (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         if not path.exists():
             self.log(event="start", class_weights=self.sampler.class_weights, soft_targets=self.soft_targets)
@@ -236,20 +249,25 @@ class Run:
             if "input_range" in group["name"]:
                 group["peak"] = RANGE_RATE * sizes[group["name"].rpartition(".")[0]]
 
-    def logits_of(self, batch: Batch) -> torch.Tensor:
-        """[spans, 3], in float32."""
+    def outputs_of(self, model: SpanClassifier, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Logits [spans, 3] in float32, and the states of the layers."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            return self.model(batch.ids, batch.attention, batch.span_row, batch.span_start, batch.span_end).float()
+            states = model.states(batch.ids, batch.attention)
+            return model.classify(states[-1], batch.span_row, batch.span_start, batch.span_end).float(), states
 
     @torch.no_grad()
     def float_logits_of(self, batch: Batch) -> torch.Tensor:
         """What the same weights say without the quantisers, under the same dropout."""
         random = torch.get_rng_state()
         set_mode(self.model, "off")
-        logits = self.logits_of(batch)
+        logits, _ = self.outputs_of(self.model, batch)
         set_mode(self.model, self.mode)
         torch.set_rng_state(random)
         return logits
+
+    def loss_of(self, batch: Batch, logits: torch.Tensor, states: list[torch.Tensor]) -> torch.Tensor:
+        """How far the model is from what it is to learn."""
+        return weighted_mean(functional.cross_entropy(logits, batch.wanted, reduction="none"), batch)
 
     def train_step(self, batch: Batch) -> float:
         """One update; returns the loss.
@@ -259,12 +277,11 @@ class Run:
         """
         agrees = self.mode == "on" and self.recipe.agreement > 0
         in_float = self.float_logits_of(batch) if agrees else None
-        logits = self.logits_of(batch)
-        losses = functional.cross_entropy(logits, batch.wanted, reduction="none")
+        logits, states = self.outputs_of(self.model, batch)
+        loss = self.loss_of(batch, logits, states)
         if in_float is not None:
             divergences = functional.kl_div(logits.log_softmax(1), in_float.log_softmax(1), reduction="none", log_target=True)
-            losses = losses + self.recipe.agreement * divergences.sum(1)
-        loss = (losses * batch.weights).sum() / batch.weights.sum()
+            loss = loss + self.recipe.agreement * weighted_mean(divergences.sum(1), batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for n, p in self.model.named_parameters() if p.requires_grad and "input_range" not in n], 1.0)
         rate = rate_at(self.progress)
@@ -323,9 +340,14 @@ class Run:
             self.score_dev()
 
 
-def run(options: argparse.Namespace) -> None:
-    """Train, or go on."""
-    torch.set_num_threads(options.threads)
+def set_up_torch(threads: int) -> None:
+    """For training on a CPU."""
+    torch.set_num_threads(threads)
     # Tiny gradients would otherwise be computed in microcode, many times slower.
     torch.set_flush_denormal(True)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, or go on."""
+    set_up_torch(options.threads)
     Run(options).train()

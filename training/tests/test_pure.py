@@ -210,5 +210,54 @@ class Graph(unittest.TestCase):
             np.testing.assert_allclose(read[name], value, atol=step, err_msg=name)
 
 
+class Distilling(unittest.TestCase):
+    def test_layers_are_evenly_spaced_and_the_last_is_among_them(self):
+        from sentor_training.distil import spaced
+
+        self.assertEqual(spaced(6, 12), [1, 3, 5, 7, 9, 11])
+        self.assertEqual(spaced(4, 12), [2, 5, 8, 11])
+        self.assertEqual(spaced(5, 12), [1, 3, 6, 8, 11])
+        self.assertEqual(spaced(3, 3), [0, 1, 2])
+
+    def test_a_student_of_all_layers_says_what_its_teacher_says(self):
+        import torch
+
+        from sentor_training.distil import chosen_layers, unlike
+        from sentor_training.model import Shape, SpanClassifier
+
+        torch.manual_seed(0)
+        shape = Shape(layers=3, hidden=8, heads=2, intermediate=16, pieces=20, positions=12, epsilon=1e-12)
+        teacher = SpanClassifier(shape, sep=2).eval()
+        ids = torch.tensor([[1, 5, 6, 2, 0], [1, 7, 8, 9, 2]])
+        attention = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
+        spans = torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([2, 3])
+        same = SpanClassifier(shape, sep=2).eval()
+        same.load_state_dict(chosen_layers(teacher.state_dict(), [0, 1, 2]))
+        self.assertTrue(torch.equal(same(ids, attention, *spans), teacher(ids, attention, *spans)))
+        turned = SpanClassifier(shape, sep=2).eval()
+        turned.load_state_dict(chosen_layers(teacher.state_dict(), [2, 1, 0]))
+        theirs, ours = teacher.states(ids, attention)[-1], turned.states(ids, attention)[-1]
+        self.assertEqual(unlike(theirs, theirs, attention).item(), 0)
+        self.assertGreater(unlike(ours, theirs, attention).item(), 0)
+        padded = theirs.clone()
+        padded[0, 4] += 100
+        self.assertEqual(unlike(padded, theirs, attention).item(), 0, "padding does not count")
+        with self.assertRaises(SystemExit):
+            chosen_layers(teacher.state_dict(), [0, 3])
+
+    def test_a_channel_that_lies_far_out_does_not_decide_alone(self):
+        import torch
+
+        from sentor_training.distil import unlike
+
+        torch.manual_seed(0)
+        theirs = torch.randn(2, 50, 4) * torch.tensor([1.0, 1.0, 1.0, 100.0])
+        attention = torch.ones(2, 50)
+        self.assertAlmostEqual(unlike(theirs.mean((0, 1)).expand_as(theirs), theirs, attention).item(), 1, places=4)
+        one_off = theirs.clone()
+        one_off[..., 0] = theirs[..., 0].mean()
+        self.assertAlmostEqual(unlike(one_off, theirs, attention).item(), 0.25, places=4)
+
+
 if __name__ == "__main__":
     unittest.main()
