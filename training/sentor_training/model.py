@@ -14,7 +14,7 @@ from torch.nn import functional
 from .quantise import ActivationRange, QuantLinear
 
 
-# Added to what a token may not see; the same in the exported graph.
+# The score of what a token may not see. The exported graph adds less to it, for the same shares (see onnx_graph.py).
 MASKED = -1e4
 
 

@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from .quantise import ACTIVATION_LEVELS, activation_parameters, quantise_rows, quantise_weight
 
 CONTRIB = "com.microsoft"
-MASKED = -1e4
+# Added to the scores of what a token may not see. Far more would be no better: the shares would be denormal numbers, which are slow to compute with.
+MASKED = -50.0
 
 # Between the names of layers whose weights stand side by side in one product.
 PART_SEPARATOR = "+"
