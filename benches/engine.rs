@@ -24,6 +24,7 @@ fn runs(criterion: &mut Criterion) {
             queue_tokens: 1 << 20,
             cache_bytes: 0,
             deduplicate: false,
+            niceness: 0,
         };
         let special = folder.manifest().tokens;
         let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");

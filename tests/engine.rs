@@ -15,8 +15,14 @@ use sentor::language::Language;
 use sentor::registry::{ModelFolder, RegistryError};
 
 /// Without the cache and sharing, since the rows of these tests are all equal.
-const SETTINGS: EngineSettings =
-    EngineSettings { workers: 1, run_tokens: 64, queue_tokens: 4096, cache_bytes: 0, deduplicate: false };
+const SETTINGS: EngineSettings = EngineSettings {
+    workers: 1,
+    run_tokens: 64,
+    queue_tokens: 4096,
+    cache_bytes: 0,
+    deduplicate: false,
+    niceness: 0,
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentor-en")

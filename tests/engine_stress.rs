@@ -11,8 +11,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use sentor::encode::{Row, RowSpan};
 use sentor::engine::{Caller, Engine, EngineSettings, Network, RunError, SubmitError};
 
-const SETTINGS: EngineSettings =
-    EngineSettings { workers: 3, run_tokens: 128, queue_tokens: 4000, cache_bytes: 0, deduplicate: true };
+const SETTINGS: EngineSettings = EngineSettings {
+    workers: 3,
+    run_tokens: 128,
+    queue_tokens: 4000,
+    cache_bytes: 0,
+    deduplicate: true,
+    niceness: 0,
+};
 
 /// Token numbers from here on make the run of a row panic, fail, or come back with too few logits.
 const PANICS: u32 = 90_000;

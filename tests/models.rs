@@ -93,6 +93,7 @@ fn rust_and_python_agree() {
             queue_tokens: 1 << 20,
             cache_bytes: 0,
             deduplicate: false,
+            niceness: 0,
         };
         let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
         assert!(reference.cases.len() >= 30, "{name} has only {} cases", reference.cases.len());

@@ -94,8 +94,14 @@ impl Network for Gate {
 fn an_engine_tells_how_long_it_has_stood_still() {
     let (open, gate) = mpsc::channel();
     let gate = Arc::new(Mutex::new(gate));
-    let settings =
-        EngineSettings { workers: 1, run_tokens: 8, queue_tokens: 4096, cache_bytes: 0, deduplicate: false };
+    let settings = EngineSettings {
+        workers: 1,
+        run_tokens: 8,
+        queue_tokens: 4096,
+        cache_bytes: 0,
+        deduplicate: false,
+        niceness: 0,
+    };
     let engine = Engine::with_networks(&["gate"], settings, move || vec![Box::new(Gate(Arc::clone(&gate)))])
         .expect("a thread");
     let stalled = || engine.statistics().stalled;

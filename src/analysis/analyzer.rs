@@ -38,6 +38,8 @@ pub struct Settings {
     pub cache_bytes: usize,
     /// Whether equal texts that wait or run at one time are run once.
     pub deduplicate: bool,
+    /// How far the workers give way to the other threads of the process, 0 to 19.
+    pub worker_niceness: u8,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
             queue_tokens: 2_000_000,
             cache_bytes: 32 << 20,
             deduplicate: true,
+            worker_niceness: 0,
         }
     }
 }
@@ -208,6 +211,7 @@ impl Analyzer {
             queue_tokens: settings.queue_tokens,
             cache_bytes: settings.cache_bytes,
             deduplicate: settings.deduplicate,
+            niceness: settings.worker_niceness,
         };
         // Checksums and tokenizers take as long as the networks: all at once.
         let (engine, models) = rayon::join(

@@ -10,9 +10,10 @@ use super::GlobalArgs;
 /// How long the workers get to end; nothing is queued by then.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// What the configuration says an analyzer is started with.
+/// What the configuration says an analyzer is started with. A command has nobody to answer meanwhile, so that its workers give way
+/// to nobody.
 pub(super) fn settings(global: &GlobalArgs) -> anyhow::Result<Settings> {
-    Ok(global.load_config()?.analyzer_settings())
+    Ok(Settings { worker_niceness: 0, ..global.load_config()?.analyzer_settings() })
 }
 
 /// Loads the models; the workers end with the returned value.

@@ -8,6 +8,8 @@ use super::setting::{Fallback, Kind, Setting};
 pub struct EngineConfig {
     /// Worker threads; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
+    /// How far they give way to the server's other threads.
+    pub worker_niceness: u8,
     /// Most padded tokens in one run of a model; `None`: as is learnt of each.
     pub run_tokens: Option<usize>,
     /// Most tokens that wait in the queue.
@@ -26,6 +28,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Count { least: 1, most: 1024 },
         default: Fallback::Unset("one for each physical core that the process may use"),
         help: "Threads that run the model, each with a copy of it.",
+    },
+    Setting {
+        name: "worker_niceness",
+        kind: Kind::Count { least: 0, most: 19 },
+        default: Fallback::Value("10"),
+        help: "How far these threads of a server give way to others of its control group, as nice(1) has it, so that requests are \
+               taken in and refused at once however busy the models are. 0 where the server shares its control group with \
+               programs that are to have no more of the processors than it. Linux only.",
     },
     Setting {
         name: "run_tokens",
@@ -70,6 +80,8 @@ impl EngineConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             workers: reader.count_or_unset("workers"),
+            // No more than 19, as the setting says.
+            worker_niceness: u8::try_from(reader.count("worker_niceness")).unwrap_or_default(),
             run_tokens: reader.count_or_unset("run_tokens"),
             queue_tokens: reader.count("queue_tokens"),
             queue_bytes: reader.count("queue_bytes"),

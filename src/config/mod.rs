@@ -166,6 +166,7 @@ impl Config {
             queue_tokens: self.engine.queue_tokens,
             cache_bytes: self.engine.cache_bytes,
             deduplicate: self.engine.deduplicate,
+            worker_niceness: self.engine.worker_niceness,
         }
     }
 

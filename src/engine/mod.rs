@@ -15,6 +15,7 @@ mod graph;
 mod learnt;
 mod memory;
 mod network;
+mod priority;
 mod pulse;
 mod runtime;
 mod scheduler;
@@ -63,6 +64,8 @@ pub struct EngineSettings {
     pub cache_bytes: usize,
     /// Whether a row that is equal to one that waits or runs shares its run.
     pub deduplicate: bool,
+    /// How far the workers give way to the other threads of the process, 0 to 19 as `nice(1)` has it; on Linux alone.
+    pub niceness: u8,
 }
 
 /// Runs rows through models on threads of its own.
@@ -174,7 +177,7 @@ impl Engine {
             changed: Condvar::new(),
             special,
         });
-        match worker::spawn(&shared, settings.workers, &Arc::new(prepare)) {
+        match worker::spawn(&shared, settings, &Arc::new(prepare)) {
             Ok(workers) => Ok(Self { shared, workers: Mutex::new(workers) }),
             Err(error) => {
                 // The workers that did come up must not wait for ever.

@@ -19,8 +19,14 @@ use crate::encode::{Row, RowSpan};
 const START: [Duration; 2] = [Duration::from_micros(300), Duration::from_micros(2850)];
 const TOKEN: [Duration; 2] = [Duration::from_micros(40), Duration::from_micros(150)];
 
-const SETTINGS: EngineSettings =
-    EngineSettings { workers: 2, run_tokens: 256, queue_tokens: 6000, cache_bytes: 0, deduplicate: true };
+const SETTINGS: EngineSettings = EngineSettings {
+    workers: 2,
+    run_tokens: 256,
+    queue_tokens: 6000,
+    cache_bytes: 0,
+    deduplicate: true,
+    niceness: 0,
+};
 
 /// A request, and when it comes.
 #[derive(Clone, Debug)]

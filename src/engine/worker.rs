@@ -12,28 +12,30 @@ use super::graph::NetworkSource;
 use super::network::Network;
 use super::runtime::Session;
 use super::scheduler::{Batch, Lane};
-use super::{EngineError, EngineSettings, Runtime, Shared, Task, lock};
+use super::{EngineError, EngineSettings, Runtime, Shared, Task, lock, priority};
 use crate::encode::{Row, RowSpan};
 use crate::registry::{ModelFolder, SpecialTokens};
 
 /// Starts the workers; returns when each has its networks.
 pub(super) fn spawn<P>(
     shared: &Arc<Shared>,
-    workers: usize,
+    settings: EngineSettings,
     prepare: &Arc<P>,
 ) -> Result<Vec<JoinHandle<()>>, EngineError>
 where
     P: Fn(&Shared) -> Result<Vec<Box<dyn Network>>, EngineError> + Send + Sync + 'static,
 {
     let (ready, readiness) = mpsc::channel();
-    let mut threads = Vec::with_capacity(workers);
-    for number in 0..workers {
+    let mut threads = Vec::with_capacity(settings.workers);
+    for number in 0..settings.workers {
         let (shared, prepare, ready) = (Arc::clone(shared), Arc::clone(prepare), ready.clone());
         let start = move || match prepare(&shared) {
             Ok(networks) => {
                 // Nobody listens any more where another worker failed; then there is no work either.
                 let _ = ready.send(Ok(()));
                 drop((ready, prepare));
+                // Only now: whoever starts the engine waits for what was before.
+                priority::give_way(settings.niceness);
                 work(&shared, networks);
             }
             Err(error) => {
