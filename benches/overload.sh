@@ -8,10 +8,11 @@ cd "$(dirname "$0")/.."
 # the system, which has them try again after seconds, and what is measured is that.
 SENTOR_API_KEY=$(new_key bench) SENTOR_REQUEST_TIMEOUT_MS=500 SENTOR_MAX_CONNECTIONS=15000
 export SENTOR_API_KEY SENTOR_REQUEST_TIMEOUT_MS SENTOR_MAX_CONNECTIONS
+documents=${BENCH_DOCUMENTS:-1}
 start_server
-load_json "$data/peak.json" --connections 64
+load_json "$data/peak.json" --connections 64 --documents "$documents"
 rate=$(python3 -c 'import json, sys; print(max(1, round(json.load(open(sys.argv[1]))[0]["succeeded_per_second"] * 10)))' "$data/peak.json")
-load_json "$data/over.json" --rate "$rate"
+load_json "$data/over.json" --rate "$rate" --documents "$documents"
 
 python3 - "$data/peak.json" "$data/over.json" "$cores" "${bench:+pinned}" "${BENCH_JSON:-}" <<'PYTHON'
 import json, sys
