@@ -100,7 +100,6 @@ fn edits_of(network: &[u8]) -> Option<Vec<Edit>> {
         for part in Fields::of(network, graph.clone()) {
             let Field { number, value, whole } = part?;
             let Some(place) = value else { continue };
-            let value = &network[place.clone()];
             if number == field::GRAPH_INITIALIZER {
                 let tensor = Tensor::read(network, place)?;
                 if tensor.is_external {
@@ -113,7 +112,7 @@ fn edits_of(network: &[u8]) -> Option<Vec<Edit>> {
                     edits.push(Edit { part, new: NEARER.to_vec() });
                 }
             } else if number == field::GRAPH_NODE
-                && let Some(nodes) = quicker_nodes(value)?
+                && let Some(nodes) = quicker_nodes(&Node::read(network, place)?)
             {
                 let mut new = Vec::new();
                 for node in nodes {
@@ -176,7 +175,7 @@ impl<'a> Tensor<'a> {
             match number {
                 field::TENSOR_NAME => read.name = &network[value],
                 field::TENSOR_FLOATS | field::TENSOR_BYTES if value.len() == MASKED.len() => {
-                    read.value = Some(value)
+                    read.value = Some(value);
                 }
                 field::TENSOR_EXTERNAL_DATA => read.is_external = true,
                 _ => {}
@@ -192,16 +191,7 @@ fn masks_of(network: &[u8], graph: Range<usize>) -> Option<Vec<&[u8]>> {
     for part in Fields::of(network, graph) {
         let Field { number, value, .. } = part?;
         let Some(node) = value.filter(|_| number == field::GRAPH_NODE) else { continue };
-        let (mut inputs, mut op_type): (Vec<&[u8]>, &[u8]) = (Vec::new(), b"");
-        for part in Fields::of(network, node) {
-            let Field { number, value, .. } = part?;
-            let Some(value) = value.map(|value| &network[value]) else { continue };
-            match number {
-                field::NODE_INPUT => inputs.push(value),
-                field::NODE_OP_TYPE => op_type = value,
-                _ => {}
-            }
-        }
+        let Node { mut inputs, op_type, .. } = Node::read(network, node)?;
         if op_type == b"Where" {
             masks.extend(inputs.drain(inputs.len().min(2)..));
         }
@@ -211,30 +201,48 @@ fn masks_of(network: &[u8], graph: Range<usize>) -> Option<Vec<&[u8]>> {
     Some(masks)
 }
 
-/// What to have in the place of a node, in order: `Some(None)` where it may stay, `None` where it is not understood.
-#[expect(clippy::option_option, reason = "not understood, as it is, or otherwise: two nested questions")]
-fn quicker_nodes(node: &[u8]) -> Option<Option<[Vec<u8>; 2]>> {
-    let (mut inputs, mut outputs, mut epsilon) = (Vec::new(), Vec::new(), None);
-    let (mut name, mut op_type, mut domain): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
-    for part in Fields::of(node, 0..node.len()) {
-        let Field { number, value, .. } = part?;
-        let Some(value) = value.map(|value| &node[value]) else { continue };
-        match number {
-            field::NODE_INPUT => inputs.push(value),
-            field::NODE_OUTPUT => outputs.push(value),
-            field::NODE_NAME => name = value,
-            field::NODE_OP_TYPE => op_type = value,
-            field::NODE_DOMAIN => domain = value,
-            field::NODE_ATTRIBUTE if attribute_name(value)? == b"epsilon" => epsilon = Some(value),
-            _ => {}
+/// What there is to know of a node.
+#[derive(Default)]
+struct Node<'a> {
+    inputs: Vec<&'a [u8]>,
+    outputs: Vec<&'a [u8]>,
+    name: &'a [u8],
+    op_type: &'a [u8],
+    domain: &'a [u8],
+    /// The attribute of that name, whole.
+    epsilon: Option<&'a [u8]>,
+}
+
+impl<'a> Node<'a> {
+    /// The node at `node` of `network`; `None` where it is not understood.
+    fn read(network: &'a [u8], node: Range<usize>) -> Option<Self> {
+        let mut read = Self::default();
+        for part in Fields::of(network, node) {
+            let Field { number, value, .. } = part?;
+            let Some(value) = value.map(|value| &network[value]) else { continue };
+            match number {
+                field::NODE_INPUT => read.inputs.push(value),
+                field::NODE_OUTPUT => read.outputs.push(value),
+                field::NODE_NAME => read.name = value,
+                field::NODE_OP_TYPE => read.op_type = value,
+                field::NODE_DOMAIN => read.domain = value,
+                field::NODE_ATTRIBUTE if attribute_name(value)? == b"epsilon" => read.epsilon = Some(value),
+                _ => {}
+            }
         }
+        Some(read)
     }
-    if op_type != SLOW || domain != SLOW_DOMAIN {
-        return Some(None);
+}
+
+/// What to have in the place of a node, in order; `None` where it may stay.
+fn quicker_nodes(node: &Node<'_>) -> Option<[Vec<u8>; 2]> {
+    let Node { inputs, outputs, name, op_type, domain, epsilon } = node;
+    if *op_type != SLOW || *domain != SLOW_DOMAIN {
+        return None;
     }
     // Input, skip, gamma, and where there are any, beta and the bias of the input. Outputs after the first are the mean, its
     // spread and the sum, which nothing in a network at work asks for.
-    let ([x, skip, gamma, rest @ ..], [normalised]) = (&inputs[..], &outputs[..]) else { return Some(None) };
+    let ([x, skip, gamma, rest @ ..], [normalised]) = (&inputs[..], &outputs[..]) else { return None };
     let sum = [normalised, &b".sum"[..]].concat();
     let given = |index| rest.get(index).copied().filter(|name: &&[u8]| !name.is_empty());
     let (beta, bias) = (given(0), given(1));
@@ -244,7 +252,7 @@ fn quicker_nodes(node: &[u8]) -> Option<Option<[Vec<u8>; 2]>> {
         put(&mut add, field::NODE_INPUT, input);
     }
     put(&mut add, field::NODE_OUTPUT, &sum);
-    put(&mut add, field::NODE_NAME, &[name, b".sum"].concat());
+    put(&mut add, field::NODE_NAME, &[*name, b".sum"].concat());
     put(&mut add, field::NODE_OP_TYPE, b"Sum");
 
     let mut normalise = Vec::new();
@@ -256,7 +264,7 @@ fn quicker_nodes(node: &[u8]) -> Option<Option<[Vec<u8>; 2]>> {
     put(&mut normalise, field::NODE_OP_TYPE, b"LayerNormalization");
     // Its axis is the last one unless said.
     put(&mut normalise, field::NODE_ATTRIBUTE, epsilon.unwrap_or(SLOW_EPSILON));
-    Some(Some([add, normalise]))
+    Some([add, normalise])
 }
 
 fn attribute_name(attribute: &[u8]) -> Option<&[u8]> {

@@ -24,7 +24,7 @@ from .train import Run, set_up_torch
 from .train import add_arguments as add_training_arguments
 
 # What the teacher's distribution counts against the label of a target.
-TEACHER_SHARE = 0.7
+TEACHER_SHARE = 0.5
 # What the states count against the labels.
 STATE_WEIGHT = 1.0
 
