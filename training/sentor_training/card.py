@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .data import files
 from .export import is_fit
+from .labels import PARALLEL
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED, Recipe, copies_of
 from .terms import terms_of
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def trained_on(recipe: Recipe, data: Path) -> list[str]:
     """The data sets that went in: in one of the recipe's languages, with a share above nothing."""
-    names = sorted({name for name, _, _ in files(data / "train")})
+    names = sorted({PARALLEL, *(name for name, _, _ in files(data / "train"))})
     return [name for name in names if copies_of(recipe, name) > 0]
 
 

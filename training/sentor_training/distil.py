@@ -14,8 +14,6 @@ from dataclasses import replace
 import torch
 
 from .batches import Batch
-from .carry import is_carried
-from .labels import labels_for
 from .model import SpanClassifier
 from .paths import runs_folder
 from .recipes import TEACHERS
@@ -23,10 +21,10 @@ from .trained import load_trained
 from .train import Run, set_up_torch
 from .train import add_arguments as add_training_arguments
 
-# What the teacher's distribution counts against the label of a target.
+# What the teacher's distribution counts against what is to be learnt without it, which may be of earlier teachers too.
 TEACHER_SHARE = 0.5
 # What the states count against the labels.
-STATE_WEIGHT = 1.0
+STATE_WEIGHT = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +69,6 @@ class Distillation(Run):
     def __init__(self, options: argparse.Namespace) -> None:
         trained = load_trained(runs_folder(options), options.teacher)
         self.teacher: SpanClassifier = trained.model
-        if options.labels is None:
-            # The teacher is here to be asked; only sentences that have no label of their own need what was said of them before.
-            options.labels = [path for path in labels_for(options.model) if is_carried(path)]
         super().__init__(options)
         if trained.tokenizer.to_str() != self.tokenizer.to_str() or self.teacher.shape.hidden != self.model.shape.hidden:
             raise SystemExit(f"{options.teacher} has other pieces or another hidden size than {options.model}: use its labels instead (label)")

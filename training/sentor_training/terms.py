@@ -33,6 +33,7 @@ TERMS = {
     "sanders_tweets": ("zfz/twitter_corpus", "none stated"),
     "brand_tweets_sxsw": ("AlvinKN/Phase4Project", "none stated"),
     "crd": ("davidsbatista", "none stated"),
+    "parallel": ("Helsinki-NLP/OPUS-MT-testsets, PhilipMay/stsb-multi-mt", "CC BY-SA 4.0; Tatoeba CC BY 2.0 FR; the texts of STSb have terms of their own"),
 }
 
 
