@@ -10,7 +10,9 @@ SENTOR_API_KEY=$(new_key bench) SENTOR_REQUEST_TIMEOUT_MS=500 SENTOR_MAX_CONNECT
 export SENTOR_API_KEY SENTOR_REQUEST_TIMEOUT_MS SENTOR_MAX_CONNECTIONS
 documents=${BENCH_DOCUMENTS:-1}
 start_server
-load_json "$data/peak.json" --connections 64 --documents "$documents"
+# As much under way whatever the size of a request, and no more than is done in time.
+connections=$((documents < 16 ? 64 / documents : 4))
+load_json "$data/peak.json" --connections "$connections" --documents "$documents"
 rate=$(python3 -c 'import json, sys; print(max(1, round(json.load(open(sys.argv[1]))[0]["succeeded_per_second"] * 10)))' "$data/peak.json")
 load_json "$data/over.json" --rate "$rate" --documents "$documents"
 

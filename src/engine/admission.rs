@@ -50,7 +50,7 @@ impl Admission {
 
     /// The part of the time left that work is planned into. The estimate is of a mean: work that was taken up to the
     /// last moment would be late half of the time, and done in vain.
-    const PLANNED: f64 = 0.8;
+    const PLANNED: f64 = 0.6;
 
     /// Whether to take a request. Where nothing waits, anything is taken, so that no request is too large for good
     /// and a cost that was estimated too high is measured again.
@@ -157,11 +157,11 @@ mod tests {
 
     #[test]
     fn a_deadline_counts_what_is_served_before_and_not_what_waits_behind() {
-        // Fifty of its own and fifty of the other's, by two workers: 50 ms of the 80 that are planned with.
+        // Fifty of its own and fifty of the other's, by two workers: 50 ms of the 60 that are planned with.
         assert_eq!(decide(50, Some(100), 0, &[backlog(700, 1.0)]), Ok(()));
         // The other has four times the share.
         let refused = decide(50, Some(100), 0, &[backlog(700, 4.0)]);
-        assert_eq!(refused, Err(Refusal::Deadline { retry_after: Duration::from_millis(45) }));
+        assert_eq!(refused, Err(Refusal::Deadline { retry_after: Duration::from_millis(65) }));
         // Never told to wait for longer than there is work.
         let refused = decide(100, Some(10), 10, &[]);
         assert_eq!(refused, Err(Refusal::Deadline { retry_after: Duration::from_millis(5) }));
