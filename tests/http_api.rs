@@ -12,7 +12,7 @@ use sentor::config::LimitsConfig;
 use sentor::http::Analyze;
 use sentor::keys::{KeyId, KeyStore as _, NewKey, Scope};
 use support::client::Answer;
-use support::fake::{FakeAnalyzer, Gate};
+use support::fake::FakeAnalyzer;
 use support::{Setup, TestServer, now};
 
 /// The documentation's own example.
@@ -424,10 +424,9 @@ fn a_client_says_how_long_it_waits() {
 
 #[test]
 fn the_bytes_of_all_bodies_together_are_bounded() {
-    let gate = Arc::new(Gate::default());
-    let mut setup = Setup { analyzer: Some(Arc::clone(&gate) as _), ..Setup::default() };
+    let mut setup = Setup::default();
     setup.settings.queue_bytes = 1000;
-    let server = TestServer::start_with(setup);
+    let (server, gate) = TestServer::gated(setup);
     let client = server.client();
     let body = |mark: &str, bytes: usize| {
         let text = "great ".repeat(bytes / 6);

@@ -4,14 +4,13 @@ mod support;
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use sentor::http::Stop;
 use sentor::keys::NewKey;
-use support::fake::{FORESEEN_BYTES, Gate};
+use support::fake::FORESEEN_BYTES;
 use support::{Setup, TestServer, read_all, status_and_body};
 
 const BODY: &str = r#"{"docs":[{"doc_id":"1","doc":"Great."}]}"#;
@@ -30,13 +29,7 @@ fn key(server: &TestServer) -> String {
     server.issue(NewKey::named("raw")).expose().to_owned()
 }
 
-/// A server that holds texts on request, and what holds them.
-fn gated(setup: Setup) -> (TestServer, Arc<Gate>) {
-    let gate = Arc::new(Gate::default());
-    (TestServer::start_with(Setup { analyzer: Some(Arc::clone(&gate) as _), ..setup }), gate)
-}
-
-/// A request that such a server holds.
+/// A request that a gated server holds.
 fn held(server: &TestServer) -> Vec<u8> {
     let headers = format!("x-api-key: {}\r\n", key(server));
     predict("HTTP/1.1", &headers, r#"{"docs":[{"doc_id":"1","doc":"[held]"}]}"#)
@@ -175,7 +168,7 @@ fn a_client_that_hangs_up_costs_nothing() {
 
 #[test]
 fn work_for_a_client_that_went_away_is_dropped() {
-    let (server, gate) = gated(Setup::default());
+    let (server, gate) = TestServer::gated(Setup::default());
     let mut stream = server.connect();
     stream.write_all(&held(&server)).expect("the server listens");
     gate.until_it_holds(1);
@@ -228,7 +221,7 @@ fn a_large_body_is_refused_and_the_client_sees_it() {
 
 #[test]
 fn a_soft_stop_lets_requests_finish_and_takes_no_more() {
-    let (server, gate) = gated(Setup::default());
+    let (server, gate) = TestServer::gated(Setup::default());
     let client = server.client();
     let running =
         std::thread::spawn(move || client.predict("", &json!([{"doc_id": "1", "doc": "[held]"}])).status);
@@ -251,7 +244,7 @@ fn a_stop_is_hard_after_its_grace_or_the_second_word() {
     {
         let mut setup = Setup::default();
         setup.patience.shutdown_grace = grace;
-        let (server, gate) = gated(setup);
+        let (server, gate) = TestServer::gated(setup);
         let mut stream = server.connect();
         stream.write_all(&held(&server)).expect("the server listens");
         gate.until_it_holds(1);

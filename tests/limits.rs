@@ -16,7 +16,6 @@ use sentor::metering::{
 use sentor::store::MemoryStore;
 use serde_json::{Value, json};
 use support::client::{Answer, Client};
-use support::fake::Gate;
 use support::{Hands, Setup, TestServer, now};
 
 fn plans(limit: Limit, most: u64) -> Plans {
@@ -217,12 +216,8 @@ fn a_key_and_its_successor_share_one_plan() {
 
 #[test]
 fn requests_at_once_are_limited_and_a_client_that_leaves_makes_room() {
-    let gate = Arc::new(Gate::default());
-    let server = TestServer::start_with(Setup {
-        plans: plans(Limit::ConcurrentRequests, 1),
-        analyzer: Some(Arc::clone(&gate) as _),
-        ..Setup::default()
-    });
+    let plans = plans(Limit::ConcurrentRequests, 1);
+    let (server, gate) = TestServer::gated(Setup { plans, ..Setup::default() });
     let client = server.client_with(server.issue(of_plan("small")).expose());
     let held = json!([{"doc_id": "1", "doc": "[held]"}]);
     std::thread::scope(|scope| {

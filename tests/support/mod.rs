@@ -22,7 +22,7 @@ use sentor::store::{MemoryStore, Store};
 use tokio::sync::watch;
 
 use client::Client;
-use fake::FakeAnalyzer;
+use fake::{FakeAnalyzer, Gate};
 
 /// The time on the server's clock.
 pub const NOW: &str = "2026-03-01T12:00:00Z";
@@ -117,6 +117,12 @@ impl TestServer {
             runtime.shutdown_background();
         });
         Self { address, app, store, services, audit, stop, thread: Mutex::new(Some(thread)) }
+    }
+
+    /// A server that holds texts with `[held]`, and what holds them.
+    pub fn gated(setup: Setup) -> (Self, Arc<Gate>) {
+        let gate = Arc::new(Gate::default());
+        (Self::start_with(Setup { analyzer: Some(Arc::clone(&gate) as _), ..setup }), gate)
     }
 
     /// Makes a key that the server knows at once.
