@@ -67,19 +67,19 @@ class Distillation(Run):
     """A training run with a teacher beside it."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        trained = load_trained(runs_folder(options), options.teacher)
-        self.teacher: SpanClassifier = trained.model
+        self.trained = load_trained(runs_folder(options), options.teacher)
+        self.teacher: SpanClassifier = self.trained.model
         super().__init__(options)
-        if trained.tokenizer.to_str() != self.tokenizer.to_str() or self.teacher.shape.hidden != self.model.shape.hidden:
-            raise SystemExit(f"{options.teacher} has other pieces or another hidden size than {options.model}: use its labels instead (label)")
-        self.matched = spaced(self.model.shape.layers, self.teacher.shape.layers)
 
     def start(self) -> None:
+        if self.trained.tokenizer.to_str() != self.tokenizer.to_str() or self.teacher.shape.hidden != self.model.shape.hidden:
+            raise SystemExit(f"{self.options.teacher} has other pieces or another hidden size than {self.options.model}: use its labels instead (label)")
+        # The teacher's layer that each of the student's learns from.
+        self.matched = spaced(self.model.shape.layers, self.teacher.shape.layers)
         if self.options.start_from:
             super().start()
         else:
-            layers = self.options.from_layers or spaced(self.model.shape.layers, self.teacher.shape.layers)
-            self.model.load_state_dict(chosen_layers(self.teacher.state_dict(), layers))
+            self.model.load_state_dict(chosen_layers(self.teacher.state_dict(), self.options.from_layers or self.matched))
 
     def settings(self) -> dict:
         names = ("teacher", "from_layers", "state_weight")

@@ -128,7 +128,7 @@ def processor() -> str:
 
 
 def command_of(model: str, config: dict) -> str:
-    """The stage that trained a model, with what is not its default, but for the minutes."""
+    """The stage that trained a model, and what it began with; `config` has the rest."""
     teacher, start = config.get("teacher"), config.get("start_from")
     words = [f"distil {model} --teacher {teacher}" if teacher else f"train {model}"]
     words += ["--from-layers", *map(str, config["from_layers"])] if config.get("from_layers") else []
