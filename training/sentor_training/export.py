@@ -31,7 +31,7 @@ from .runtime import onnx_runner, session_of
 from .scoring import Runner, encode_file, score_file, score_rows
 from .trained import Trained, load_trained
 
-SIZE_LIMIT_BYTES = {"sentor-en": 30_000_000, "sentor-nl": 75_000_000}
+SIZE_LIMIT_BYTES = {"sentor-en": 30_000_000, "sentor-en-large": 75_000_000, "sentor-nl": 75_000_000}
 REFERENCE_TOLERANCE = 1e-3
 # Macro-F1 points that int8 may lose against float, and the share of targets it may label otherwise.
 MOST_POINTS_LOST = 0.3
@@ -133,6 +133,8 @@ def command_of(model: str, config: dict) -> str:
     words = [f"distil {model} --teacher {teacher}" if teacher else f"train {model}"]
     words += ["--from-layers", *map(str, config["from_layers"])] if config.get("from_layers") else []
     words += ["--start-from", start] if start else []
+    words += ["--labels", *(f"labels/{name}" for name in config["labels"])] if config.get("labels") else []
+    words += ["--state-weight", str(config["state_weight"])] if teacher else []
     return " ".join(words)
 
 

@@ -210,6 +210,16 @@ class Graph(unittest.TestCase):
             np.testing.assert_allclose(read[name], value, atol=step, err_msg=name)
 
 
+class Manifest(unittest.TestCase):
+    def test_the_command_has_what_was_chosen(self):
+        from sentor_training.export import command_of
+
+        self.assertEqual(command_of("m", {}), "train m")
+        self.assertEqual(command_of("m", {"labels": ["a.gz", "b.gz"], "start_from": "models/m"}), "train m --start-from models/m --labels labels/a.gz labels/b.gz")
+        student = {"teacher": "t", "from_layers": [0, 1], "state_weight": 0.5}
+        self.assertEqual(command_of("m", student), "distil m --teacher t --from-layers 0 1 --state-weight 0.5")
+
+
 class Distilling(unittest.TestCase):
     def test_layers_are_evenly_spaced_and_the_last_is_among_them(self):
         from sentor_training.distil import spaced
