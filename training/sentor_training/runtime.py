@@ -1,4 +1,4 @@
-"""A model file in ONNX Runtime, one thread, as the server runs it."""
+"""A model file in ONNX Runtime, as the server runs it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SKIP_EPSILON = 1e-12
 INPUTS = ("input_ids", "attention_mask", "span_row", "span_start", "span_end")
 
 
-def session_of(model: Path | onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """Open a file or a graph in memory."""
+def session_of(model: Path | onnx.ModelProto, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open a file or a graph in memory; the server's sessions have one thread."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     graph = model if isinstance(model, onnx.ModelProto) else onnx.load(model)
