@@ -4,7 +4,8 @@
 mod copies;
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -376,6 +377,36 @@ fn the_admin_interface_can_have_an_address_of_its_own() {
     assert_eq!(code, Some(0), "both listeners end: {log}");
     let list = text(&run(data.path(), &["keys", "list"]).stdout);
     assert!(list.contains("made over HTTP"), "{list}");
+}
+
+#[test]
+fn a_crowd_of_connections_waits_with_the_system_and_is_served() {
+    const CROWD: usize = 300;
+    // Where the system allows so many; it always does unless it was told otherwise.
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    if allowed.is_some_and(|most: usize| most < CROWD) {
+        return;
+    }
+    let data = TempDir::new().expect("a folder");
+    let server = Server::start(data.path());
+    let address = server.url.strip_prefix("http://").and_then(|at| at.parse().ok()).expect("an address");
+    // A server that is halted accepts nothing: what has connected meanwhile waits with the system.
+    server.signal("-STOP");
+    let connect =
+        |_| TcpStream::connect_timeout(&address, Duration::from_secs(10)).expect("the system takes it");
+    let crowd: Vec<TcpStream> = (0..CROWD).map(connect).collect();
+    server.signal("-CONT");
+    for mut stream in crowd {
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .expect("it is connected");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it is answered");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    server.stop("-TERM");
 }
 
 #[test]

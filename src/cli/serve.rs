@@ -257,10 +257,15 @@ fn make_room_for_connections(config: &Config) {
     }
 }
 
+/// Connections that may wait with the system until they are accepted; it may allow fewer (`net.core.somaxconn`, 4,096 on Linux).
+/// What comes beyond is dropped, and its client tries again after a second. The standard library asks for 128.
+const MOST_WAITING_CONNECTIONS: i32 = 4096;
+
 fn bind(listen: &Listen) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind((listen.host.as_str(), listen.port)).with_context(|| {
         format!("cannot listen on {listen}; --listen or SENTOR_LISTEN chooses another address, and port 0 a free one")
     })?;
+    rustix::net::listen(&listener, MOST_WAITING_CONNECTIONS)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
