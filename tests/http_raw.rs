@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -217,6 +217,46 @@ fn a_large_body_is_refused_and_the_client_sees_it() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(!answer.contains("100 Continue"));
     works(&server);
+}
+
+#[test]
+fn a_refused_body_leaves_its_connection_open() {
+    let server = TestServer::start();
+    let key = key(&server);
+    let mut stream = server.connect();
+    let request = |key: &str, length: usize| {
+        format!(
+            "POST /api/predicts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+             x-api-key: {key}\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    // In the packet of its head, in the next one, and in many.
+    for (together, length) in [(true, 1), (true, 4000), (false, 4000), (true, 1 << 20), (false, 1 << 20)] {
+        let (head, body) = (request("wrong", length), " ".repeat(length));
+        if together {
+            stream.write_all((head + &body).as_bytes()).expect("the connection is open");
+            assert_eq!(read_answer(&mut stream), 401, "{length} bytes with the head");
+        } else {
+            stream.write_all(head.as_bytes()).expect("the connection is open");
+            assert_eq!(read_answer(&mut stream), 401, "{length} bytes after the answer");
+            stream.write_all(body.as_bytes()).expect("the connection is open");
+        }
+    }
+    stream.write_all((request(&key, BODY.len()) + BODY).as_bytes()).expect("the connection is open");
+    assert_eq!(read_answer(&mut stream), 200);
+}
+
+/// Reads one answer, with its body, and no further; returns its status.
+fn read_answer(stream: &mut TcpStream) -> u16 {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        bytes.push(read_one(stream).expect("the connection is open"));
+    }
+    let head = String::from_utf8(bytes).expect("a head is ASCII").to_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+    let mut body = vec![0; length.and_then(|length| length.parse().ok()).expect("answers have a length")];
+    stream.read_exact(&mut body).expect("the connection is open");
+    head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a head has a status")
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -172,15 +172,26 @@ impl hyper::body::Body for DrainedBody {
 
 impl Drop for DrainedBody {
     fn drop(&mut self) {
-        if self.body.is_end_stream() {
-            return;
-        }
         let mut body = std::mem::take(&mut self.body);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(DRAIN_TIME, async move {
-                while let Some(Ok(_)) = body.frame().await {}
-            }));
+        // A small body has come with its head: it is taken here, without the task and the timer that reading on takes.
+        // What is not here yet comes through this very task, so that the loop ends.
+        let mut context = Context::from_waker(Waker::noop());
+        while !body.is_end_stream() {
+            match Pin::new(&mut body).poll_frame(&mut context) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(_) => return,
+                Poll::Pending => return read_on(body),
+            }
         }
+    }
+}
+
+/// Reads a body to its end in a task of its own, for some time.
+fn read_on(mut body: Body) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(tokio::time::timeout(DRAIN_TIME, async move {
+            while let Some(Ok(_)) = body.frame().await {}
+        }));
     }
 }
 
