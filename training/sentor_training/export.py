@@ -31,7 +31,7 @@ from .runtime import onnx_runner, session_of
 from .scoring import Runner, encode_file, score_file, score_rows
 from .trained import Trained, load_trained
 
-SIZE_LIMIT_BYTES = {"sentor-en": 30_000_000, "sentor-en-large": 75_000_000, "sentor-nl": 75_000_000}
+SIZE_LIMIT_BYTES = {"sentor-en": 30_000_000, "sentor-nl": 75_000_000}
 REFERENCE_TOLERANCE = 1e-3
 # Macro-F1 points that int8 may lose against float, and the share of targets it may label otherwise.
 MOST_POINTS_LOST = 0.3
