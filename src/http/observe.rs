@@ -40,7 +40,7 @@ pub(super) struct RequestContext {
 }
 
 /// What the handler tells the log of a request; never a text or a key.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) key_id: Option<KeyId>,
     pub(super) plan: Option<String>,
@@ -76,14 +76,9 @@ impl RequestContext {
         self.note(|notes| notes.phases.push(EndedPhase { phase, started, duration }));
     }
 
-    /// What is known so far.
-    pub(super) fn notes(&self) -> Notes {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Adds to what the log line will say.
-    pub(super) fn note(&self, add: impl FnOnce(&mut Notes)) {
-        add(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Adds to what the log line will say, or reads of it.
+    pub(super) fn note<T>(&self, add: impl FnOnce(&mut Notes) -> T) -> T {
+        add(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -136,7 +131,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    if let Some(minute) = context.notes().minute {
+    if let Some(minute) = context.note(|notes| notes.minute) {
         headers::add_rate_limit(response.headers_mut(), minute);
     }
     // Digits and dashes are a valid header.
@@ -161,7 +156,8 @@ struct Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let notes = self.context.notes();
+        // Nobody adds to them any more.
+        let notes = self.context.note(std::mem::take);
         let duration = self.context.started.elapsed();
         let route = self.route.as_deref().unwrap_or("unmatched");
         let status = self.status.map(|status| status.as_u16());

@@ -67,18 +67,14 @@ impl Default for SpanId {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hexadecimal(&self.0, formatter)
+        write!(formatter, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
 impl fmt::Display for SpanId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hexadecimal(&self.0, formatter)
+        write!(formatter, "{:016x}", u64::from_be_bytes(self.0))
     }
-}
-
-fn hexadecimal(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
 }
 
 /// Reads `VERSION-TRACE-PARENT-FLAGS`. A later version may have more at its end.

@@ -186,8 +186,8 @@ pub(super) async fn audit_refusals(
     let id = request.uri().path().split('/').nth(4).and_then(KeyId::parse);
     let response = next.run(request).await;
     if let Some(error) = response.extensions().get::<ApiError>() {
-        let notes = context.notes();
-        let actor = Actor::Key { id: notes.key_id.as_ref(), request_id: &context.id };
+        let key_id = context.note(|notes| notes.key_id.clone());
+        let actor = Actor::Key { id: key_id.as_ref(), request_id: &context.id };
         let event = Event::AdminRefused {
             method: method.as_str(),
             route: route.as_str(),
