@@ -135,7 +135,7 @@ fn too_slow(limit: Duration) -> ApiError {
 ///
 /// A server that answers early and closes while the client still sends makes the client's system discard
 /// the answer, and the caller sees a broken connection in place of, say, a 413.
-pub(super) async fn drain_on_drop(request: Request<Body>) -> Request<Body> {
+pub(super) fn drain_on_drop(request: Request<Body>) -> Request<Body> {
     // Who asks before sending is told no, and then sends nothing; reading on would be taken for a yes.
     if request.headers().contains_key(header::EXPECT) {
         return request;

@@ -10,7 +10,7 @@ use super::error::{ApiError, ErrorCode};
 use crate::metering::Standing;
 
 /// Answers are data for one caller: no cache keeps them, and no browser guesses at them or runs them.
-pub(super) async fn secure(mut response: Response) -> Response {
+pub(super) fn secure(mut response: Response) -> Response {
     const HEADERS: [(HeaderName, &str); 4] = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{Method, Uri};
-use axum::middleware::{from_fn_with_state, map_request, map_response};
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
@@ -39,13 +39,13 @@ pub(super) fn router(app: Arc<App>, surface: Surface) -> Router {
         // Identifies and logs each request, whatever happens further in, and writes refusals' bodies.
         .layer(from_fn_with_state(Arc::clone(&app), observe::observe))
         // Answers say how browsers must treat them, refusals too.
-        .layer(map_response(headers::secure))
+        .map_response(headers::secure)
         // A page of another origin asks first; that question carries no key.
         .layer(option_layer(headers::cors(&app.settings.cors_origins)))
         // Headers are for a key and a few words.
         .layer(map_request(headers::limit))
         // What a client does not send to its end is read to its end, so that it sees its answer.
-        .layer(map_request(body::drain_on_drop))
+        .map_request(body::drain_on_drop)
         // A large answer is packed as the client likes it.
         .layer(CompressionLayer::new().compress_when(
             predicate::DefaultPredicate::new().and(predicate::SizeAbove::new(COMPRESS_FROM_BYTES)),
