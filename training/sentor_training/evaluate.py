@@ -14,11 +14,9 @@ import numpy as np
 
 from .dev import score_dev
 from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion, macro_f1, softmax
-from .names import aspect_words_of
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
-from .rows import load_tokenizer
-from .runtime import onnx_runner, session_of
+from .runtime import open_folder
 from .scoring import Scored
 
 # A set counts as one of three classes where each has at least this many dev targets: with fewer, its F1 is chance.
@@ -48,10 +46,9 @@ def figures(scored: Scored) -> dict:
 def run(options: argparse.Namespace) -> None:
     """Write RUNS/NAME/evaluation.json and print a table."""
     folder = options.folder or REPOSITORY / "models" / options.model
-    tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
-    runner = onnx_runner(session_of(folder / "model.onnx"))
+    tokenizer, aspect_words, runner = open_folder(folder)
     sets, probabilities, gold, domains = {}, [], [], {}
-    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words_of(folder)):
+    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words):
         sets[f"{dataset}.{kind}"] = figures(scored)
         probabilities.append(softmax(scored.logits))
         gold.append(scored.gold)

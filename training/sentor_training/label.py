@@ -17,11 +17,11 @@ from tokenizers import Tokenizer
 
 from .data import Group, read_groups
 from .labels import key_of, labels_path, parts_of, write_labels
-from .names import ASPECT_WORDS, hidden_places, read_aspect_words
+from .names import hidden_places
 from .paths import add_runs_option, runs_folder
 from .recipes import RECIPES, SHIPPED
-from .rows import Row, SpecialTokens, encode_row, load_tokenizer
-from .runtime import onnx_runner, session_of
+from .rows import Row, SpecialTokens, encode_row
+from .runtime import open_folder
 from .scoring import Runner, score_rows, torch_runner
 from .trained import load_trained
 
@@ -55,7 +55,9 @@ class Teacher:
     """A model that labels, and how it reads."""
 
     tokenizer: Tokenizer
-    aspect_words: frozenset[str]
+    special: SpecialTokens
+    # None where it reads names.
+    aspect_words: frozenset[str] | None
     # Of a row, in tokens.
     positions: int
     score: Runner
@@ -64,18 +66,14 @@ class Teacher:
     def of_run(cls, root: Path, model: str, name: str | None) -> "Teacher":
         """What a run left behind."""
         trained = load_trained(root, model, name)
-        return cls(trained.tokenizer, trained.aspect_words, trained.model.shape.positions, in_bfloat16(trained.model))
+        return cls(trained.tokenizer, trained.special, trained.aspect_words, trained.model.shape.positions, in_bfloat16(trained.model))
 
     @classmethod
     def of_folder(cls, folder: Path, threads: int) -> "Teacher":
         """An exported model, as it is served."""
+        tokenizer, aspect_words, score = open_folder(folder, threads)
         positions = json.loads((folder / "manifest.json").read_text())["max_tokens"]
-        runner = onnx_runner(session_of(folder / "model.onnx", threads))
-        return cls(load_tokenizer(str(folder / "tokenizer.json")), read_aspect_words(folder / ASPECT_WORDS), positions, runner)
-
-    @property
-    def special(self) -> SpecialTokens:
-        return SpecialTokens.of(self.tokenizer)
+        return cls(tokenizer, SpecialTokens.of(tokenizer), aspect_words, positions, score)
 
     def row_of(self, group: Group) -> Row | None:
         """A group's row, names hidden, with its targets' spans, in their order; none where it is too long or a target has no token."""

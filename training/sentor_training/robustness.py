@@ -24,11 +24,11 @@ from .batches import CONJUNCTIONS
 from .data import Group, group_by_text, files
 from .dev import UNSCORED
 from .metrics import accuracy, confusion, macro_f1
-from .names import aspect_words_of, hidden_places
+from .names import hidden_places
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
-from .rows import Row, Span, SpecialTokens, encode_row, load_tokenizer
-from .runtime import onnx_runner, session_of
+from .rows import Row, Span, SpecialTokens, encode_row
+from .runtime import open_folder
 from .scoring import score_rows
 
 # Beyond this a row is left out: the changes need no long texts.
@@ -99,10 +99,8 @@ def run(options: argparse.Namespace) -> None:
     """Write RUNS/NAME/robustness.json and print a table."""
     lang = SHIPPED[options.model].languages[0]
     folder = options.folder or REPOSITORY / "models" / options.model
-    tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
+    tokenizer, aspect_words, runner = open_folder(folder)
     special = SpecialTokens.of(tokenizer)
-    runner = onnx_runner(session_of(folder / "model.onnx"))
-    aspect_words = aspect_words_of(folder)
 
     dev = Path(options.data) / "dev"
     explicit = {name for name, kind, _ in files(dev) if kind == "explicit"} - set(UNSCORED)

@@ -8,7 +8,10 @@ import onnx
 import onnxruntime
 import torch
 from onnx import helper
+from tokenizers import Tokenizer
 
+from .names import aspect_words_of
+from .rows import load_tokenizer
 from .scoring import Runner
 
 # Of `SkipLayerNormalization`, where a node does not say.
@@ -56,3 +59,9 @@ def onnx_runner(session: onnxruntime.InferenceSession) -> Runner:
         return session.run(None, {name: tensor.numpy() for name, tensor in zip(INPUTS, tensors)})[0]
 
     return run
+
+
+def open_folder(folder: Path, threads: int = 1) -> tuple[Tokenizer, frozenset[str] | None, Runner]:
+    """An exported model as it is served: its tokenizer, its aspect words (none where it reads names), and what runs it."""
+    runner = onnx_runner(session_of(folder / "model.onnx", threads))
+    return load_tokenizer(str(folder / "tokenizer.json")), aspect_words_of(folder), runner
