@@ -149,9 +149,9 @@ fn connections_beyond_the_limit_wait_for_room() {
     assert_eq!(read_one(&mut third), Some(b'H'), "its answer begins");
 }
 
-fn read_one(stream: &mut std::net::TcpStream) -> Option<u8> {
+fn read_one(stream: &mut TcpStream) -> Option<u8> {
     let mut byte = [0];
-    std::io::Read::read_exact(stream, &mut byte).ok().map(|()| byte[0])
+    stream.read_exact(&mut byte).ok().map(|()| byte[0])
 }
 
 #[test]
@@ -253,10 +253,9 @@ fn read_answer(stream: &mut TcpStream) -> u16 {
         bytes.push(read_one(stream).expect("the connection is open"));
     }
     let head = String::from_utf8(bytes).expect("a head is ASCII").to_lowercase();
-    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
-    let mut body = vec![0; length.and_then(|length| length.parse().ok()).expect("answers have a length")];
-    stream.read_exact(&mut body).expect("the connection is open");
-    head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a head has a status")
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    stream.read_exact(&mut vec![0; length.expect("answers have a length")]).expect("the connection is open");
+    status_and_body(&head).0
 }
 
 #[test]
