@@ -12,7 +12,7 @@ use sentor::config::LimitsConfig;
 use sentor::http::Analyze;
 use sentor::keys::{KeyId, KeyStore as _, NewKey, Scope};
 use support::client::Answer;
-use support::fake::FakeAnalyzer;
+use support::fake::{FORESEEN_BYTES, FakeAnalyzer};
 use support::{Setup, TestServer, now};
 
 /// The documentation's own example.
@@ -330,6 +330,50 @@ fn a_refusal_comes_as_early_as_it_can() {
     assert_eq!(server.anonymous().post_with(path, &nothing_right, "{").status, 401);
     assert_eq!(server.client().post_with(path, &nothing_right, "{").status, 415);
     assert_eq!(server.client().post_with(path, JSON, "{").status, 400);
+}
+
+#[test]
+fn a_page_of_another_origin_is_refused_as_any_other_client() {
+    let server = TestServer::start();
+    let (client, nobody) = (server.client(), server.anonymous());
+    let unfit = server.client_with("sentor_live_x");
+    let json = ("content-type", "application/json");
+    let cases = [
+        (&client, "/api/predicts", json, FORESEEN_BYTES, 503),
+        (&client, "/api/ml/predict", json, FORESEEN_BYTES, 503),
+        (&client, "/api/predicts", ("content-type", "text/plain"), 100, 415),
+        (&client, "/api/predicts?partial=perhaps", json, 100, 400),
+        (&nobody, "/api/predicts", json, 100, 401),
+        (&unfit, "/api/predicts", json, 100, 401),
+        (&client, "/api/predicts", json, 9, 422),
+    ];
+    // Whose head is looked at before the router, and whose after: a page of another origin needs the router's headers.
+    for (client, path, kind, bytes, status) in cases {
+        let answers = [None, Some(("origin", "https://elsewhere.example"))].map(|origin| {
+            let headers: Vec<_> = [kind].into_iter().chain(origin).collect();
+            client.post_with(path, &headers, format!("{:<bytes$}", "{}"))
+        });
+        let [own, foreign] = &answers;
+        assert_eq!(own.status, status, "{path}");
+        assert_eq!(stable(own), stable(foreign), "{path} {status}");
+        let known = |answer: &Answer| {
+            let mut headers = answer.headers.clone();
+            for varying in [
+                "x-request-id",
+                "traceparent",
+                "date",
+                "x-ratelimit-used",
+                "x-ratelimit-remaining",
+                "x-ratelimit-reset",
+            ] {
+                if let Some(value) = headers.get_mut(varying) {
+                    value.clear();
+                }
+            }
+            headers
+        };
+        assert_eq!(known(own), known(foreign), "{path} {status}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use sentor::metering::{
 use sentor::store::MemoryStore;
 use serde_json::{Value, json};
 use support::client::{Answer, Client};
+use support::fake::FORESEEN_BYTES;
 use support::{Hands, Setup, TestServer, now};
 
 fn plans(limit: Limit, most: u64) -> Plans {
@@ -240,6 +241,25 @@ fn a_request_that_the_server_fails_costs_nothing_of_the_day() {
     let statuses = ["[overloaded]", "[overloaded]", "[panic]", "fine", "fine"]
         .map(|mark| client.predict("", &text(mark)).status);
     assert_eq!(statuses, [503, 503, 500, 200, 403], "a panic leaves the count as it was");
+}
+
+#[test]
+fn what_is_refused_by_its_head_costs_nothing_of_the_day_and_holds_no_place() {
+    let server = server(Limit::ConcurrentRequests, 1);
+    let client = server.client_with(server.issue(of_plan("small")).expose());
+    for origin in [None, Some(("origin", "https://elsewhere.example"))] {
+        let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(origin).collect();
+        let statuses: Vec<u16> = [FORESEEN_BYTES, FORESEEN_BYTES, FORESEEN_BYTES + 1]
+            .map(|bytes| client.post_with("/api/predicts", &headers, padded(&docs(), bytes)).status)
+            .into();
+        assert_eq!(statuses, [503, 503, 200], "{origin:?}");
+    }
+    assert_eq!(client.get("/api/usage").json()["total"]["requests"], 2);
+}
+
+/// A body of so many bytes.
+fn padded(docs: &Value, bytes: usize) -> String {
+    format!("{:<bytes$}", json!({"docs": docs}).to_string())
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::audit::{Actor, AuditLog, Event};
 use crate::bulk;
 use crate::clock::Clock;
 use crate::config::{Config, Listen, TlsConfig};
+use crate::engine::available_cores;
 use crate::http::{
     self, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls, TlsError, TlsFiles,
 };
@@ -38,8 +39,10 @@ pub(crate) struct ServeArgs {
     settings: ServerFlags,
 }
 
-/// Threads that talk to clients. They parse and print; the models have threads of their own.
-const SERVER_THREADS: usize = 2;
+/// Cores to one thread that talks to clients. It parses and prints, and the models have threads of their own: in batches such a thread
+/// is busy for a thirtieth of the time that two workers are. A second one where it is not needed costs a tenth more, since
+/// the two wake each other.
+const CORES_PER_SERVER_THREAD: usize = 4;
 
 /// How long models may take to be loaded and unloaded after the last request has ended.
 const RELOADING_GRACE: Duration = Duration::from_secs(10);
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let app = Arc::new(App::new(AppSettings::of(&config), services.clone()));
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(SERVER_THREADS)
+        .worker_threads(available_cores().div_ceil(CORES_PER_SERVER_THREAD))
         .thread_name("http")
         .enable_all()
         .build()?;

@@ -54,6 +54,7 @@ pub(super) fn admit(app: &App, key: &KeyRecord, context: &RequestContext) -> Res
         app.metrics.refuse_key(KeyRefusal::of_limit(refusal));
         if refusal == Refusal::UnknownPlan {
             tracing::error!(
+                request_id = &*context.id,
                 plan = key.plan,
                 "the plan of a key is not in the configuration; add [plans.NAME]"
             );

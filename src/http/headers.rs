@@ -1,6 +1,5 @@
 //! Headers that every answer has, and pages of other origins.
 
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -27,11 +26,11 @@ pub(super) fn secure(mut response: Response) -> Response {
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// Refuses headers that are together too large.
-pub(super) async fn limit(request: Request) -> Result<Request, ApiError> {
-    let sizes = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+pub(super) fn limit(headers: &HeaderMap) -> Result<(), ApiError> {
+    let sizes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
     let size: usize = sizes.sum();
     if size <= MAX_HEADER_BYTES {
-        return Ok(request);
+        return Ok(());
     }
     let message = format!("the headers are {size} bytes, and may be {MAX_HEADER_BYTES}");
     Err(ApiError::new(ErrorCode::HeadersTooLarge, message).detail("limit_bytes", MAX_HEADER_BYTES))

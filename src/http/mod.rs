@@ -1,7 +1,7 @@
 //! The server: routes, middleware, and the shapes of requests and answers.
 //!
-//! [`App`] is what handlers share, `router.rs` shows every route and all middleware, and [`run`]
-//! serves them on a listener until it is told to stop. [`ApiError`] is the one way to refuse a request.
+//! [`App`] is what handlers share, `router.rs` shows every route and all middleware, `front.rs` refuses what need not come to
+//! it, and [`run`] serves them on a listener until it is told to stop. [`ApiError`] is the one way to refuse a request.
 
 mod admin;
 mod app;
@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod budget;
 mod error;
+mod front;
 mod headers;
 mod health;
 mod malformed;

@@ -1,5 +1,6 @@
 //! One identifier, one log line and one count for each request, and its errors' bodies.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,8 @@ pub(super) struct EndedPhase {
 }
 
 impl RequestContext {
-    fn of(headers: &HeaderMap) -> Self {
+    /// What the head of a request that has just come says.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let id = sane_id(headers).map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let trace = TraceContext::follow(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
         Self { id, trace, started: Instant::now(), notes: Arc::default() }
@@ -102,56 +104,75 @@ fn sane_id(headers: &HeaderMap) -> Option<&str> {
 /// Names the request, logs one line when it is over, also where the client went away, and writes the body
 /// of a refusal.
 pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let context = RequestContext::of(request.headers());
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut record = Record {
-        app: Arc::clone(&app),
-        context: context.clone(),
-        began_at: app.now(),
-        method: request.method().clone(),
-        route,
-        status: None,
-        _in_flight: app.metrics.begin_request(),
-    };
-    request.extensions_mut().insert(context.clone());
-    let span = tracing::info_span!("request", request_id = %context.id, trace_id = %context.trace.trace_id);
-    let mut response = next.run(request).instrument(span).await;
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        context.note(|notes| notes.error = Some(error.code().name()));
-        app.metrics.refuse(error.code().name());
-        let mut written = error.write(&context.id, app.now());
-        // What the router said of the path, such as Allow, stays; the marker's own length does not.
-        response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
-        for (name, value) in response.headers() {
-            written.headers_mut().append(name, value.clone());
-        }
-        response = written;
-    }
-    // The identifier is printable ASCII, so this always succeeds.
-    if let Ok(id) = HeaderValue::from_str(&context.id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    if let Some(minute) = context.note(|notes| notes.minute) {
-        headers::add_rate_limit(response.headers_mut(), minute);
-    }
-    // Digits and dashes are a valid header.
-    if let Ok(traceparent) = HeaderValue::from_str(&context.trace.traceparent()) {
-        response.headers_mut().insert(TRACEPARENT, traceparent);
-    }
-    record.status = Some(response.status());
-    response
+    let known = request.extensions().get::<RequestContext>().cloned();
+    let context = known.unwrap_or_else(|| {
+        let context = RequestContext::of(request.headers());
+        request.extensions_mut().insert(context.clone());
+        context
+    });
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned().into());
+    let record = Record::begin(app, context, request.method().clone(), route);
+    let span = tracing::info_span!(
+        "request",
+        request_id = %record.context.id,
+        trace_id = %record.context.trace.trace_id
+    );
+    let response = next.run(request).instrument(span).await;
+    record.finish(response)
 }
 
 /// Logs and counts when it is dropped: a request whose client went away is dropped in the middle.
-struct Record {
+pub(super) struct Record {
     app: Arc<App>,
     context: RequestContext,
     began_at: Timestamp,
     method: Method,
-    route: Option<String>,
+    route: Option<Cow<'static, str>>,
     /// `None` while there is no answer.
     status: Option<StatusCode>,
     _in_flight: InFlight,
+}
+
+impl Record {
+    /// The record of a request that is being answered; `route` as the router writes it.
+    pub(super) fn begin(
+        app: Arc<App>,
+        context: RequestContext,
+        method: Method,
+        route: Option<Cow<'static, str>>,
+    ) -> Self {
+        let (began_at, in_flight) = (app.now(), app.metrics.begin_request());
+        Self { app, context, began_at, method, route, status: None, _in_flight: in_flight }
+    }
+
+    /// The answer with what every answer has; a refusal gets its body.
+    pub(super) fn finish(mut self, mut response: Response) -> Response {
+        let Self { app, context, .. } = &self;
+        if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+            context.note(|notes| notes.error = Some(error.code().name()));
+            app.metrics.refuse(error.code().name());
+            let mut written = error.write(&context.id, app.now());
+            // What the router said of the path, such as Allow, stays; the marker's own length does not.
+            response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
+            for (name, value) in response.headers() {
+                written.headers_mut().append(name, value.clone());
+            }
+            response = written;
+        }
+        // The identifier is printable ASCII, so this always succeeds.
+        if let Ok(id) = HeaderValue::from_str(&context.id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        if let Some(minute) = context.note(|notes| notes.minute) {
+            headers::add_rate_limit(response.headers_mut(), minute);
+        }
+        // Digits and dashes are a valid header.
+        if let Ok(traceparent) = HeaderValue::from_str(&context.trace.traceparent()) {
+            response.headers_mut().insert(TRACEPARENT, traceparent);
+        }
+        self.status = Some(response.status());
+        response
+    }
 }
 
 impl Drop for Record {

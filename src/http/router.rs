@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::{Method, Uri};
 use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::IntoResponse as _;
@@ -18,6 +19,9 @@ use super::{admin, body, headers, health, metrics, observe, openapi, pages, pred
 
 /// Smallest answer that is compressed; smaller ones fit into one packet anyway.
 const COMPRESS_FROM_BYTES: u64 = 1024;
+
+/// Where documents are scored; the second is sentor-ml 1.0's.
+pub(super) const PREDICTS: [&str; 2] = ["/api/predicts", "/api/ml/predict"];
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub(super) fn router(app: Arc<App>, surface: Surface) -> Router {
         // A page of another origin asks first; that question carries no key.
         .layer(option_layer(headers::cors(&app.settings.cors_origins)))
         // Headers are for a key and a few words.
-        .layer(map_request(headers::limit))
+        .layer(map_request(limit_headers))
         // What a client does not send to its end is read to its end, so that it sees its answer.
         .map_request(body::drain_on_drop)
         // A large answer is packed as the client likes it.
@@ -69,8 +73,8 @@ pub(super) fn router(app: Arc<App>, surface: Surface) -> Router {
 
 fn public_routes() -> Router<Arc<App>> {
     Router::new()
-        .route("/api/predicts", post(predict::predict_documents))
-        .route("/api/ml/predict", post(predict::predict_documents)) // sentor-ml 1.0
+        .route(PREDICTS[0], post(predict::predict_documents))
+        .route(PREDICTS[1], post(predict::predict_documents))
         .route("/api/usage", get(usage::show_usage))
         .route("/api/predicts/health", get(health::show_health))
         .route("/api/health", get(health::show_health))
@@ -91,6 +95,10 @@ fn admin_routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/api/admin/keys/{id}/revoke", post(admin::revoke_key))
         // Inside everything else, so that it sees who called and what was refused.
         .route_layer(from_fn_with_state(Arc::clone(app), admin::audit_refusals))
+}
+
+async fn limit_headers(request: Request) -> Result<Request, ApiError> {
+    headers::limit(request.headers()).map(|()| request)
 }
 
 /// There is nothing there.

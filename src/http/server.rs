@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -15,8 +13,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
+use super::front::Front;
 use super::malformed::ExplainRefusals;
-use super::router::{Surface, router};
+use super::router::Surface;
 use super::tls::{self, Tls};
 
 /// How far the server is told to go in stopping.
@@ -123,7 +122,7 @@ const MAX_HEAD_BYTES: usize = 128 * 1024;
 /// What all connections of an endpoint share.
 struct Server {
     app: Arc<App>,
-    router: Router,
+    front: Front,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     handshake_timeout: Duration,
@@ -140,8 +139,8 @@ impl Server {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         // A connection may idle, as long as the other side still answers.
         http2.timer(TokioTimer::new()).keep_alive_interval(patience.header_timeout);
-        let router = router(Arc::clone(&app), surface);
-        Self { app, router, http1, http2, handshake_timeout: patience.header_timeout }
+        let front = Front::new(Arc::clone(&app), surface);
+        Self { app, front, http1, http2, handshake_timeout: patience.header_timeout }
     }
 
     /// Serves one connection to its end.
@@ -158,8 +157,8 @@ impl Server {
         };
         let stream = tokio::time::timeout(self.handshake_timeout, acceptor.accept(stream)).await??;
         if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2) {
-            let service = TowerToHyperService::new(self.router.clone());
-            return Ok(watcher.watch(self.http2.serve_connection(TokioIo::new(stream), service)).await?);
+            let connection = self.http2.serve_connection(TokioIo::new(stream), self.front.clone());
+            return Ok(watcher.watch(connection).await?);
         }
         Ok(watcher.watch(self.http1_connection(stream)).await?)
     }
@@ -167,8 +166,8 @@ impl Server {
     fn http1_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: S,
-    ) -> http1::Connection<ExplainRefusals<TokioIo<S>>, TowerToHyperService<Router>> {
+    ) -> http1::Connection<ExplainRefusals<TokioIo<S>>, Front> {
         let explained = ExplainRefusals::new(TokioIo::new(stream), Arc::clone(&self.app));
-        self.http1.serve_connection(explained, TowerToHyperService::new(self.router.clone()))
+        self.http1.serve_connection(explained, self.front.clone())
     }
 }

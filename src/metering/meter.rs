@@ -194,8 +194,9 @@ impl Admission {
         self.shared.change(&self.cell, |account| account.note(self.day, usage));
     }
 
-    /// Takes the request back out of its day and month: it was not answered, by no fault of its sender.
-    pub fn give_back(self) {
+    /// Takes the request back out of its day and month, for which it is called once: it was not answered, by no fault of its
+    /// sender.
+    pub fn give_back(&self) {
         self.shared.change(&self.cell, |account| account.give_back(self.day));
     }
 }

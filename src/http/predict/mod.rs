@@ -8,8 +8,9 @@ mod response;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::app::App;
@@ -59,13 +60,63 @@ pub(super) async fn predict_documents(
     context: RequestContext,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let key = auth::require(&app, request.headers(), Scope::Predict, &context)?;
-    let admission = auth::admit(&app, &key, &context)?;
-    let answer = score(&app, request, &context, &key, &admission).await;
+    let (mut parts, body) = request.into_parts();
+    let admitted = match parts.extensions.remove::<Arc<Admitted>>() {
+        Some(admitted) => admitted,
+        None => Arc::new(admit(&app, &parts.uri, &parts.headers, &context)?),
+    };
+    let answer = score(&app, &parts.headers, body, &context, &admitted).await;
+    give_back_of_fault(&admitted.admission, &answer);
+    answer
+}
+
+/// A request that its head does not refuse.
+pub(super) struct Admitted {
+    key: Arc<KeyRecord>,
+    admission: Admission,
+    query: PredictQuery,
+    caller: Caller,
+    deadline: Instant,
+}
+
+/// Lets a request in by its head, or refuses it; most refusals there are for more work than can be done in time.
+pub(super) fn admit(
+    app: &App,
+    uri: &Uri,
+    headers: &HeaderMap,
+    context: &RequestContext,
+) -> Result<Admitted, ApiError> {
+    let key = auth::require(app, headers, Scope::Predict, context)?;
+    let admission = auth::admit(app, &key, context)?;
+    let caller = Caller::from(key.account.as_str()).with_weight(admission.plan().weight);
+    let read = read_head(app, uri, headers, context, &caller);
+    give_back_of_fault(&admission, &read);
+    let (query, deadline) = read?;
+    Ok(Admitted { key, admission, query, caller, deadline })
+}
+
+/// What the head asks for, and until when, where that can be done in time.
+fn read_head(
+    app: &App,
+    uri: &Uri,
+    headers: &HeaderMap,
+    context: &RequestContext,
+    caller: &Caller,
+) -> Result<(PredictQuery, Instant), ApiError> {
+    body::check_headers(headers, app.settings.limits.body_limit_bytes)?;
+    let query = PredictQuery::parse(uri)?;
+    let deadline = context.started + timeout::of_request(headers, &app.settings)?;
+    if let Some(analyzer) = app.analyzer() {
+        analyzer.foresee_refusal(body::length(headers).unwrap_or(0), caller, Some(deadline))?;
+    }
+    Ok((query, deadline))
+}
+
+/// What the server did not do is not counted.
+fn give_back_of_fault<T>(admission: &Admission, answer: &Result<T, ApiError>) {
     if answer.as_ref().is_err_and(ApiError::is_server_fault) {
         admission.give_back();
     }
-    answer
 }
 
 /// Reads a body as a request does: how many documents it has, or the refusal as JSON. For the fuzzer in `fuzz/` alone.
@@ -85,21 +136,15 @@ pub fn read_predict_body(
 /// Answers a request that was let in.
 async fn score(
     app: &App,
-    request: Request,
+    headers: &HeaderMap,
+    body: Body,
     context: &RequestContext,
-    key: &KeyRecord,
-    admission: &Admission,
+    admitted: &Admitted,
 ) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    body::check_headers(&parts.headers, app.settings.limits.body_limit_bytes)?;
-    let query = PredictQuery::parse(&parts.uri)?;
-    let caller = Caller::from(key.account.as_str()).with_weight(admission.plan().weight);
-    let deadline = Some(context.started + timeout::of_request(&parts.headers, &app.settings)?);
-    if let Some(analyzer) = app.analyzer() {
-        analyzer.foresee_refusal(body::length(&parts.headers).unwrap_or(0), &caller, deadline)?;
-    }
+    let Admitted { key, admission, query, caller, deadline } = admitted;
+    let query = *query;
     // The memory is held until the answer is written.
-    let (bytes, _held) = body::read(&parts.headers, body, app).await?;
+    let (bytes, _held) = body::read(headers, body, app).await?;
     let is_large = bytes.len() >= OFF_THREAD_BYTES;
 
     let limits = app.settings.limits;
@@ -115,7 +160,7 @@ async fn score(
     check_plan(admission, &key.plan, documents, characters)?;
     app.metrics.take_documents(language_name(language), documents, characters);
 
-    let options = Options { language, caller, deadline };
+    let options = Options { language, caller: caller.clone(), deadline: Some(*deadline) };
     let score_started = Instant::now();
     let outcomes = analyze(app, &request, options).await;
     context.end_phase(Phase::Score, score_started);
