@@ -48,18 +48,18 @@ impl Front {
         is_looked_at.then_some(path)
     }
 
-    /// Lets a request in, which is noted in it, or refuses it.
-    fn admit(&self, path: &'static str, request: &mut Request<Incoming>) -> Result<(), Response> {
+    /// The refusal of a request; what is not refused carries that to its handler.
+    fn refusal(&self, path: &'static str, request: &mut Request<Incoming>) -> Option<Response> {
         let context = RequestContext::of(request.headers());
         match predict::admit(&self.app, request.uri(), request.headers(), &context) {
             Ok(admitted) => {
                 request.extensions_mut().insert(context);
                 request.extensions_mut().insert(Arc::new(admitted));
-                Ok(())
+                None
             }
             Err(error) => {
                 let record = Record::begin(Arc::clone(&self.app), context, Method::POST, Some(path.into()));
-                Err(record.finish(headers::secure(error.into_response())))
+                Some(record.finish(headers::secure(error.into_response())))
             }
         }
     }
@@ -72,7 +72,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if let Some(path) = self.scoring_path(&request)
-            && let Err(refusal) = self.admit(path, &mut request)
+            && let Some(refusal) = self.refusal(path, &mut request)
         {
             let body = body::drain_on_drop(request.map(Body::new)).into_body();
             return Either::Left(Refused { answer: Some((refusal, body)) });
