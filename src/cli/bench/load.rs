@@ -82,6 +82,8 @@ type HttpClient = Client<HttpConnector, Full<Bytes>>;
 /// Most requests of an open loop that wait for an answer at once; beyond it a request counts as failed, so that the
 /// generator's own memory is bounded.
 const MAX_IN_FLIGHT: usize = 20_000;
+/// What a closed loop waits after a request that got no answer: it would take a core to ask a server that is gone.
+const AFTER_NO_ANSWER: Duration = Duration::from_millis(100);
 /// Longest latency that is told apart, an hour.
 const MAX_LATENCY_US: u64 = 3_600_000_000;
 
@@ -113,8 +115,12 @@ pub(super) async fn run(plan: &Plan, workload: &Workload) -> anyhow::Result<Meas
                         }
                         let request = build(&plan, &workload, &mut random, turn);
                         let outcome = send(&client, request).await;
+                        let is_unanswered = outcome.is_err();
                         if report.send(Finished { due, took: due.elapsed(), outcome }).is_err() {
                             break;
+                        }
+                        if is_unanswered {
+                            tokio::time::sleep(AFTER_NO_ANSWER).await;
                         }
                     }
                 });
