@@ -1,7 +1,8 @@
 //! What the C library's allocator, from which ONNX Runtime has its memory, keeps of blocks that are given back.
 //!
 //! Weights are to go back to the system with their model, and the blocks of a run are wanted again by the next one. glibc
-//! can do either, by the size of the block, so that it is told which of the two is going on. Other libraries are left alone.
+//! can do either, by the size of the block, so that it is told which of the two is going on. Now and then a run is [`Lean`], so that what
+//! is kept does not grow to the most that any run ever took. Other libraries are left alone.
 //!
 //! This is the one file with unsafe code: `mallopt` and `malloc_trim` take numbers, and may be called at any time from any
 //! thread.
@@ -50,11 +51,61 @@ pub(super) fn keep_freed() {
     }
 }
 
+/// While it lives, what a run frees goes back to the system at once, all that earlier runs have left as well.
+pub(super) struct Lean(());
+
+impl Lean {
+    pub(super) fn begin() -> Self {
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        // SAFETY: as above.
+        unsafe {
+            libc::mallopt(libc::M_TRIM_THRESHOLD, WEIGHTS_BYTES);
+        }
+        Self(())
+    }
+}
+
+impl Drop for Lean {
+    fn drop(&mut self) {
+        keep_freed();
+    }
+}
+
 /// Gives back all whole pages that are free now.
 pub(super) fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: takes a number, and touches only what is free.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn resident_kib() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has this line");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    #[test]
+    fn what_runs_have_left_goes_back_with_a_lean_one() {
+        let run = || drop((0..40).map(|_| vec![1_u8; MIB]).collect::<Vec<_>>());
+        let goes_back = move || {
+            keep_freed();
+            run();
+            let kept = resident_kib();
+            let lean = Lean::begin();
+            run();
+            drop(lean);
+            kept.saturating_sub(resident_kib()) > 30 * 1024
+        };
+        // A thread has blocks of its own, as a worker has. Other tests take memory and give it back meanwhile.
+        let seen = std::thread::spawn(move || (0..20).any(|_| goes_back())).join();
+        assert!(seen.expect("no panic"));
     }
 }

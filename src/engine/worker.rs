@@ -12,7 +12,7 @@ use super::graph::NetworkSource;
 use super::network::Network;
 use super::runtime::Session;
 use super::scheduler::{Batch, Lane};
-use super::{EngineError, EngineSettings, Runtime, Shared, Task, lock, priority};
+use super::{EngineError, EngineSettings, Runtime, Shared, Task, lock, memory, priority};
 use crate::encode::{Row, RowSpan};
 use crate::registry::{ModelFolder, SpecialTokens};
 
@@ -122,9 +122,14 @@ fn waited_for_processor() -> Duration {
     Duration::from_nanos(nanos.unwrap_or(0))
 }
 
+/// How often a worker's run gives its memory back in place of keeping it for the next one. What one rare shape took would stay for good
+/// otherwise, and the most that any shape took grows for hours.
+const LEAN_EVERY: Duration = Duration::from_mins(1);
+
 /// Runs batches until there are no more, and trials while there are none.
 fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
     let mut busy_since = Instant::now();
+    let mut lean_at = Instant::now() + LEAN_EVERY;
     while let Some(task) = shared.next_task(&mut busy_since) {
         let batch = match task {
             Task::Run(batch) => batch,
@@ -137,6 +142,7 @@ fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
         let lane = batch.lane;
         let mut claimed = ClaimedBatch { shared, batch: Some(batch) };
         let started = Instant::now();
+        let lean = (started >= lean_at).then(memory::Lean::begin);
         // A network fills its buffers afresh for each run, so one that panicked can be used again.
         let outcome =
             catch_unwind(AssertUnwindSafe(|| run(&mut *networks[lane.model], claimed.flights(), lane)));
@@ -147,6 +153,9 @@ fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
         let ended = Instant::now();
         claimed.land(&RunOutcome { logits, took: ended - started, occupied: ended - busy_since });
         busy_since = ended;
+        if lean.is_some() {
+            lean_at = ended + LEAN_EVERY;
+        }
     }
 }
 
