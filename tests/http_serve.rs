@@ -410,6 +410,15 @@ fn a_crowd_of_connections_waits_with_the_system_and_is_served() {
 }
 
 #[test]
+fn the_line_of_a_request_is_written_before_the_next_one_comes() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(data.path());
+    let client = Client::new(&server.url, None);
+    assert_eq!(client.get_with("/livez", &[("x-request-id", "the-last-one")]).status, 200);
+    server.wait_for_log("\"message\":\"request answered\",\"request_id\":\"the-last-one\"");
+}
+
+#[test]
 fn plain_http_where_others_can_reach_it_is_warned_of() {
     let data = TempDir::new().expect("a folder");
     let warned = |address: &str| {

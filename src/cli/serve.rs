@@ -80,6 +80,8 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(available_cores().div_ceil(CORES_PER_SERVER_THREAD))
         .thread_name("http")
+        .on_thread_park(telemetry::write_held_lines)
+        .on_thread_stop(telemetry::write_held_lines)
         .enable_all()
         .build()?;
     let (tell, mut stop) = watch::channel(Stop::No);

@@ -10,7 +10,7 @@ mod threads;
 mod trace;
 
 pub use keys::{KeyRefusal, StoreFailures};
-pub use log::{Audience, start};
+pub use log::{Audience, start, write_held_lines};
 pub use metrics::{InFlight, Metrics, Phase, Readings, RequestOutcome, ScoredDocument, TEXT_FORMAT};
 pub use otlp::{EndpointError, Exporter, Step};
 pub use threads::{ThreadTimes, process_time};
