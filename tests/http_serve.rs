@@ -416,6 +416,7 @@ fn the_line_of_a_request_is_written_before_the_next_one_comes() {
     let client = Client::new(&server.url, None);
     assert_eq!(client.get_with("/livez", &[("x-request-id", "the-last-one")]).status, 200);
     server.wait_for_log("\"message\":\"request answered\",\"request_id\":\"the-last-one\"");
+    server.stop("-TERM");
 }
 
 #[test]
