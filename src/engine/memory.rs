@@ -16,11 +16,7 @@ pub(super) struct Loading(());
 
 impl Loading {
     pub(super) fn begin() -> Self {
-        #[cfg(all(target_os = "linux", target_env = "gnu"))]
-        // SAFETY: takes two numbers; the allocator's own lock guards what it sets.
-        unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, WEIGHTS_BYTES);
-        }
+        set(Threshold::OwnPages, WEIGHTS_BYTES);
         Self(())
     }
 }
@@ -33,22 +29,16 @@ impl Drop for Loading {
 }
 
 /// Smaller tensors than this are few and small beside the others.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const WEIGHTS_BYTES: libc::c_int = 128 << 10;
+const WEIGHTS_BYTES: i32 = 128 << 10;
 
 /// The most that glibc keeps: 32 MiB, more than a run takes in one block.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const RUN_BYTES: libc::c_int = 32 << 20;
+const RUN_BYTES: i32 = 32 << 20;
 
 /// Has blocks of the size of those of a run kept for the next one. Asking for them anew, page by page, is a fifth of the time of a run
 /// of 512 tokens.
 pub(super) fn keep_freed() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: as above.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, RUN_BYTES);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * RUN_BYTES);
-    }
+    set(Threshold::OwnPages, RUN_BYTES);
+    set(Threshold::Trim, 2 * RUN_BYTES);
 }
 
 /// While it lives, what a run frees goes back to the system at once, all that earlier runs have left as well.
@@ -56,11 +46,7 @@ pub(super) struct Lean(());
 
 impl Lean {
     pub(super) fn begin() -> Self {
-        #[cfg(all(target_os = "linux", target_env = "gnu"))]
-        // SAFETY: as above.
-        unsafe {
-            libc::mallopt(libc::M_TRIM_THRESHOLD, WEIGHTS_BYTES);
-        }
+        set(Threshold::Trim, WEIGHTS_BYTES);
         Self(())
     }
 }
@@ -69,6 +55,31 @@ impl Drop for Lean {
     fn drop(&mut self) {
         keep_freed();
     }
+}
+
+/// What glibc goes by, in bytes.
+#[derive(Clone, Copy, Debug)]
+enum Threshold {
+    /// From this size on, a block has pages of its own, which go back to the system with it.
+    OwnPages,
+    /// What is free at the end of a heap goes back from this size on.
+    Trim,
+}
+
+fn set(threshold: Threshold, bytes: i32) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        let parameter = match threshold {
+            Threshold::OwnPages => libc::M_MMAP_THRESHOLD,
+            Threshold::Trim => libc::M_TRIM_THRESHOLD,
+        };
+        // SAFETY: takes two numbers; the allocator's own lock guards what it sets.
+        unsafe {
+            libc::mallopt(parameter, bytes);
+        }
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = (threshold, bytes);
 }
 
 /// Gives back all whole pages that are free now.
