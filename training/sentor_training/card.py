@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .data import files
+from .data import files, read_targets
 from .export import is_fit
 from .labels import PARALLEL
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_option(parser)
 
 
-def trained_on(recipe: Recipe, data: Path) -> list[str]:
-    """The data sets that went in: in one of the recipe's languages, with a share above nothing."""
-    names = sorted({PARALLEL, *(name for name, _, _ in files(data / "train"))})
-    return [name for name in names if copies_of(recipe, name) > 0]
+def trained_on(recipe: Recipe, languages: list[str], data: Path) -> list[str]:
+    """The data sets that went in: in one of the languages, with a share above nothing."""
+    names = {PARALLEL, *(name for name, _, path in files(data / "train") if next(read_targets(path))["lang"] in languages)}
+    return [name for name in sorted(names) if copies_of(recipe, name) > 0]
 
 
 def plot(bins: list, path: Path) -> None:
@@ -127,7 +127,7 @@ def run(options: argparse.Namespace) -> None:
         "Data, with the terms as the public repositories state them. Most SemEval-derived sets state none and are used for research."
         " `pyabsa_*` (research only) and `aux_xed` (no target) were kept out.", "",
         "| data set | from | stated terms | copies an epoch |", "| --- | --- | --- | --- |",
-        *[f"| {name} | {' | '.join(terms_of(name))} | {copies_of(recipe, name)} |" for name in trained_on(recipe, Path(options.data))], "",
+        *[f"| {name} | {' | '.join(terms_of(name))} | {copies_of(recipe, name)} |" for name in trained_on(recipe, config["languages"], Path(options.data))], "",
         "## Figures on dev", "",
         f"`python -m sentor_training evaluate {options.model}`; `sentor eval FILE…` measures the same through the product, which"
         " cuts texts into windows, and may differ by a target or two. The int8 file as shipped,"

@@ -24,7 +24,7 @@ from .fetch import sha256_file
 from .metrics import confusion, macro_f1
 from .names import ASPECT_WORDS
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
-from .recipes import SHIPPED
+from .recipes import RECIPES, SHIPPED
 from .reference import make_cases
 from .rows import Row
 from .runtime import onnx_runner, session_of
@@ -129,8 +129,9 @@ def processor() -> str:
 
 def command_of(model: str, config: dict) -> str:
     """The stage that trained a model, and what it began with; `config` has the rest."""
-    teacher, start = config.get("teacher"), config.get("start_from")
+    teacher, start, languages = (config.get(name) for name in ("teacher", "start_from", "languages"))
     words = [f"distil {model} --teacher {teacher}" if teacher else f"train {model}"]
+    words += ["--languages", *languages] if languages and tuple(languages) != RECIPES[model].languages else []
     words += ["--from-layers", *map(str, config["from_layers"])] if config.get("from_layers") else []
     words += ["--start-from", start] if start else []
     words += ["--labels", *(f"labels/{name}" for name in config["labels"])] if config.get("labels") else []

@@ -59,6 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels", type=Path, nargs="*", metavar="FILE",
         help="what teachers say of the training targets, from the label stage (default: all of training/labels/MODEL.*, and of parallel.* for Dutch; without a file: none)",
     )
+    parser.add_argument(
+        "--languages", nargs="+", choices=sorted({language for recipe in RECIPES.values() for language in recipe.languages}),
+        help="learn from the labelled texts in these languages only (default: all of the recipe's)",
+    )
     parser.add_argument("--minutes", type=float, default=60, help="budget of training time, dev scoring left out (default 60)")
     parser.add_argument("--checkpoint-minutes", type=float, default=8, help="time between checkpoints (default 8)")
     parser.add_argument("--dev-minutes", type=float, default=12, help="time between dev scores (default 12)")
@@ -116,6 +120,8 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.recipe = options, RECIPES[options.model]
+        if options.languages:
+            self.recipe = dataclasses.replace(self.recipe, languages=tuple(options.languages))
         root = runs_folder(options)
         self.folder = root / (options.name or options.model)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +135,9 @@ class Run:
         self.average = load_base(prepared / "base", special.sep, 0.0).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = optimiser_for(self.model, self.recipe)
-        groups = read_groups(prepared / "train.jsonl.gz")
+        groups = [group for group in read_groups(prepared / "train.jsonl.gz") if group.lang in self.recipe.languages]
+        if not groups:
+            raise SystemExit(f"{prepared}/train.jsonl.gz has no text in {' or '.join(self.recipe.languages)}: see --languages")
         self.labels = options.labels if options.labels is not None else labels_for(options.model)
         self.soft_targets = add_labels(groups, [path for path in self.labels if not is_carried(path)])
         if copies_of(self.recipe, PARALLEL) > 0:

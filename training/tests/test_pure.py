@@ -216,6 +216,8 @@ class Manifest(unittest.TestCase):
 
         self.assertEqual(command_of("m", {}), "train m")
         self.assertEqual(command_of("m", {"labels": ["a.gz", "b.gz"], "start_from": "models/m"}), "train m --start-from models/m --labels labels/a.gz labels/b.gz")
+        self.assertEqual(command_of("sentor-nl", {"languages": ["nl"]}), "train sentor-nl --languages nl")
+        self.assertEqual(command_of("sentor-nl", {"languages": ["nl", "en"]}), "train sentor-nl")
         student = {"teacher": "t", "from_layers": [0, 1], "state_weight": 0.5}
         self.assertEqual(command_of("m", student), "distil m --teacher t --from-layers 0 1 --state-weight 0.5")
 
