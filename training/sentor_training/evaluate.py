@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Iterator
 
 import numpy as np
 
 from .dev import score_dev
-from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion, macro_f1, softmax
+from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion, confusion_by_text, gain, macro_f1, softmax
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
 from .runtime import open_folder
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
     parser.add_argument("model", choices=sorted(SHIPPED))
     parser.add_argument("--folder", type=Path, help="model folder (default: models/NAME of the repository)")
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="also say by how much this model is better than that one")
     add_runs_option(parser)
     add_data_option(parser)
 
@@ -43,13 +45,28 @@ def figures(scored: Scored) -> dict:
     }
 
 
+def score_folder(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, str, str, Scored]]:
+    """Every dev set of the model's language, scored by a model folder."""
+    tokenizer, aspect_words, runner = open_folder(folder)
+    return score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words)
+
+
+def counts_of(scored: Scored) -> np.ndarray:
+    """What was said of one set's targets, by text."""
+    return confusion_by_text(scored.gold, scored.logits.argmax(axis=1), scored.texts)
+
+
+def print_gain(what: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """By how much one model is better than another on some sets."""
+    measured, (low, high) = gain(pairs)
+    print(f"  {what}: {100 * measured:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})")
+
+
 def run(options: argparse.Namespace) -> None:
     """Write RUNS/NAME/evaluation.json and print a table."""
-    folder = options.folder or REPOSITORY / "models" / options.model
-    tokenizer, aspect_words, runner = open_folder(folder)
-    sets, probabilities, gold, domains = {}, [], [], {}
-    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words):
-        sets[f"{dataset}.{kind}"] = figures(scored)
+    sets, counts, probabilities, gold, domains = {}, {}, [], [], {}
+    for dataset, kind, domain, scored in score_folder(options.folder or REPOSITORY / "models" / options.model, options):
+        sets[f"{dataset}.{kind}"], counts[f"{dataset}.{kind}"] = figures(scored), counts_of(scored)
         probabilities.append(softmax(scored.logits))
         gold.append(scored.gold)
         domains.setdefault(domain, []).append(len(gold) - 1)
@@ -71,3 +88,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"{name:36} {one['targets']:7} {100 * one['accuracy']:8.1f} {100 * one['macro_f1']:8.1f}")
     print(f"mean macro-F1 of {len(three)} explicit sets of three classes: {100 * report['three_class_explicit']['mean_macro_f1']:.1f}")
     print(f"expected calibration error: {report['calibration']['all']:.3f}")
+    if options.against:
+        theirs = {f"{dataset}.{kind}": counts_of(scored) for dataset, kind, _, scored in score_folder(options.against, options)}
+        print(f"against {options.against}, points of mean macro-F1 and their 95 % interval:")
+        print_gain("these sets", [(counts[name], theirs[name]) for name in three])
+        dev_sets = [name for name in counts if name.split(".")[0] in SHIPPED[options.model].dev_sets]
+        print_gain(", ".join(dev_sets), [(counts[name], theirs[name]) for name in dev_sets])

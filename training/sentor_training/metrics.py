@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Iterable
+
 import numpy as np
 
 
@@ -44,15 +46,40 @@ def calibration_error(probabilities: np.ndarray, gold: np.ndarray, bins: int = 1
     return sum(n / total * abs(c - a) for n, c, a in calibration_bins(probabilities, gold, bins)) if total else 0.0
 
 
+def confusion_by_text(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """[texts, gold, predicted] counts; `groups` numbers the text of each target."""
+    counts = np.zeros((int(groups.max()) + 1, 3, 3), dtype=np.int64)
+    np.add.at(counts, (groups, gold, predicted), 1)
+    return counts
+
+
+def bounds(values: Iterable[float]) -> tuple[float, float]:
+    """Between which 95 % of the values lie."""
+    low, high = np.percentile(list(values), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def bootstrap(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray, draws: int = 500, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % intervals of accuracy and macro-F1; texts (`groups`) are drawn, not targets, since targets of a text go together."""
     rng = np.random.default_rng(seed)
-    count = int(groups.max()) + 1
-    per_text = np.zeros((count, 3, 3), dtype=np.int64)
-    np.add.at(per_text, (groups, gold, predicted), 1)
-    matrices = [per_text[rng.integers(0, count, count)].sum(axis=0) for _ in range(draws)]
-    def bounds(values: list[float]) -> tuple[float, float]:
-        low, high = np.percentile(values, [2.5, 97.5])
-        return float(low), float(high)
+    counts = confusion_by_text(gold, predicted, groups)
+    matrices = [counts[rng.integers(0, len(counts), len(counts))].sum(axis=0) for _ in range(draws)]
+    return {"accuracy": bounds(map(accuracy, matrices)), "macro_f1": bounds(map(macro_f1, matrices))}
 
-    return {"accuracy": bounds([accuracy(m) for m in matrices]), "macro_f1": bounds([macro_f1(m) for m in matrices])}
+
+def gain(pairs: list[tuple[np.ndarray, np.ndarray]], draws: int = 1000, seed: int = 0) -> tuple[float, tuple[float, float]]:
+    """By how much the mean macro-F1 over data sets of one model is above another's, and its 95 % interval.
+
+    Each pair is a data set's `confusion_by_text` of the one and of the other; both are drawn with the same texts. ValueError where
+    the two did not score the same targets.
+    """
+    if any(ours.shape != theirs.shape or (ours.sum(axis=2) != theirs.sum(axis=2)).any() for ours, theirs in pairs):
+        raise ValueError("the two models did not score the same targets of the same texts")
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros(draws)
+    for ours, theirs in pairs:
+        for draw in range(draws):
+            texts = rng.integers(0, len(ours), len(ours))
+            drawn[draw] += (macro_f1(ours[texts].sum(axis=0)) - macro_f1(theirs[texts].sum(axis=0))) / len(pairs)
+    measured = np.mean([macro_f1(ours.sum(axis=0)) - macro_f1(theirs.sum(axis=0)) for ours, theirs in pairs])
+    return float(measured), bounds(drawn)

@@ -130,6 +130,36 @@ class Quantiser(unittest.TestCase):
         self.assertGreater(float(ranges.high.grad), 0)
 
 
+class Comparison(unittest.TestCase):
+    def counts(self, predicted, gold=(0, 1, 2, 2), texts=(0, 0, 1, 2)):
+        from sentor_training.metrics import confusion_by_text
+
+        return confusion_by_text(np.array(gold), np.array(predicted), np.array(texts))
+
+    def test_counts_are_kept_by_text(self):
+        counts = self.counts([0, 1, 2, 0])
+        self.assertEqual(counts.shape, (3, 3, 3))
+        self.assertEqual(counts.sum(axis=(1, 2)).tolist(), [2, 1, 1])
+        self.assertEqual(counts[2, 2].tolist(), [1, 0, 0])
+
+    def test_a_better_model_gains_and_the_same_one_does_not(self):
+        from sentor_training.metrics import gain
+
+        right, wrong = self.counts([0, 1, 2, 2]), self.counts([0, 1, 2, 0])
+        self.assertEqual(gain([(right, right)]), (0.0, (0.0, 0.0)))
+        measured, (low, high) = gain([(right, wrong)])
+        self.assertAlmostEqual(measured, 1 - (2 / 3 + 1 + 2 / 3) / 3)
+        self.assertTrue(0 <= low <= measured <= high)
+        self.assertAlmostEqual(gain([(right, wrong), (right, right)])[0], measured / 2)
+
+    def test_models_that_scored_other_targets_are_not_compared(self):
+        from sentor_training.metrics import gain
+
+        for other in (self.counts([0, 1, 2, 2], gold=(0, 1, 2, 1)), self.counts([0, 1, 2], gold=(0, 1, 2), texts=(0, 0, 1))):
+            with self.assertRaises(ValueError):
+                gain([(self.counts([0, 1, 2, 2]), other)])
+
+
 class Bundle(unittest.TestCase):
     def test_reads_a_tiny_bundle(self):
         def varint(value):
