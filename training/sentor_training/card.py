@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .data import files, read_targets
+from .data import files, first_target
 from .export import is_fit
 from .labels import PARALLEL
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def trained_on(recipe: Recipe, languages: list[str], data: Path) -> list[str]:
     """The data sets that went in: in one of the languages, with a share above nothing."""
-    names = {PARALLEL, *(name for name, _, path in files(data / "train") if next(read_targets(path))["lang"] in languages)}
+    firsts = ((name, first_target(path)) for name, _, path in files(data / "train"))
+    names = {PARALLEL, *(name for name, first in firsts if first and first["lang"] in languages)}
     return [name for name in sorted(names) if copies_of(recipe, name) > 0]
 
 

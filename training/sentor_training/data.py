@@ -55,6 +55,11 @@ def read_targets(path: Path) -> Iterator[dict]:
             yield json.loads(line)
 
 
+def first_target(path: Path) -> dict | None:
+    """The first line of one file, which tells the language and domain of all, if it has any."""
+    return next(read_targets(path), None)
+
+
 def text_key(text: str) -> str:
     """What two texts share when they are the same but for case, spacing and punctuation."""
     return "".join(c for c in text.lower() if c.isalnum())

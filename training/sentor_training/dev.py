@@ -7,7 +7,7 @@ from typing import Iterator
 
 from tokenizers import Tokenizer
 
-from .data import files, read_targets
+from .data import files, first_target
 from .scoring import Runner, Scored, score_file
 
 # Its labels are projected and have no target: a score on it says nothing.
@@ -17,7 +17,7 @@ UNSCORED = ("aux_xed",)
 def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, aspect_words: frozenset[str] | None) -> Iterator[tuple[str, str, str, Scored]]:
     """(data set, `explicit` or `implicit`, domain, scores) of every dev file in `lang`; names are hidden where aspect words are given."""
     for dataset, kind, path in files(data / "dev"):
-        first = next(iter(read_targets(path)), None)
+        first = first_target(path)
         if first is None or first["lang"] != lang or dataset in UNSCORED:
             continue
         yield dataset, kind, first["domain"], score_file(path, tokenizer, run, aspect_words)

@@ -14,7 +14,7 @@ from typing import Iterator
 import numpy as np
 
 from .dev import score_dev
-from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion, confusion_by_text, gain, macro_f1, softmax
+from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion_by_text, gain, macro_f1, softmax
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
 from .runtime import open_folder
@@ -33,11 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_option(parser)
 
 
-def figures(scored: Scored) -> dict:
-    """What is said of one set."""
-    predicted = scored.logits.argmax(axis=1)
-    matrix = confusion(scored.gold, predicted)
-    intervals = bootstrap(scored.gold, predicted, scored.texts)
+def figures(scored: Scored, counts: np.ndarray) -> dict:
+    """What is said of one set; `counts` are its `counts_of`."""
+    matrix = counts.sum(axis=0)
+    intervals = bootstrap(counts)
     return {
         "targets": len(scored.gold), "labels": matrix.sum(axis=1).tolist(), "accuracy": accuracy(matrix), "macro_f1": macro_f1(matrix),
         "accuracy_interval": intervals["accuracy"], "macro_f1_interval": intervals["macro_f1"],
@@ -45,10 +44,11 @@ def figures(scored: Scored) -> dict:
     }
 
 
-def score_folder(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, str, str, Scored]]:
-    """Every dev set of the model's language, scored by a model folder."""
+def score_folder(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, str, Scored]]:
+    """(name, domain, scores) of every dev set of the model's language, scored by a model folder."""
     tokenizer, aspect_words, runner = open_folder(folder)
-    return score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words)
+    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words):
+        yield f"{dataset}.{kind}", domain, scored
 
 
 def counts_of(scored: Scored) -> np.ndarray:
@@ -65,8 +65,9 @@ def print_gain(what: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write RUNS/NAME/evaluation.json and print a table."""
     sets, counts, probabilities, gold, domains = {}, {}, [], [], {}
-    for dataset, kind, domain, scored in score_folder(options.folder or REPOSITORY / "models" / options.model, options):
-        sets[f"{dataset}.{kind}"], counts[f"{dataset}.{kind}"] = figures(scored), counts_of(scored)
+    for name, domain, scored in score_folder(options.folder or REPOSITORY / "models" / options.model, options):
+        counts[name] = counts_of(scored)
+        sets[name] = figures(scored, counts[name])
         probabilities.append(softmax(scored.logits))
         gold.append(scored.gold)
         domains.setdefault(domain, []).append(len(gold) - 1)
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"mean macro-F1 of {len(three)} explicit sets of three classes: {100 * report['three_class_explicit']['mean_macro_f1']:.1f}")
     print(f"expected calibration error: {report['calibration']['all']:.3f}")
     if options.against:
-        theirs = {f"{dataset}.{kind}": counts_of(scored) for dataset, kind, _, scored in score_folder(options.against, options)}
+        theirs = {name: counts_of(scored) for name, _, scored in score_folder(options.against, options)}
         print(f"against {options.against}, points of mean macro-F1 and their 95 % interval:")
         print_gain("these sets", [(counts[name], theirs[name]) for name in three])
         dev_sets = [name for name in counts if name.split(".")[0] in SHIPPED[options.model].dev_sets]

@@ -59,10 +59,9 @@ def bounds(values: Iterable[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray, draws: int = 500, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95 % intervals of accuracy and macro-F1; texts (`groups`) are drawn, not targets, since targets of a text go together."""
+def bootstrap(counts: np.ndarray, draws: int = 500, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """95 % intervals of accuracy and macro-F1, of a `confusion_by_text`; texts are drawn, not targets, since targets of a text go together."""
     rng = np.random.default_rng(seed)
-    counts = confusion_by_text(gold, predicted, groups)
     matrices = [counts[rng.integers(0, len(counts), len(counts))].sum(axis=0) for _ in range(draws)]
     return {"accuracy": bounds(map(accuracy, matrices)), "macro_f1": bounds(map(macro_f1, matrices))}
 
