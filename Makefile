@@ -98,7 +98,7 @@ fuzz: ## Fuzz for FUZZ_SECONDS a target (needs cargo-fuzz and a nightly compiler
 
 .PHONY: miri
 miri: ## Run the tests of the pure modules in Miri (needs a nightly compiler with it)
-	cd fuzz && MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4 $(CARGO) +nightly miri test --lib
+	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4 $(CARGO) +nightly miri test -p sentor-text --lib
 
 .PHONY: soak
 soak: build ## Load the server for SOAK_SECONDS with faults, and write a report to target/soak.md

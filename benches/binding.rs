@@ -6,8 +6,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::IoBinding;
 use ort::value::Tensor;
-use sentor::encode::Row;
-use sentor::registry::ModelFolder;
+use sentor_engine::encode::Row;
+use sentor_engine::registry::ModelFolder;
 
 #[path = "support/bare.rs"]
 mod bare;

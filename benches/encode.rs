@@ -1,8 +1,8 @@
 //! Text to tokens, for both models: one tweet, one review, a long article.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sentor::encode::Encoder;
-use sentor::registry::ModelFolder;
+use sentor_engine::encode::Encoder;
+use sentor_engine::registry::ModelFolder;
 
 #[path = "support/mod.rs"]
 mod support;

@@ -4,9 +4,9 @@
 //! rate by that of `8x32` to see what its batching costs.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sentor::encode::{Row, RowSpan};
-use sentor::engine::{Caller, Engine, EngineSettings, Runtime};
-use sentor::registry::ModelFolder;
+use sentor_engine::encode::{Row, RowSpan};
+use sentor_engine::registry::ModelFolder;
+use sentor_engine::{Caller, Engine, EngineSettings, Runtime};
 
 #[path = "support/mod.rs"]
 mod support;

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use rand::RngExt as _;
-use sentor::keys::{ApiKey, KeyRing, KeyStore as _, NewKey};
-use sentor::store::MemoryStore;
+use sentor_store::MemoryStore;
+use sentor_store::keys::{ApiKey, KeyRing, KeyStore as _, NewKey};
 
 #[path = "support/wrong_key.rs"]
 mod wrong_key;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
-use sentor::clock::Clock;
-use sentor::keys::{ApiKey, KeyRecord, KeyRing, KeyStore, NewKey};
-use sentor::metering::{Meter, Plans};
-use sentor::store::{MemoryStore, SqliteStore};
+use sentor_store::clock::Clock;
+use sentor_store::keys::{ApiKey, KeyRecord, KeyRing, KeyStore, NewKey};
+use sentor_store::metering::{Meter, Plans};
+use sentor_store::{MemoryStore, SqliteStore};
 
 #[path = "support/wrong_key.rs"]
 mod wrong_key;

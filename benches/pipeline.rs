@@ -1,8 +1,8 @@
 //! Documents to scored documents, all cores: the whole use case without HTTP.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sentor::analysis::{Analyzer, Document, Options, Settings, local_caller};
-use sentor::language::{Language, LanguageChoice};
+use sentor_analysis::{Analyzer, Document, Options, Settings, local_caller};
+use sentor_text::language::{Language, LanguageChoice};
 
 #[path = "support/mod.rs"]
 mod support;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use ort::environment::Environment;
-use sentor::encode::Row;
-use sentor::engine::available_cores;
-use sentor::registry::ModelFolder;
+use sentor_engine::available_cores;
+use sentor_engine::encode::Row;
+use sentor_engine::registry::ModelFolder;
 use serde_json::{Value, json};
 
 #[path = "support/bare.rs"]

@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use sentor::analysis::{Analyzer, Document, Options, Settings, local_caller};
-use sentor::encode::Encoder;
-use sentor::language::{Language, LanguageChoice, detect};
-use sentor::mention::EntityMatcher;
-use sentor::registry::ModelFolder;
-use sentor::segment::sentences;
+use sentor_analysis::{Analyzer, Document, Options, Settings, local_caller};
+use sentor_engine::encode::Encoder;
+use sentor_engine::registry::ModelFolder;
+use sentor_text::language::{Language, LanguageChoice, detect};
+use sentor_text::mention::EntityMatcher;
+use sentor_text::segment::sentences;
 
 #[path = "support/mod.rs"]
 mod support;

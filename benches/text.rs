@@ -1,9 +1,9 @@
 //! The text logic alone, by length of text: language, sentences, mentions.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sentor::language::{Language, detect};
-use sentor::mention::EntityMatcher;
-use sentor::segment::sentences;
+use sentor_text::language::{Language, detect};
+use sentor_text::mention::EntityMatcher;
+use sentor_text::segment::sentences;
 
 #[path = "support/texts.rs"]
 mod texts;

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use sentor::http::{Surface, Tls, TlsError, TlsFiles};
-use sentor::keys::{NewKey, Scope, Scopes};
+use sentor_store::keys::{NewKey, Scope, Scopes};
 use serde_json::{Value, json};
 use support::client::Client;
 use support::{Setup, TestServer};

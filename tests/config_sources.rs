@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sentor::config::{Config, ConfigError, LogFormat, Overrides, Surroundings, reference, settings};
-use sentor::metering::Limit;
+use sentor_store::metering::Limit;
 use tempfile::TempDir;
 
 struct Scene {
@@ -261,7 +261,7 @@ fn a_key_from_outside_is_read_where_a_server_starts() {
     assert!(!error.contains("other service"));
     let missing = Scene::new().flag("api_key_file", "none").config().outside_key();
     assert!(matches!(missing, Err(ConfigError::KeyFile { .. })));
-    let key = sentor::keys::ApiKey::generate(sentor::keys::Environment::Live, &mut rand::rng());
+    let key = sentor_store::keys::ApiKey::generate(sentor_store::keys::Environment::Live, &mut rand::rng());
     let scene = Scene::new().file("key", &format!("{}\n", key.expose())).flag("api_key_file", "key");
     assert_eq!(scene.config().outside_key().expect("the file holds a key"), Some(key));
 }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use sentor::analysis::{Analyzer, Settings, StartError};
-use sentor::encode::{Row, RowSpan};
-use sentor::engine::{Calibration, Caller, Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
-use sentor::language::Language;
-use sentor::registry::{ModelFolder, RegistryError};
+use sentor_analysis::{Analyzer, Settings, StartError};
+use sentor_engine::encode::{Row, RowSpan};
+use sentor_engine::registry::{ModelFolder, RegistryError};
+use sentor_engine::{Calibration, Caller, Engine, EngineSettings, Runtime, RuntimeError, SubmitError};
+use sentor_text::language::Language;
 
 /// Without the cache and sharing, since the rows of these tests are all equal.
 const SETTINGS: EngineSettings = EngineSettings {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sentor::encode::{Row, RowSpan};
-use sentor::engine::{Caller, Engine, EngineSettings, Network, RunError, SubmitError};
+use sentor_engine::encode::{Row, RowSpan};
+use sentor_engine::{Caller, Engine, EngineSettings, Network, RunError, SubmitError};
 
 const SETTINGS: EngineSettings = EngineSettings {
     workers: 3,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use sentor::config::LimitsConfig;
 use sentor::http::Analyze;
-use sentor::keys::{KeyId, KeyStore as _, NewKey, Scope};
+use sentor_store::keys::{KeyId, KeyStore as _, NewKey, Scope};
 use support::client::Answer;
 use support::fake::{FORESEEN_BYTES, FakeAnalyzer};
 use support::{Setup, TestServer, now};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use sentor::http::Stop;
-use sentor::keys::NewKey;
+use sentor_store::keys::NewKey;
 use support::fake::FORESEEN_BYTES;
 use support::{Setup, TestServer, read_all, status_and_body};
 

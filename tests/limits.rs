@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use sentor::clock::Clock;
-use sentor::keys::{KeyId, KeyRecord, KeyStore as _, NewKey, Scope, StoreError, rotate};
-use sentor::metering::{
+use sentor_store::MemoryStore;
+use sentor_store::clock::Clock;
+use sentor_store::keys::{KeyId, KeyRecord, KeyStore as _, NewKey, Scope, StoreError, rotate};
+use sentor_store::metering::{
     DayUsage, Limit, Meter, Plan, Plans, RecentRequests, Refusal, UsageBatch, UsageQuery, UsageStore,
 };
-use sentor::store::MemoryStore;
 use serde_json::{Value, json};
 use support::client::{Answer, Client};
 use support::fake::FORESEEN_BYTES;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use sentor::analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
-use sentor::encode::{Encoder, Row, RowSpan};
-use sentor::engine::{Calibration, Engine, EngineSettings, LearntFile, Runtime};
-use sentor::language::{Language, LanguageChoice};
-use sentor::registry::ModelFolder;
-use sentor::text::{OffsetMap, OffsetUnit, Span};
+use sentor_analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
+use sentor_engine::encode::{Encoder, Row, RowSpan};
+use sentor_engine::registry::ModelFolder;
+use sentor_engine::{Calibration, Engine, EngineSettings, LearntFile, Runtime};
+use sentor_text::language::{Language, LanguageChoice};
+use sentor_text::span::{OffsetMap, OffsetUnit, Span};
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokenizers::Tokenizer;

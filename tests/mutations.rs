@@ -15,9 +15,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use sentor::config::{Config, Overrides, Surroundings};
-use sentor::keys::{ApiKey, NewKey};
-use sentor::registry::ModelFolder;
 use sentor::telemetry::TraceContext;
+use sentor_engine::registry::ModelFolder;
+use sentor_store::keys::{ApiKey, NewKey};
 use support::client::Client;
 use support::{Setup, TestServer, now, read_all};
 

@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use serde_json::{Value, json};
 
 use sentor::http::Surface;
-use sentor::keys::{KeyStore as _, NewKey, Scope, rotate};
+use sentor_store::keys::{KeyStore as _, NewKey, Scope, rotate};
 use support::client::Client;
 use support::{Setup, TestServer, now};
 
@@ -96,7 +96,8 @@ fn what_becomes_of_keys_is_counted_whoever_did_it() {
     server.store().revoke(&record.id, now()).expect("it is there");
     server.refresh_keys();
 
-    let unknown = sentor::keys::ApiKey::generate(sentor::keys::Environment::Live, &mut rand::rng());
+    let unknown =
+        sentor_store::keys::ApiKey::generate(sentor_store::keys::Environment::Live, &mut rand::rng());
     for (key, code) in [
         (expired.expose(), "expired_key"),
         (revoked.expose(), "revoked_key"),

@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use sentor::analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
-use sentor::encode::Encoder;
-use sentor::language::{Language, LanguageChoice};
-use sentor::registry::ModelFolder;
+use sentor_analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
+use sentor_engine::encode::Encoder;
+use sentor_engine::registry::ModelFolder;
+use sentor_text::language::{Language, LanguageChoice};
 use sha2::{Digest as _, Sha256};
 
 #[path = "support/onnx.rs"]

@@ -5,11 +5,11 @@ mod support;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use sentor::analysis::{AnalyzerStatistics, Document, ModelStatus, Options};
-use sentor::encode::{Row, RowSpan};
-use sentor::engine::{Caller, Engine, EngineSettings, Network, RunError};
 use sentor::http::{Analyze, BoxFuture};
-use sentor::store::SqliteStore;
+use sentor_analysis::{AnalyzerStatistics, Document, ModelStatus, Options};
+use sentor_engine::encode::{Row, RowSpan};
+use sentor_engine::{Caller, Engine, EngineSettings, Network, RunError};
+use sentor_store::SqliteStore;
 use serde_json::{Value, json};
 
 use support::client::Answer;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use sentor::keys::{
+use sentor_store::keys::{
     ApiKey, KeyId, KeyRecord, KeyRing, KeyState, KeyStore, NewKey, Refusal, Scope, Scopes, StoreError, rotate,
 };
-use sentor::metering::{DayUsage, RecentRequests, Usage, UsageBatch, UsageQuery, UsageStore as _};
-use sentor::store::{MemoryStore, SqliteStore, Store};
+use sentor_store::metering::{DayUsage, RecentRequests, Usage, UsageBatch, UsageQuery, UsageStore as _};
+use sentor_store::{MemoryStore, SqliteStore, Store};
 use tempfile::TempDir;
 
 fn now() -> Timestamp {

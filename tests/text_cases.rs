@@ -1,13 +1,13 @@
 //! The cases in `tests/data/`, which are written to be read and extended by someone who knows the languages
 //! and no Rust.
 
-use sentor::aggregate;
-use sentor::language::{self, Language};
-use sentor::mention::{EntityMatcher, MatchForm};
-use sentor::names::AspectWords;
-use sentor::pronoun;
-use sentor::segment;
-use sentor::sentiment::Distribution;
+use sentor_text::aggregate;
+use sentor_text::language::{self, Language};
+use sentor_text::masking::AspectWords;
+use sentor_text::mention::{EntityMatcher, MatchForm};
+use sentor_text::pronoun;
+use sentor_text::segment;
+use sentor_text::sentiment::Distribution;
 use std::fmt::Write as _;
 
 #[test]

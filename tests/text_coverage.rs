@@ -10,9 +10,9 @@
 //! with `SENTOR_MISSES=1` also every target that was missed, with what was found there instead.
 
 use flate2::read::GzDecoder;
-use sentor::language::Language;
-use sentor::mention::{EntityMatcher, MatchForm, Mention};
-use sentor::text::{OffsetMap, OffsetUnit, Span};
+use sentor_text::language::Language;
+use sentor_text::mention::{EntityMatcher, MatchForm, Mention};
+use sentor_text::span::{OffsetMap, OffsetUnit, Span};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;

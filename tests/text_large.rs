@@ -1,9 +1,9 @@
 //! Ten megabytes take time in proportion: nothing here may take more than a generous bound, which only a
 //! hang or something quadratic reaches.
 
-use sentor::language::{self, Language};
-use sentor::mention::EntityMatcher;
-use sentor::segment;
+use sentor_text::language::{self, Language};
+use sentor_text::mention::EntityMatcher;
+use sentor_text::segment;
 use std::time::{Duration, Instant};
 
 const TEXT_BYTES: usize = 10_000_000;

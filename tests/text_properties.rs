@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use sentor::language::{self, Language};
-use sentor::mention::{EntityMatcher, MatchForm, Mention};
-use sentor::pronoun;
-use sentor::segment;
-use sentor::text::{OffsetMap, OffsetUnit, Span};
+use sentor_text::language::{self, Language};
+use sentor_text::mention::{EntityMatcher, MatchForm, Mention};
+use sentor_text::pronoun;
+use sentor_text::segment;
+use sentor_text::span::{OffsetMap, OffsetUnit, Span};
 use std::time::{Duration, Instant};
 
 /// Pieces that the rules look at, to meet each other in every order.

@@ -8,9 +8,9 @@ use ort::ep::CPU;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
-use sentor::encode::{Row, RowSpan};
-use sentor::engine::{NetworkSource, Runtime};
-use sentor::registry::ModelFolder;
+use sentor_engine::encode::{Row, RowSpan};
+use sentor_engine::registry::ModelFolder;
+use sentor_engine::{NetworkSource, Runtime};
 
 /// One session of a span model.
 pub(crate) struct Bare {
@@ -32,7 +32,7 @@ pub(crate) struct Inputs {
 
 /// The library's environment, of which a process has one.
 pub(crate) fn environment() -> Environment {
-    let library = sentor::engine::default_library().expect("there is a cache folder");
+    let library = sentor_engine::default_library().expect("there is a cache folder");
     let builder = ort::init_from(&library).expect("ONNX Runtime has been fetched");
     let environment = builder.with_telemetry(false).build().expect("the first environment of this process");
     Runtime::keep_freed_memory();

@@ -1,6 +1,6 @@
 //! Keys of the right form that nobody issued.
 
-use sentor::keys::ApiKey;
+use sentor_store::keys::ApiKey;
 
 /// `key` with another character at `place` of its random part, and the checksum that fits.
 pub(crate) fn wrong_at(key: &ApiKey, place: usize) -> ApiKey {

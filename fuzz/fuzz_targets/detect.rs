@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use sentor_fuzz::language::detect;
+use sentor_text::language::detect;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let found = detect(text);

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use sentor_fuzz::key::ApiKey;
+use sentor_store::keys::ApiKey;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     // Chance never hits a checksum, so each text is also tried with the right one.

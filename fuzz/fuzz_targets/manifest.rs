@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use sentor::registry::Manifest;
+use sentor_engine::registry::Manifest;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     if let Ok(manifest) = Manifest::parse(text) {

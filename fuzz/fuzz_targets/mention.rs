@@ -2,10 +2,10 @@
 
 #![no_main]
 
-use sentor_fuzz::language::Language;
-use sentor_fuzz::mention::EntityMatcher;
+use sentor_text::language::Language;
+use sentor_text::mention::EntityMatcher;
 use sentor_fuzz::split_line;
-use sentor_fuzz::text::{OffsetMap, OffsetUnit};
+use sentor_text::span::{OffsetMap, OffsetUnit};
 
 // The first line has the entities, with `|` between them.
 libfuzzer_sys::fuzz_target!(|input: &str| {

@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use sentor_fuzz::language::Language;
-use sentor_fuzz::segment::sentences;
+use sentor_text::language::Language;
+use sentor_text::segment::sentences;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     for language in Language::ALL {

@@ -5,10 +5,10 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use sentor::encode::Encoder;
-use sentor::language::Language;
-use sentor::registry::ModelFolder;
-use sentor::segment::sentences;
+use sentor_engine::encode::Encoder;
+use sentor_text::language::Language;
+use sentor_engine::registry::ModelFolder;
+use sentor_text::segment::sentences;
 
 static ENCODERS: LazyLock<Vec<Encoder>> = LazyLock::new(|| {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");

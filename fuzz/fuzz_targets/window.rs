@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use sentor_fuzz::window::{Limits, assign, windows};
+use sentor_text::window::{Limits, assign, windows};
 
 // Three bytes of limits, then a byte for each token: bit 0 ends a sentence, bit 1 a clause; bits 2 to 4 are the length of
 // a mention that starts there, in steps of three tokens.

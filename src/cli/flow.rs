@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::analysis::{
+use sentor_analysis::{
     AnalysisError, Analyzer, Document, DocumentAnalysis, DocumentError, Options, local_caller,
 };
-use crate::language::LanguageChoice;
+use sentor_text::language::LanguageChoice;
 
 /// Most documents in a batch: enough for the engine to find rows of similar length.
 pub(super) const BATCH_DOCUMENTS: usize = 64;
@@ -126,11 +126,11 @@ pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::analysis::{EntityAnalysis, MentionAnalysis, SentenceAnalysis};
-    use crate::language::{Detection, Language};
-    use crate::mention::MatchForm;
-    use crate::sentiment::Distribution;
-    use crate::text::Span;
+    use sentor_analysis::{EntityAnalysis, MentionAnalysis, SentenceAnalysis};
+    use sentor_text::language::{Detection, Language};
+    use sentor_text::mention::MatchForm;
+    use sentor_text::sentiment::Distribution;
+    use sentor_text::span::Span;
 
     /// Calls a text with "good" in it positive, toward everything; finds an entity by its first letters'
     /// place; refuses every third call, and takes longer for earlier ones.

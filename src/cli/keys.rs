@@ -7,11 +7,11 @@ use clap::{Subcommand, ValueEnum};
 use jiff::{Span, Timestamp, civil, tz::TimeZone};
 
 use super::{Exit, GlobalArgs, print};
-use crate::audit::{Actor, AuditLog, Event};
-use crate::clock::iso_8601;
 use crate::http::{KeyView, NewKeyView};
-use crate::keys::{ApiKey, Environment, KeyId, KeyRecord, KeyStore as _, NewKey, Scope, rotate};
-use crate::store::SqliteStore;
+use sentor_store::SqliteStore;
+use sentor_store::audit::{Actor, AuditLog, Event};
+use sentor_store::clock::iso_8601;
+use sentor_store::keys::{ApiKey, Environment, KeyId, KeyRecord, KeyStore as _, NewKey, Scope, rotate};
 
 /// Arguments of `sentor keys`.
 #[derive(Debug, clap::Args)]

@@ -21,10 +21,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::analysis::StartError;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::http::TlsError;
 use crate::telemetry::{self, EndpointError};
+use sentor_analysis::StartError;
 
 /// How a run ended, as its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 use serde::Serialize;
 
-use crate::analysis::Settings;
-use crate::registry::ModelFolder;
+use sentor_analysis::Settings;
+use sentor_engine::registry::ModelFolder;
 
 use super::session;
 use super::{Exit, GlobalArgs};

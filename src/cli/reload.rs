@@ -7,9 +7,9 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::analysis::{Analyzer, StartError};
 use crate::config::{Config, ConfigError, Overrides};
 use crate::http::{App, Stop};
+use sentor_analysis::{Analyzer, StartError};
 
 /// The analyzer that is in service.
 #[derive(Clone, Debug)]

@@ -18,19 +18,19 @@ use tokio::task::JoinSet;
 use super::flags::ServerFlags;
 use super::reload::InService;
 use super::{Exit, GlobalArgs, print};
-use crate::analysis::{Analyzer, Settings, StartError};
-use crate::audit::{Actor, AuditLog, Event};
-use crate::bulk;
-use crate::clock::Clock;
 use crate::config::{Config, Listen, TlsConfig};
-use crate::engine::available_cores;
 use crate::http::{
     self, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls, TlsError, TlsFiles,
 };
-use crate::keys::{Environment, KeyRing, NewKey};
-use crate::metering::Meter;
-use crate::store::SqliteStore;
 use crate::telemetry::{self, Exporter};
+use sentor_analysis::background;
+use sentor_analysis::{Analyzer, Settings, StartError};
+use sentor_engine::available_cores;
+use sentor_store::SqliteStore;
+use sentor_store::audit::{Actor, AuditLog, Event};
+use sentor_store::clock::Clock;
+use sentor_store::keys::{Environment, KeyRing, NewKey};
+use sentor_store::metering::Meter;
 
 /// Arguments of `sentor serve`.
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     };
     let tls = load_tls(config.server.tls.as_ref())?;
     warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
-    bulk::start_threads();
+    background::start_threads();
     let started = Instant::now();
     // While the keys are read: with many of them, that takes as long.
     let mut loading = Loading::start(config.analyzer_settings())?;

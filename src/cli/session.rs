@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::analysis::{Analyzer, Settings};
+use sentor_analysis::{Analyzer, Settings};
 
 use super::GlobalArgs;
 

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::table::table;
 use super::{Exit, GlobalArgs, print};
-use crate::keys::{KeyId, KeyRecord, KeyStore as _};
-use crate::metering::{DayUsage, Usage, UsageQuery, UsageStore as _};
-use crate::store::SqliteStore;
+use sentor_store::SqliteStore;
+use sentor_store::keys::{KeyId, KeyRecord, KeyStore as _};
+use sentor_store::metering::{DayUsage, Usage, UsageQuery, UsageStore as _};
 
 /// Arguments of `sentor usage`.
 #[derive(Debug, clap::Args)]

@@ -36,10 +36,9 @@ use std::path::PathBuf;
 use reader::Reader;
 use sources::{Gathered, Values};
 
-use crate::analysis;
-use crate::keys::{ApiKey, ApiKeyError};
-use crate::language::Language;
-use crate::metering::Plans;
+use sentor_store::keys::{ApiKey, ApiKeyError};
+use sentor_store::metering::Plans;
+use sentor_text::language::Language;
 
 /// All settings, typed.
 #[derive(Clone, Debug)]
@@ -151,9 +150,9 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(problems)) }
     }
 
-    /// What an [`analysis::Analyzer`] is started with.
-    pub fn analyzer_settings(&self) -> analysis::Settings {
-        analysis::Settings {
+    /// What an [`sentor_analysis::Analyzer`] is started with.
+    pub fn analyzer_settings(&self) -> sentor_analysis::Settings {
+        sentor_analysis::Settings {
             onnxruntime: self.models.onnxruntime.clone(),
             models: vec![
                 (Language::English, self.models.model_en.clone()),

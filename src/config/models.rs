@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
 use super::surroundings::Surroundings;
-use crate::language::Language;
+use sentor_text::language::Language;
 
 /// Where the models and ONNX Runtime are.
 #[derive(Clone, Debug)]

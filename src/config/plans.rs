@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::error::Problem;
 use super::sources::{Place, Raw, nearest, typed};
-use crate::metering::{Limit, Plan, Plans};
+use sentor_store::metering::{Limit, Plan, Plans};
 
 /// The table that holds all plans.
 pub(super) const TABLE: &str = "plans";

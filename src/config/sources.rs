@@ -10,7 +10,7 @@ use super::error::{ConfigError, Problem};
 use super::setting::{Fallback, Setting, VARIABLE_PREFIX};
 use super::surroundings::Surroundings;
 use super::{Overrides, plans, settings};
-use crate::metering::Plans;
+use sentor_store::metering::Plans;
 
 /// Variables that start like a setting's and are none: the file's place, what clients go by, and
 /// where the set-up step puts ONNX Runtime.

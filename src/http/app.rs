@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::analysis::{
+use crate::config::{Config, LimitsConfig};
+use crate::telemetry::{Exporter, Metrics};
+use sentor_analysis::{
     AnalysisError, Analyzer, AnalyzerStatistics, Caller, Document, DocumentAnalysis, DocumentError,
     ModelStatus, Options,
 };
-use crate::audit::AuditLog;
-use crate::clock::Clock;
-use crate::config::{Config, LimitsConfig};
-use crate::keys::KeyRing;
-use crate::metering::Meter;
-use crate::store::Store;
-use crate::telemetry::{Exporter, Metrics};
+use sentor_store::Store;
+use sentor_store::audit::AuditLog;
+use sentor_store::clock::Clock;
+use sentor_store::keys::KeyRing;
+use sentor_store::metering::Meter;
 
 use super::budget::ByteBudget;
 use super::error::{ApiError, ErrorCode};

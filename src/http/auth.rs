@@ -7,10 +7,10 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use super::app::App;
 use super::error::{ApiError, ErrorCode};
 use super::observe::RequestContext;
-use crate::clock::iso_8601;
-use crate::keys::{self, ApiKey, KeyRecord, Scope};
-use crate::metering::{Admission, Refusal};
 use crate::telemetry::KeyRefusal;
+use sentor_store::clock::iso_8601;
+use sentor_store::keys::{self, ApiKey, KeyRecord, Scope};
+use sentor_store::metering::{Admission, Refusal};
 
 /// The holder of a key with the scope `scope`, or the refusal.
 pub(super) fn require(

@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 
 use super::headers::unix_seconds;
 use super::problems::Problems;
-use crate::analysis::{AnalysisError, DocumentError};
-use crate::clock::iso_8601;
-use crate::keys::StoreError;
-use crate::metering::{Limit, Refusal, Standing};
+use sentor_analysis::{AnalysisError, DocumentError};
+use sentor_store::clock::iso_8601;
+use sentor_store::keys::StoreError;
+use sentor_store::metering::{Limit, Refusal, Standing};
 
 /// Every way to refuse a request; `docs/errors.md` has a section for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::error::{ApiError, ErrorCode};
-use crate::metering::Standing;
+use sentor_store::metering::Standing;
 
 /// Answers are data for one caller: no cache keeps them, and no browser guesses at them or runs them.
 pub(super) fn secure(mut response: Response) -> Response {

@@ -15,9 +15,9 @@ use super::error::ApiError;
 use super::observe::RequestContext;
 use super::openapi::words;
 use super::readiness;
-use crate::analysis::ModelStatus;
-use crate::clock::iso_8601;
-use crate::language::Language;
+use sentor_analysis::ModelStatus;
+use sentor_store::clock::iso_8601;
+use sentor_text::language::Language;
 
 /// What health checks read.
 #[derive(Debug, Serialize, ToSchema)]

@@ -10,8 +10,8 @@ use super::app::{App, Services};
 use super::auth;
 use super::error::ApiError;
 use super::observe::RequestContext;
-use crate::keys::Scope;
 use crate::telemetry::{Readings, StoreFailures, TEXT_FORMAT};
+use sentor_store::keys::Scope;
 
 /// `GET /metrics` for all: needs a key with the scope `metrics`.
 #[utoipa::path(

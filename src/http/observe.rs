@@ -17,9 +17,9 @@ use uuid::Uuid;
 use super::app::App;
 use super::error::ApiError;
 use super::headers;
-use crate::keys::KeyId;
-use crate::metering::Standing;
 use crate::telemetry::{InFlight, Phase, RequestOutcome, Step, TraceContext};
+use sentor_store::keys::KeyId;
+use sentor_store::metering::Standing;
 
 /// Identifies a request, in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -6,8 +6,8 @@ use axum::extract::Query;
 use axum::http::Uri;
 
 use super::error::{ApiError, ErrorCode};
-use crate::language::LanguageChoice;
-use crate::text::OffsetUnit;
+use sentor_text::language::LanguageChoice;
+use sentor_text::span::OffsetUnit;
 
 /// What the query of a predict request asks for. Parameters that are not known are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 
 use super::app::App;
 use super::error::{ApiError, ErrorCode};
-use crate::keys::StoreError;
-use crate::store::Store;
+use sentor_store::Store;
+use sentor_store::keys::StoreError;
 
 /// A run takes a fraction of a second, and an engine that works takes rows out of its queue as often. One that has not
 /// for so long hangs, or its machine has no time for it.
@@ -107,7 +107,7 @@ fn with_cause(error: &StoreError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{MemoryStore, SqliteStore};
+    use sentor_store::{MemoryStore, SqliteStore};
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")

@@ -16,9 +16,9 @@ use super::observe::RequestContext;
 use super::openapi::words;
 use super::query::Parameters;
 use super::{admin, auth, blocking};
-use crate::clock::iso_8601;
-use crate::keys::{KeyRecord, Scope};
-use crate::metering::{DayUsage, Limit, Plan, Quota, Standing, Usage, UsageQuery};
+use sentor_store::clock::iso_8601;
+use sentor_store::keys::{KeyRecord, Scope};
+use sentor_store::metering::{DayUsage, Limit, Plan, Quota, Standing, Usage, UsageQuery};
 
 /// What one or all keys used.
 #[derive(Debug, Serialize, ToSchema)]

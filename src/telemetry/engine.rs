@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use crate::analysis::AnalyzerStatistics;
-use crate::engine::{DurationStatistics, ModelStatistics};
+use sentor_analysis::AnalyzerStatistics;
+use sentor_engine::{DurationStatistics, ModelStatistics};
 
 /// The families of one moment's statistics. Those without a value (of models, where there are none) are left out.
 pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {

@@ -3,8 +3,8 @@
 use prometheus::proto::MetricFamily;
 
 use super::engine::{counters, gauges, label};
-use crate::keys::{self, KeyEvents};
-use crate::metering::{self, Quota};
+use sentor_store::keys::{self, KeyEvents};
+use sentor_store::metering::{self, Quota};
 
 /// Why a key, or the lack of one, did not let a request in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

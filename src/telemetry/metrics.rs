@@ -13,9 +13,9 @@ use prometheus::{
 use super::keys::{KeyRefusal, StoreFailures};
 use super::threads::ThreadTimes;
 use super::{engine, keys};
-use crate::analysis::{AnalyzerStatistics, ModelStatus};
-use crate::keys::KeyEvents;
-use crate::language::Language;
+use sentor_analysis::{AnalyzerStatistics, ModelStatus};
+use sentor_store::keys::KeyEvents;
+use sentor_text::language::Language;
 
 /// Media type of [`Metrics::encode`].
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::bulk;
+use sentor_analysis::background;
 
 /// What the threads of a process are for, by the beginning of their names.
 const KINDS: [(&str, &str); 3] =
-    [("http", "http"), ("sentor-worker", "workers"), (bulk::THREAD_NAME, "planning")];
+    [("http", "http"), ("sentor-worker", "workers"), (background::THREAD_NAME, "planning")];
 
 /// The kind of all other threads.
 const OTHER: &str = "other";

@@ -3,16 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sentor::analysis::{
+use sentor::http::{Analyze, BoxFuture};
+use sentor_analysis::{
     AnalysisError, AnalyzerStatistics, Caller, Document, DocumentAnalysis, DocumentError, EntityAnalysis,
     MentionAnalysis, ModelStatus, Options, SentenceAnalysis, Warning,
 };
-use sentor::engine::ModelStatistics;
-use sentor::http::{Analyze, BoxFuture};
-use sentor::language::{Detection, Language, LanguageChoice};
-use sentor::mention::MatchForm;
-use sentor::sentiment::Distribution;
-use sentor::text::Span;
+use sentor_engine::ModelStatistics;
+use sentor_text::language::{Detection, Language, LanguageChoice};
+use sentor_text::mention::MatchForm;
+use sentor_text::sentiment::Distribution;
+use sentor_text::span::Span;
 use tokio::sync::Semaphore;
 
 /// Scores by word lists. A text with one of these marks makes trouble: `[overloaded]`, `[no model]`,

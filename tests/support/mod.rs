@@ -12,13 +12,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sentor::audit::AuditLog;
-use sentor::clock::Clock;
 use sentor::config::{Config, Overrides, Surroundings};
 use sentor::http::{Analyze, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls};
-use sentor::keys::{ApiKey, KeyRing, KeyStore, NewKey};
-use sentor::metering::{Meter, Plans, UsageStore};
-use sentor::store::{MemoryStore, Store};
+use sentor_store::audit::AuditLog;
+use sentor_store::clock::Clock;
+use sentor_store::keys::{ApiKey, KeyRing, KeyStore, NewKey};
+use sentor_store::metering::{Meter, Plans, UsageStore};
+use sentor_store::{MemoryStore, Store};
 use tokio::sync::watch;
 
 use client::Client;

@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng, RngExt as _};
 use serde_json::{Value, json};
 
-use crate::language::Language;
+use sentor_text::language::Language;
 
 /// What the requests of a benchmark are made of.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::Deserialize;
 
 use crate::cli::lines::{self, Lines, json_problem};
-use crate::language::{Detection, Language, detect};
+use sentor_text::language::{Detection, Language, detect};
 
 use super::targets::fixed_language_of;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
 
-use crate::analysis::{DocumentAnalysis, Settings};
-use crate::language::LanguageChoice;
+use sentor_analysis::{DocumentAnalysis, Settings};
+use sentor_text::language::LanguageChoice;
 
 use super::flow::{self, BATCH_BYTES, BATCH_DOCUMENTS, Batch, Score};
 use super::predict::parse_language;

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::language::Language;
-use crate::segment::EndCounts;
-use crate::sentiment::Polarity;
+use sentor_text::language::Language;
+use sentor_text::segment::EndCounts;
+use sentor_text::sentiment::Polarity;
 
 use super::detection::{DetectionCounts, Group, Length};
 use super::scores::{Confusion, Results, Sets};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::sentiment::Polarity;
+use sentor_text::sentiment::Polarity;
 
 use super::Target;
 

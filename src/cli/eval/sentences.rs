@@ -9,9 +9,9 @@ use indicatif::ProgressBar;
 use serde::Deserialize;
 
 use crate::cli::lines::{self, Lines, json_problem};
-use crate::language::{Language, LanguageChoice, detect};
-use crate::segment::{EndCounts, score_ends, sentences};
-use crate::text::Span;
+use sentor_text::language::{Language, LanguageChoice, detect};
+use sentor_text::segment::{EndCounts, score_ends, sentences};
+use sentor_text::span::Span;
 
 use super::targets::{language_of, span};
 

@@ -6,11 +6,11 @@ use std::io::BufRead;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use serde::Deserialize;
 
-use crate::analysis::{Document, MentionSource};
 use crate::cli::lines::{Lines, json_problem};
-use crate::language::{Language, LanguageChoice};
-use crate::sentiment::Polarity;
-use crate::text::{OffsetMap, OffsetUnit, Span};
+use sentor_analysis::{Document, MentionSource};
+use sentor_text::language::{Language, LanguageChoice};
+use sentor_text::sentiment::Polarity;
+use sentor_text::span::{OffsetMap, OffsetUnit, Span};
 
 use super::Mentions;
 

@@ -4,9 +4,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::analysis::MentionSource;
 use crate::cli::flow::{BATCH_BYTES, BATCH_DOCUMENTS, Batch};
-use crate::language::LanguageChoice;
+use sentor_analysis::MentionSource;
+use sentor_text::language::LanguageChoice;
 
 use super::input::{Entries, Entry};
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::analysis::{Document, MentionSource};
 use crate::cli::lines::{Line, Lines, Reader, json_problem};
+use sentor_analysis::{Document, MentionSource};
 
 /// How documents are written in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

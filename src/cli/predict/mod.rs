@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use clap::builder::NonEmptyStringValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::analysis::{DocumentError, MentionSource, Options, local_caller};
-use crate::language::LanguageChoice;
+use sentor_analysis::{DocumentError, MentionSource, Options, local_caller};
+use sentor_text::language::LanguageChoice;
 
 use super::flow::{self, Score, Scored};
 use super::lines;

@@ -5,10 +5,10 @@ use std::io::{self, BufWriter, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::analysis::{DocumentAnalysis, EntityAnalysis};
 use crate::http;
-use crate::sentiment::{Distribution, Polarity};
-use crate::text::OffsetUnit;
+use sentor_analysis::{DocumentAnalysis, EntityAnalysis};
+use sentor_text::sentiment::{Distribution, Polarity};
+use sentor_text::span::OffsetUnit;
 
 use super::input::Record;
 
@@ -219,9 +219,9 @@ fn shortened(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::{Document, MentionSource};
     use crate::cli::flow::tests::fake_analysis;
-    use crate::language::{Language, LanguageChoice};
+    use sentor_analysis::{Document, MentionSource};
+    use sentor_text::language::{Language, LanguageChoice};
 
     fn printed(format: OutputFormat, text: &str, entities: &[&str]) -> String {
         let entities: Vec<String> = entities.iter().map(|&entity| entity.to_owned()).collect();

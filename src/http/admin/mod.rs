@@ -20,10 +20,10 @@ use super::error::{ApiError, ErrorCode};
 use super::observe::RequestContext;
 use super::query::{Parameters, bad_parameter};
 use super::{auth, blocking, body};
-use crate::audit::{Actor, Event};
-use crate::keys::{KeyId, KeyRecord, Scope, StoreError, rotate};
-use crate::store::Store;
 use request::{CreateKey, RotateKey};
+use sentor_store::Store;
+use sentor_store::audit::{Actor, Event};
+use sentor_store::keys::{KeyId, KeyRecord, Scope, StoreError, rotate};
 pub(crate) use view::{KeyView, NewKeyView};
 
 /// Keys in a listing, unless asked for more or fewer.

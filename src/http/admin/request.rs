@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::openapi::words;
 use crate::http::problems::Problems;
-use crate::keys::{Environment, KeyRecord, NewKey, Scope, Scopes};
-use crate::metering::Plans;
+use sentor_store::keys::{Environment, KeyRecord, NewKey, Scope, Scopes};
+use sentor_store::metering::Plans;
 
 /// Longest name of a key, in characters; listings show it.
 const MAX_NAME: usize = 200;

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::clock::iso_8601;
 use crate::http::openapi::words;
-use crate::keys::{ApiKey, KeyRecord};
+use sentor_store::clock::iso_8601;
+use sentor_store::keys::{ApiKey, KeyRecord};
 
 /// All about a key, but not the key.
 #[derive(Debug, Serialize, ToSchema)]

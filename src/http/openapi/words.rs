@@ -174,10 +174,10 @@ mod tests {
     use utoipa::PartialSchema;
 
     use super::*;
-    use crate::language::LanguageChoice as Choice;
-    use crate::mention::MatchForm;
-    use crate::sentiment::Polarity;
-    use crate::text::OffsetUnit;
+    use sentor_text::language::LanguageChoice as Choice;
+    use sentor_text::mention::MatchForm;
+    use sentor_text::sentiment::Polarity;
+    use sentor_text::span::OffsetUnit;
 
     fn words<T: PartialSchema>() -> Vec<String> {
         let schema = serde_json::to_value(T::schema()).expect("a schema is JSON");
@@ -188,19 +188,22 @@ mod tests {
     #[test]
     fn the_words_are_those_of_the_handlers() {
         assert_eq!(words::<Sentiment>(), Polarity::ALL.map(Polarity::label));
-        assert_eq!(words::<Language>(), crate::language::Language::ALL.map(crate::language::Language::code));
+        assert_eq!(
+            words::<Language>(),
+            sentor_text::language::Language::ALL.map(sentor_text::language::Language::code)
+        );
         assert!(words::<LanguageChoice>().iter().all(|word| Choice::parse(word).is_some()));
         assert!(words::<Offsets>().iter().all(|word| OffsetUnit::parse(word).is_some()));
-        let scopes = crate::keys::Scope::ALL.map(crate::keys::Scope::word);
+        let scopes = sentor_store::keys::Scope::ALL.map(sentor_store::keys::Scope::word);
         assert_eq!(words::<Scope>(), scopes);
-        let usage = serde_json::to_value(crate::metering::Usage::default()).expect("a struct is JSON");
+        let usage = serde_json::to_value(sentor_store::metering::Usage::default()).expect("a struct is JSON");
         let described = serde_json::to_value(Usage::schema()).expect("a schema is JSON");
         let names = |value: &Value| -> Vec<String> {
             value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
         };
         assert_eq!(names(&described["properties"]), names(&usage));
         let limits = serde_json::to_value(PlanLimits::schema()).expect("a schema is JSON");
-        for limit in crate::metering::Limit::ALL {
+        for limit in sentor_store::metering::Limit::ALL {
             assert!(limits["properties"][limit.name()].is_object(), "{}", limit.name());
         }
         let forms = [MatchForm::Exact, MatchForm::Inflected, MatchForm::Compound, MatchForm::Pronoun];

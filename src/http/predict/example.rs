@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::request::PredictRequest;
 use super::response;
-use crate::analysis::{DocumentAnalysis, EntityAnalysis, MentionAnalysis, SentenceAnalysis};
 use crate::config::LimitsConfig;
 use crate::http::error::ApiError;
 use crate::http::query::PredictQuery;
-use crate::language::{Detection, Language};
-use crate::mention::MatchForm;
-use crate::sentiment::Distribution;
-use crate::text::Span;
+use sentor_analysis::{DocumentAnalysis, EntityAnalysis, MentionAnalysis, SentenceAnalysis};
+use sentor_text::language::{Detection, Language};
+use sentor_text::mention::MatchForm;
+use sentor_text::sentiment::Distribution;
+use sentor_text::span::Span;
 
 const TEXT: &str = "Great product!";
 const ENTITY: &str = "product";

@@ -19,15 +19,15 @@ use super::observe::RequestContext;
 use super::openapi::words;
 use super::query::PredictQuery;
 use super::{auth, body, timeout};
-use crate::analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
-use crate::bulk;
-use crate::keys::{KeyRecord, Scope};
-use crate::language::{Language, LanguageChoice};
-use crate::metering::{Admission, Limit, Usage};
 use crate::telemetry::{Phase, ScoredDocument};
 pub(super) use example::{answer as example_answer, request as example_request};
 use request::PredictRequest;
 pub(crate) use response::document_result;
+use sentor_analysis::background;
+use sentor_analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
+use sentor_store::keys::{KeyRecord, Scope};
+use sentor_store::metering::{Admission, Limit, Usage};
+use sentor_text::language::{Language, LanguageChoice};
 
 /// From this size on, a body is read and an answer written on a thread that may take its time.
 const OFF_THREAD_BYTES: usize = 256 * 1024;
@@ -240,7 +240,7 @@ async fn off_thread<T: Send + 'static>(
     }
     let span = tracing::Span::current();
     // A panic there is logged by the hook, inside this request's span.
-    bulk::run(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
+    background::run(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
 }
 
 fn language_name(language: LanguageChoice) -> &'static str {

@@ -3,12 +3,12 @@
 use serde::de::{DeserializeSeed as _, IgnoredAny, MapAccess};
 
 use super::json::{Field, Items, List, Member, Members, Read, Shape, Text};
-use crate::analysis::{Document, MentionSource};
 use crate::config::LimitsConfig;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::problems::Problems;
 use crate::http::query::{PredictQuery, parse_language};
-use crate::language::LanguageChoice;
+use sentor_analysis::{Document, MentionSource};
+use sentor_text::language::LanguageChoice;
 
 /// A request that can be answered.
 #[derive(Debug)]

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::request::PredictRequest;
-use crate::analysis::{DocumentAnalysis, DocumentError, EntityAnalysis, SentenceAnalysis, Warning};
 use crate::http::error::{ApiError, ErrorSummary};
 use crate::http::openapi::words;
 use crate::http::query::PredictQuery;
-use crate::sentiment::{Distribution, Polarity};
-use crate::text::{OffsetMap, OffsetUnit};
+use sentor_analysis::{DocumentAnalysis, DocumentError, EntityAnalysis, SentenceAnalysis, Warning};
+use sentor_text::sentiment::{Distribution, Polarity};
+use sentor_text::span::{OffsetMap, OffsetUnit};
 
 /// Writes the answer: one result for each document of `request`. `outcomes` are those of its valid documents.
 ///

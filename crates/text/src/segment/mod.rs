@@ -1,0 +1,189 @@
+//! Where sentences begin and end.
+//!
+//! One pass over the text stops at everything that may end a sentence: stops, line breaks, emoji, list
+//! marks. Whether it does is decided from the word before and what follows. The classes of characters and
+//! the frame are those of UAX #29; what is put in place of its rules, and what each gains, is in
+//! `docs/text.md`.
+
+mod abbreviations;
+mod line;
+mod mark;
+mod score;
+mod stop;
+
+pub use score::{EndCounts, score_ends};
+
+use crate::language::Language;
+use crate::span::Span;
+use abbreviations::Words;
+
+/// Splits a text into sentences.
+///
+/// The spans tile the text: white space belongs to the sentence before it, and that at the very beginning to
+/// the first. An empty text has no sentences, one of white space alone has one.
+pub fn sentences(text: &str, language: Language) -> Vec<Span> {
+    let mut scanner = Scanner {
+        text,
+        words: Words::of(language),
+        start: content_start(text, 0),
+        list: None,
+        quotes: Quotes::default(),
+        ends: Vec::new(),
+    };
+    scanner.scan();
+    let mut sentences = Vec::with_capacity(scanner.ends.len() + 1);
+    let mut start = 0;
+    for end in scanner.ends {
+        let next = content_start(text, end);
+        if next < text.len() {
+            sentences.push(Span::new(start, next));
+            start = next;
+        }
+    }
+    if start < text.len() {
+        sentences.push(Span::new(start, text.len()));
+    }
+    sentences
+}
+
+/// The first byte from `at` on that is not white space.
+fn content_start(text: &str, at: usize) -> usize {
+    text.len() - text[at..].trim_start().len()
+}
+
+struct Scanner<'t> {
+    text: &'t str,
+    words: &'static Words,
+    /// Where the sentence being read starts.
+    start: usize,
+    /// The list mark that is expected next, while the sentence being read is an item of a numbered list.
+    list: Option<mark::ListMark>,
+    quotes: Quotes,
+    /// Where sentences end, without the white space after them.
+    ends: Vec<usize>,
+}
+
+/// Whether a straight double quote is open, counted from the beginning of the paragraph.
+#[derive(Default)]
+struct Quotes {
+    counted_to: usize,
+    is_open: bool,
+}
+
+impl Quotes {
+    fn is_open_at(&mut self, text: &str, at: usize) -> bool {
+        let new = &text.as_bytes()[self.counted_to.min(at)..at];
+        self.is_open ^= new.iter().fold(false, |is_odd, &byte| is_odd ^ (byte == b'"'));
+        self.counted_to = self.counted_to.max(at);
+        self.is_open
+    }
+
+    fn begin_paragraph(&mut self, at: usize) {
+        *self = Self { counted_to: at, is_open: false };
+    }
+}
+
+impl Scanner<'_> {
+    fn scan(&mut self) {
+        self.begin(self.start);
+        let mut at = self.start;
+        while at < self.text.len() {
+            let byte = self.text.as_bytes()[at];
+            at = match byte {
+                b'.' | b'!' | b'?' => self.at_stop(at),
+                b'\n' | b'\r' | 0x0b | 0x0c => self.at_line_break(at),
+                b' ' | b'\t' => self.at_space(at),
+                b'-' | b'=' | b'_' | b'*' | b'~' | b'#' => self.at_rule(at, byte),
+                0..0x80 => at + 1,
+                _ => self.at_wide_character(at),
+            };
+        }
+    }
+
+    /// A new sentence starts at `at`.
+    fn begin(&mut self, at: usize) {
+        self.start = at;
+        self.list = mark::list_mark(self.text, at).map(mark::ListMark::next);
+    }
+
+    /// The sentence ends at `end`; returns where to read on.
+    fn end(&mut self, end: usize) -> usize {
+        self.ends.push(end);
+        let next = content_start(self.text, end);
+        if line::count_breaks(&self.text[end..next]) > 1 {
+            self.quotes.begin_paragraph(next);
+        }
+        self.begin(next);
+        next
+    }
+
+    fn at_stop(&mut self, at: usize) -> usize {
+        let stop = stop::Stop::read(self.text, at, || self.quotes.is_open_at(self.text, at));
+        if stop.ends_sentence(self.text, self.start, self.words) { self.end(stop.end) } else { stop.resume() }
+    }
+
+    fn at_line_break(&mut self, at: usize) -> usize {
+        let next = content_start(self.text, at);
+        let end = at - (self.text[self.start..at].len() - self.text[self.start..at].trim_end().len());
+        if end > self.start && line::ends_sentence(self.text, self.start, end, next, self.words) {
+            self.end(end)
+        } else {
+            next
+        }
+    }
+
+    /// A list item begins after white space: `• first • second`, `1) first 2) second`. So may a smiley.
+    fn at_space(&mut self, at: usize) -> usize {
+        let next = at + 1;
+        let is_item = self.text[next..].starts_with(mark::is_bullet)
+            || self.list.is_some_and(|expected| mark::list_mark(self.text, next) == Some(expected));
+        if is_item && at > self.start && !self.text[self.start..at].trim_end().is_empty() {
+            let end = self.start + self.text[self.start..at].trim_end().len();
+            return self.end(end);
+        }
+        match mark::emoticon(self.text, next) {
+            Some(length) => self.at_feeling(next + length),
+            None => next,
+        }
+    }
+
+    /// A rule of five or more of these, apart by white space, is a sentence to itself.
+    fn at_rule(&mut self, at: usize, byte: u8) -> usize {
+        let end = at + self.text.as_bytes()[at..].iter().take_while(|&&next| next == byte).count();
+        let before = self.text[self.start..at].trim_end();
+        let is_rule = end - at >= 5 && (at == self.start || before.len() < at - self.start);
+        if is_rule && !before.is_empty() {
+            self.end(self.start + before.len());
+        }
+        let ends = is_rule && self.text[end..].starts_with(char::is_whitespace);
+        if ends && content_start(self.text, end) < self.text.len() { self.end(end) } else { end }
+    }
+
+    fn at_wide_character(&mut self, at: usize) -> usize {
+        let Some(character) = self.text[at..].chars().next() else { return self.text.len() };
+        let next = at + character.len_utf8();
+        if stop::is_stop(character) {
+            self.at_stop(at)
+        } else if matches!(character, '\u{85}' | '\u{2028}' | '\u{2029}') {
+            self.at_line_break(at)
+        } else if mark::is_emoji(character) {
+            self.at_feeling(next)
+        } else {
+            next
+        }
+    }
+
+    /// An emoji or smiley ends a sentence of some words when a capital follows.
+    fn at_feeling(&mut self, end: usize) -> usize {
+        let end = mark::skip_feelings(self.text, end);
+        let next = content_start(self.text, end);
+        let follows = stop::Following::read(self.text, next);
+        let has_words = self.text[self.start..end]
+            .split_whitespace()
+            .take(2)
+            .filter(|word| word.contains(char::is_alphabetic))
+            .count()
+            == 2;
+        if next > end && follows.starts_upper() && has_words { self.end(end) } else { end }
+    }
+}
