@@ -37,15 +37,15 @@ test-format: ## Check the format of the Rust code
 
 .PHONY: test-lint
 test-lint: ## Run clippy, pedantic, with warnings as errors
-	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 .PHONY: test-docs
 test-docs: ## Build the documentation with warnings as errors
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 
 .PHONY: test-rust
 test-rust: build ## Run the Rust tests
-	$(CARGO) test --release --locked
+	$(CARGO) test --release --locked --workspace
 
 .PHONY: test-scripts
 test-scripts: ## Test the set-up scripts

@@ -317,7 +317,7 @@ proptest! {
 
 /// The arrivals of `tests/data/arrivals.csv`, so many times as quick.
 fn recorded(speed: f64) -> Vec<Arrival> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/arrivals.csv");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/arrivals.csv");
     let text = std::fs::read_to_string(path).expect("the recording is in the repository");
     let lines = text.lines().filter(|line| !line.starts_with('#')).skip(1);
     let mut texts = 0;

@@ -1,16 +1,14 @@
 //! The metrics, the description of the interface, and the pages, as a running server shows them.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
 
+use crate::support::client::Client;
+use crate::support::{Setup, TestServer, now};
 use sentor::http::Surface;
 use sentor_store::keys::{KeyStore as _, NewKey, Scope, rotate};
-use support::client::Client;
-use support::{Setup, TestServer, now};
 
 fn metrics_client(server: &TestServer) -> Client {
     let new = NewKey { scopes: [Scope::Metrics].into_iter().collect(), ..NewKey::named("monitoring") };

@@ -1,9 +1,6 @@
 //! The shipped models, through the encoder and the engine of the product: what the training side says they answer,
 //! and that an answer does not depend on what else runs.
 
-#[path = "support/folder.rs"]
-mod copies;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -326,7 +323,7 @@ fn an_entity_more_changes_nobody_elses_score() {
 /// The English model with other aspect words than its own, as a folder of its own.
 fn blind_folder() -> TempDir {
     let shipped = root().join("models/sentor-en");
-    let blind = copies::copy_of(&shipped);
+    let blind = crate::support::folder::copy_of(&shipped);
     let manifest = std::fs::read_to_string(shipped.join("manifest.json")).expect("the manifest is there");
     let mut manifest: serde_json::Value = serde_json::from_str(&manifest).expect("the manifest is JSON");
     std::fs::write(blind.path().join("aspect-words.txt"), "screen\nbattery\n")

@@ -1,7 +1,5 @@
 //! `GET /readyz`: what makes a server say that no request should be sent to it.
 
-mod support;
-
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -12,9 +10,9 @@ use sentor_engine::{Caller, Engine, EngineSettings, Network, RunError};
 use sentor_store::SqliteStore;
 use serde_json::{Value, json};
 
-use support::client::Answer;
-use support::fake::{FakeAnalyzer, Outcomes};
-use support::{Setup, TestServer};
+use crate::support::client::Answer;
+use crate::support::fake::{FakeAnalyzer, Outcomes};
+use crate::support::{Setup, TestServer};
 
 /// Why a server is not ready, as it says.
 fn reason(answer: &Answer) -> Value {

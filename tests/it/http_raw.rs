@@ -1,17 +1,15 @@
 //! Clients that HTTP libraries would not let one be, and the end of the server.
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::fake::FORESEEN_BYTES;
+use crate::support::{Setup, TestServer, read_all, status_and_body};
 use sentor::http::Stop;
 use sentor_store::keys::NewKey;
-use support::fake::FORESEEN_BYTES;
-use support::{Setup, TestServer, read_all, status_and_body};
 
 const BODY: &str = r#"{"docs":[{"doc_id":"1","doc":"Great."}]}"#;
 

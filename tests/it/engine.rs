@@ -1,9 +1,6 @@
 //! The engine with a shipped model: what it refuses, what it gives up, how it ends, and what it says of files that are
 //! not what they should be.
 
-#[path = "support/folder.rs"]
-mod copies;
-
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -171,7 +168,7 @@ fn a_missing_or_wrong_library_is_one_clear_sentence() {
 
 #[test]
 fn a_damaged_model_is_named() {
-    let copy = copies::copy_of(&folder());
+    let copy = crate::support::folder::copy_of(&folder());
     let network = copy.path().join("model.onnx");
     let mut bytes = std::fs::read(&network).expect("read the network");
     let middle = bytes.len() / 2;

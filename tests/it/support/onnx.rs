@@ -1,24 +1,24 @@
 //! Networks of a few nodes, written as the protobuf of ONNX: what a test needs and no more.
 
 /// Numbers of ONNX for what a tensor holds.
-pub const FLOAT: u64 = 1;
-pub const INT32: u64 = 6;
-pub const INT64: u64 = 7;
+pub(crate) const FLOAT: u64 = 1;
+pub(crate) const INT32: u64 = 6;
+pub(crate) const INT64: u64 = 7;
 
 /// An input or output: its name, what it holds, and its dimensions; a negative one is not fixed.
-pub type Outlet<'a> = (&'a str, u64, &'a [i64]);
+pub(crate) type Outlet<'a> = (&'a str, u64, &'a [i64]);
 
 /// A tensor in the network.
-pub enum Constant<'a> {
+pub(crate) enum Constant<'a> {
     Floats(&'a str, &'a [u64], Vec<f32>),
     Integers(&'a str, &'a [u64], Vec<i64>),
 }
 
 /// An operation: what it is, what goes in, what comes out, and attributes that are whole numbers.
-pub type Node<'a> = (&'a str, &'a [&'a str], &'a str, &'a [(&'a str, u64)]);
+pub(crate) type Node<'a> = (&'a str, &'a [&'a str], &'a str, &'a [(&'a str, u64)]);
 
 /// The bytes of a model file.
-pub fn model(
+pub(crate) fn model(
     nodes: &[Node<'_>],
     constants: &[Constant<'_>],
     inputs: &[Outlet<'_>],

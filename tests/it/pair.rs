@@ -10,10 +10,7 @@ use sentor_engine::registry::ModelFolder;
 use sentor_text::language::{Language, LanguageChoice};
 use sha2::{Digest as _, Sha256};
 
-#[path = "support/onnx.rs"]
-#[expect(unreachable_pub, reason = "a test file is a crate of its own")]
-mod onnx;
-use onnx::{Constant, FLOAT, INT32, INT64, Node, Outlet};
+use crate::support::onnx::{Constant, FLOAT, INT32, INT64, Node, Outlet};
 
 const ROWS: &[i64] = &[-1, -1];
 const IDS: Outlet<'_> = ("input_ids", INT64, ROWS);
@@ -72,7 +69,7 @@ fn network(inputs: &[Outlet<'_>], output: Outlet<'_>) -> Vec<u8> {
         ("Mul", &["words", "column"], "weighted", &[]),
         ("ReduceSum", &["weighted", "tokens"], output.0, &[("keepdims", 0)]),
     ]);
-    onnx::model(&nodes, &constants, inputs, &[output])
+    crate::support::onnx::model(&nodes, &constants, inputs, &[output])
 }
 
 /// A folder with this network, the tokenizer of the shipped model, and a manifest that fits.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// Talks to one server, with one key or none.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
     key: Option<String>,
@@ -14,32 +14,32 @@ pub struct Client {
 
 /// An answer, whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: BTreeMap<String, String>,
-    pub bytes: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
     /// The body as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| {
             panic!("no JSON ({error}) under status {}: {}", self.status, String::from_utf8_lossy(&self.bytes))
         })
     }
 
     /// The machine-readable name of the refusal.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap_or("none").to_owned()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
 impl Client {
-    pub fn new(base: &str, key: Option<&str>) -> Self {
+    pub(crate) fn new(base: &str, key: Option<&str>) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(std::time::Duration::from_mins(1)))
@@ -47,36 +47,42 @@ impl Client {
         Self { agent: config.into(), base: base.to_owned(), key: key.map(str::to_owned) }
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[])
     }
 
     /// The status, where there is an answer at all.
-    pub fn try_get(&self, path: &str) -> Option<u16> {
+    pub(crate) fn try_get(&self, path: &str) -> Option<u16> {
         let answer = self.agent.get(format!("{}{path}", self.base)).call();
         answer.ok().map(|answer| answer.status().as_u16())
     }
 
-    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.request("GET", path, headers, Vec::new())
     }
 
     /// Posts bytes that say that they are JSON.
-    pub fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         self.post_with(path, &[("content-type", "application/json")], body)
     }
 
-    pub fn post_with(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+    pub(crate) fn post_with(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
         self.request("POST", path, headers, body.into())
     }
 
     /// Scores documents.
-    pub fn predict(&self, query: &str, docs: &Value) -> Answer {
+    pub(crate) fn predict(&self, query: &str, docs: &Value) -> Answer {
         self.post(&format!("/api/predicts{query}"), json!({ "docs": docs }).to_string())
     }
 
     /// Sends any method.
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(key) = &self.key {
             request = request.header("x-api-key", key);

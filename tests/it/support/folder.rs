@@ -1,12 +1,11 @@
 //! A folder of a model to change without changing the model.
-#![expect(unreachable_pub, reason = "a test file is a crate of its own")]
 
 use std::path::Path;
 
 use tempfile::TempDir;
 
 /// A copy of all files of a folder.
-pub fn copy_of(folder: &Path) -> TempDir {
+pub(crate) fn copy_of(folder: &Path) -> TempDir {
     let copy = TempDir::new().expect("a temporary folder");
     for file in std::fs::read_dir(folder).expect("the folder is there") {
         let file = file.expect("a file");

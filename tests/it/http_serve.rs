@@ -1,9 +1,5 @@
 //! The program itself: `sentor serve` and the commands round it. Needs the models and ONNX Runtime.
 
-#[path = "support/folder.rs"]
-mod copies;
-mod support;
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -14,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::client::Client;
+use crate::support::client::Client;
 
 /// The program with an environment of the test's own.
 fn sentor(data_dir: &Path) -> Command {
@@ -633,7 +629,7 @@ fn metrics_have_a_listener_of_their_own_where_one_is_set() {
 #[test]
 fn a_model_whose_scores_depend_on_its_company_is_named_at_start() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentor-en");
-    let (data, copy) = (TempDir::new().expect("a folder"), copies::copy_of(&shipped));
+    let (data, copy) = (TempDir::new().expect("a folder"), crate::support::folder::copy_of(&shipped));
     let manifest = std::fs::read_to_string(shipped.join("manifest.json")).expect("the manifest");
     let manifest = manifest.replacen("\"static\"", "\"dynamic\"", 1);
     std::fs::write(copy.path().join("manifest.json"), manifest).expect("a file");

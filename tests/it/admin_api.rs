@@ -1,11 +1,11 @@
 //! Keys over HTTP, the audit log, the admin listener, and TLS.
 
-mod support;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::client::Client;
+use crate::support::{Setup, TestServer};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,8 +16,6 @@ use rustls::{ClientConfig, RootCertStore};
 use sentor::http::{Surface, Tls, TlsError, TlsFiles};
 use sentor_store::keys::{NewKey, Scope, Scopes};
 use serde_json::{Value, json};
-use support::client::Client;
-use support::{Setup, TestServer};
 use tempfile::TempDir;
 
 fn admin(server: &TestServer) -> Client {

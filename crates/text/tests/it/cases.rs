@@ -12,23 +12,23 @@ use std::fmt::Write as _;
 
 #[test]
 fn golden_rules() {
-    check("sentences-golden.txt", include_str!("data/sentences-golden.txt"), sentence_case);
+    check("sentences-golden.txt", include_str!("../data/sentences-golden.txt"), sentence_case);
 }
 
 #[test]
 fn sentences() {
-    check("sentences.txt", include_str!("data/sentences.txt"), sentence_case);
+    check("sentences.txt", include_str!("../data/sentences.txt"), sentence_case);
 }
 
 #[test]
 fn mentions() {
-    check("mentions.txt", include_str!("data/mentions.txt"), mention_case);
+    check("mentions.txt", include_str!("../data/mentions.txt"), mention_case);
 }
 
 #[test]
 fn names() {
     let aspects = AspectWords::parse("battery screen service staff food life bediening scherm");
-    check("names.txt", include_str!("data/names.txt"), |_, case| {
+    check("names.txt", include_str!("../data/names.txt"), |_, case| {
         let (kind, entity) = case.split_once(' ').expect("a case is a kind and an entity");
         let found = if aspects.is_name(entity.trim()) { "name" } else { "aspect" };
         (kind.to_owned(), found.to_owned())
@@ -37,12 +37,12 @@ fn names() {
 
 #[test]
 fn pronouns() {
-    check("pronouns.txt", include_str!("data/pronouns.txt"), pronoun_case);
+    check("pronouns.txt", include_str!("../data/pronouns.txt"), pronoun_case);
 }
 
 #[test]
 fn languages() {
-    check("languages.txt", include_str!("data/languages.txt"), |_, case| {
+    check("languages.txt", include_str!("../data/languages.txt"), |_, case| {
         let (code, text) = case.split_once(" | ").expect("a case is a code and a text");
         let detected = language::detect(text);
         let sure = if detected.is_reliable() { "sure" } else { "guess" };
@@ -52,7 +52,7 @@ fn languages() {
 
 #[test]
 fn aggregation() {
-    check("aggregation.txt", include_str!("data/aggregation.txt"), |_, case| {
+    check("aggregation.txt", include_str!("../data/aggregation.txt"), |_, case| {
         let (question, answer) = case.split_once(" => ").expect("a case has an answer");
         let (step, parts) = question.split_once(": ").expect("a case begins with its step");
         let parts: Vec<(Distribution, usize)> = parts.split(", ").map(part).collect();

@@ -1,9 +1,9 @@
 //! A real server on a free port, clients for it, and an analyzer that needs no model.
-#![expect(dead_code, reason = "each test file uses another part")]
-#![expect(unreachable_pub, reason = "a test file is a crate of its own")]
 
-pub mod client;
-pub mod fake;
+pub(crate) mod client;
+pub(crate) mod fake;
+pub(crate) mod folder;
+pub(crate) mod onnx;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -25,21 +25,21 @@ use client::Client;
 use fake::{FakeAnalyzer, Gate};
 
 /// The time on the server's clock.
-pub const NOW: &str = "2026-03-01T12:00:00Z";
+pub(crate) const NOW: &str = "2026-03-01T12:00:00Z";
 
 /// How a test server differs from the default one.
-pub struct Setup {
-    pub settings: AppSettings,
-    pub patience: Patience,
-    pub analyzer: Option<Arc<dyn Analyze>>,
-    pub plans: Plans,
-    pub clock: Clock,
-    pub surface: Surface,
-    pub tls: Option<Arc<Tls>>,
+pub(crate) struct Setup {
+    pub(crate) settings: AppSettings,
+    pub(crate) patience: Patience,
+    pub(crate) analyzer: Option<Arc<dyn Analyze>>,
+    pub(crate) plans: Plans,
+    pub(crate) clock: Clock,
+    pub(crate) surface: Surface,
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Where usage is kept; `None`: with the keys.
-    pub usage_store: Option<Arc<dyn UsageStore>>,
+    pub(crate) usage_store: Option<Arc<dyn UsageStore>>,
     /// What is changed over HTTP, and must be writable; `None`: where the keys are.
-    pub changed_store: Option<Arc<dyn Store>>,
+    pub(crate) changed_store: Option<Arc<dyn Store>>,
 }
 
 impl Default for Setup {
@@ -65,9 +65,9 @@ impl Default for Setup {
 }
 
 /// A running server; it ends with the value.
-pub struct TestServer {
-    pub address: SocketAddr,
-    pub app: Arc<App>,
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) app: Arc<App>,
     store: Arc<MemoryStore>,
     services: Services,
     audit: Lines,
@@ -76,11 +76,11 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(Setup::default())
     }
 
-    pub fn start_with(setup: Setup) -> Self {
+    pub(crate) fn start_with(setup: Setup) -> Self {
         let store = Arc::new(MemoryStore::default());
         let keys =
             KeyRing::follow(Arc::clone(&store) as Arc<dyn KeyStore>, None).expect("memory can be read");
@@ -120,71 +120,71 @@ impl TestServer {
     }
 
     /// A server that holds texts with `[held]`, and what holds them.
-    pub fn gated(setup: Setup) -> (Self, Arc<Gate>) {
+    pub(crate) fn gated(setup: Setup) -> (Self, Arc<Gate>) {
         let gate = Arc::new(Gate::default());
         (Self::start_with(Setup { analyzer: Some(Arc::clone(&gate) as _), ..setup }), gate)
     }
 
     /// Makes a key that the server knows at once.
-    pub fn issue(&self, new: NewKey) -> ApiKey {
+    pub(crate) fn issue(&self, new: NewKey) -> ApiKey {
         let (key, record) = new.generate(now(), &mut rand::rng());
         self.store.insert(&record).expect("memory can be written");
         self.services.keys.refresh().expect("memory can be read");
         key
     }
 
-    pub fn store(&self) -> &MemoryStore {
+    pub(crate) fn store(&self) -> &MemoryStore {
         &self.store
     }
 
-    pub fn refresh_keys(&self) {
+    pub(crate) fn refresh_keys(&self) {
         self.services.keys.refresh().expect("memory can be read");
     }
 
-    pub fn meter(&self) -> &Meter {
+    pub(crate) fn meter(&self) -> &Meter {
         &self.services.meter
     }
 
     /// The lines of the audit log.
-    pub fn audit_lines(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn audit_lines(&self) -> Vec<serde_json::Value> {
         self.audit.read().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
     }
 
     /// A client without a key.
-    pub fn anonymous(&self) -> Client {
+    pub(crate) fn anonymous(&self) -> Client {
         Client::new(&format!("http://{}", self.address), None)
     }
 
     /// A client with a key that may send documents.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client_with(self.issue(NewKey::named("test")).expose())
     }
 
-    pub fn client_with(&self, key: &str) -> Client {
+    pub(crate) fn client_with(&self, key: &str) -> Client {
         Client::new(&format!("http://{}", self.address), Some(key))
     }
 
     /// A bare connection.
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the server listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes settings");
         stream
     }
 
     /// Sends `bytes` as they are, and returns all that comes back until the server closes.
-    pub fn raw(&self, bytes: &[u8]) -> String {
+    pub(crate) fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
         // A server that has heard enough may close before all is sent.
         let _ = stream.write_all(bytes);
         read_all(&mut stream)
     }
 
-    pub fn tell(&self, stop: Stop) {
+    pub(crate) fn tell(&self, stop: Stop) {
         self.stop.send_replace(stop);
     }
 
     /// Waits until the server has ended.
-    pub fn join(&self) {
+    pub(crate) fn join(&self) {
         let thread = self.thread.lock().expect("no test panics here").take();
         if let Some(thread) = thread {
             thread.join().expect("the server ends without a panic");
@@ -203,10 +203,10 @@ impl Drop for TestServer {
 
 /// Text that one side writes and the other reads.
 #[derive(Clone, Default)]
-pub struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    pub fn read(&self) -> String {
+    pub(crate) fn read(&self) -> String {
         String::from_utf8(self.0.lock().expect("no writer panics").clone()).expect("it is text")
     }
 }
@@ -223,29 +223,29 @@ impl std::io::Write for Lines {
 
 /// A clock that a test sets.
 #[derive(Clone)]
-pub struct Hands(Arc<Mutex<Timestamp>>);
+pub(crate) struct Hands(Arc<Mutex<Timestamp>>);
 
 impl Hands {
-    pub fn at(time: &str) -> Self {
+    pub(crate) fn at(time: &str) -> Self {
         Self(Arc::new(Mutex::new(time.parse().expect("a valid time"))))
     }
 
-    pub fn set(&self, time: &str) {
+    pub(crate) fn set(&self, time: &str) {
         *self.0.lock().expect("no reader panics") = time.parse().expect("a valid time");
     }
 
-    pub fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         let hands = self.clone();
         Clock::from_fn(move || *hands.0.lock().expect("no setter panics"))
     }
 }
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     NOW.parse().expect("a valid time")
 }
 
 /// All that comes until the other side closes or falls silent.
-pub fn read_all(stream: &mut TcpStream) -> String {
+pub(crate) fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
@@ -256,7 +256,7 @@ pub fn read_all(stream: &mut TcpStream) -> String {
 }
 
 /// The status and the JSON body of an answer that came raw.
-pub fn status_and_body(answer: &str) -> (u16, serde_json::Value) {
+pub(crate) fn status_and_body(answer: &str) -> (u16, serde_json::Value) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     (status, serde_json::from_str(body).unwrap_or(serde_json::Value::Null))

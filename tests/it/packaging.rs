@@ -36,7 +36,7 @@ fn the_image_copies_what_is_there_and_sets_what_is_known() {
         }
     }
     // What the build needs must reach it.
-    for needed in ["Cargo.lock", "src", "web", "docs", "benches", "examples", "scripts", "models"] {
+    for needed in ["Cargo.lock", "src", "crates", "web", "docs", "benches", "examples", "scripts", "models"] {
         assert!(Path::new(needed).exists() && !ignored.contains(needed), "{needed}");
     }
     let set: Vec<String> = instructions(&dockerfile, "ENV").concat();

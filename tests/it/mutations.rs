@@ -4,8 +4,6 @@
 //! The same parsers would be the targets of a coverage-guided fuzzer, which needs a nightly compiler; this runs with
 //! the stable one, on every change. `PROPTEST_CASES=20000 cargo test --release --test mutations` goes on for longer.
 
-mod support;
-
 use std::io::Write as _;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -14,12 +12,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use crate::support::client::Client;
+use crate::support::{Setup, TestServer, now, read_all};
 use sentor::config::{Config, Overrides, Surroundings};
 use sentor::telemetry::TraceContext;
 use sentor_engine::registry::ModelFolder;
 use sentor_store::keys::{ApiKey, NewKey};
-use support::client::Client;
-use support::{Setup, TestServer, now, read_all};
 
 const BODIES: [&str; 4] = [
     r#"{"docs":[{"doc_id":"1","doc":"Great. Poor!","entities":["a","b"]},{"doc_id":"2","doc":"😀 é"}]}"#,

@@ -18,10 +18,10 @@ use tokio::sync::Semaphore;
 /// Scores by word lists. A text with one of these marks makes trouble: `[overloaded]`, `[no model]`,
 /// `[too late]`, `[shutting down]` fail the request, `[model]` fails the document, `[panic]` panics, and
 /// `[slow]` takes a second and a half, if the deadline allows.
-pub struct FakeAnalyzer;
+pub(crate) struct FakeAnalyzer;
 
 /// A [`FakeAnalyzer`] that keeps texts with `[held]` until it is opened.
-pub struct Gate {
+pub(crate) struct Gate {
     held: AtomicUsize,
     /// Has no permits, and is closed when the gate is opened.
     shut: Semaphore,
@@ -35,7 +35,7 @@ impl Default for Gate {
 
 impl Gate {
     /// Waits until it holds so many requests; panics where it takes a minute.
-    pub fn until_it_holds(&self, requests: usize) {
+    pub(crate) fn until_it_holds(&self, requests: usize) {
         let started = Instant::now();
         while self.held.load(Ordering::SeqCst) != requests {
             assert!(started.elapsed() < Duration::from_mins(1), "it never held {requests}");
@@ -44,7 +44,7 @@ impl Gate {
     }
 
     /// Lets go what it holds, and what comes later.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.shut.close();
     }
 }
@@ -82,10 +82,10 @@ impl Analyze for Gate {
 }
 
 /// What an analyzer answers.
-pub type Outcomes = Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>;
+pub(crate) type Outcomes = Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>;
 
 /// A request whose body is announced with this length is refused before it is read.
-pub const FORESEEN_BYTES: usize = 4321;
+pub(crate) const FORESEEN_BYTES: usize = 4321;
 
 impl Analyze for FakeAnalyzer {
     fn analyze(&self, documents: Vec<Document>, options: Options) -> BoxFuture<'_, Outcomes> {

@@ -1,12 +1,13 @@
 //! Plans, limits and usage, over HTTP.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::client::{Answer, Client};
+use crate::support::fake::FORESEEN_BYTES;
+use crate::support::{Hands, Setup, TestServer, now};
 use jiff::Timestamp;
 use sentor_store::MemoryStore;
 use sentor_store::clock::Clock;
@@ -15,9 +16,6 @@ use sentor_store::metering::{
     DayUsage, Limit, Meter, Plan, Plans, RecentRequests, Refusal, UsageBatch, UsageQuery, UsageStore,
 };
 use serde_json::{Value, json};
-use support::client::{Answer, Client};
-use support::fake::FORESEEN_BYTES;
-use support::{Hands, Setup, TestServer, now};
 
 fn plans(limit: Limit, most: u64) -> Plans {
     let mut plans = Plans::default();

@@ -215,11 +215,11 @@ const HANG: Duration = Duration::from_secs(20);
 /// A piece, a line of the case files, or any characters at all.
 fn any_part() -> impl Strategy<Value = String> {
     let lines: Vec<String> = [
-        include_str!("data/sentences.txt"),
-        include_str!("data/sentences-golden.txt"),
-        include_str!("data/mentions.txt"),
-        include_str!("data/pronouns.txt"),
-        include_str!("data/languages.txt"),
+        include_str!("../data/sentences.txt"),
+        include_str!("../data/sentences-golden.txt"),
+        include_str!("../data/mentions.txt"),
+        include_str!("../data/pronouns.txt"),
+        include_str!("../data/languages.txt"),
     ]
     .iter()
     .flat_map(|file| file.lines().map(|line| line.replace(" | ", " ").replace('⏎', "\n")))

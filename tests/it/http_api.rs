@@ -1,19 +1,17 @@
 //! The wire contract: what clients send, and what they get.
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::client::Answer;
+use crate::support::fake::{FORESEEN_BYTES, FakeAnalyzer};
+use crate::support::{Setup, TestServer, now};
 use sentor::config::LimitsConfig;
 use sentor::http::Analyze;
 use sentor_store::keys::{KeyId, KeyStore as _, NewKey, Scope};
-use support::client::Answer;
-use support::fake::{FORESEEN_BYTES, FakeAnalyzer};
-use support::{Setup, TestServer, now};
 
 /// The documentation's own example.
 fn example() -> Value {

@@ -1,0 +1,17 @@
+//! Tests of the server, the engine and the command line from outside, in one binary that links once.
+
+mod admin_api;
+mod config_sources;
+mod engine;
+mod engine_stress;
+mod http_api;
+mod http_raw;
+mod http_serve;
+mod limits;
+mod models;
+mod mutations;
+mod observability;
+mod packaging;
+mod pair;
+mod readiness;
+mod support;
