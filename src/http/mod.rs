@@ -31,7 +31,6 @@ pub(crate) use admin::{KeyView, NewKeyView};
 pub use app::{Analyze, App, AppSettings, BoxFuture, Services};
 pub use error::{ApiError, ErrorCode};
 pub use openapi::document as openapi_document;
-pub(crate) use predict::document_result;
 #[cfg(fuzzing)]
 pub use predict::read_predict_body;
 pub use router::Surface;

@@ -3,6 +3,9 @@
 mod analyzer;
 pub mod background;
 mod plan;
+pub mod results;
+#[cfg(feature = "openapi")]
+pub mod schemas;
 
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::http;
+use sentor_analysis::results::document_result;
 use sentor_analysis::{DocumentAnalysis, EntityAnalysis};
 use sentor_text::sentiment::{Distribution, Polarity};
 use sentor_text::span::OffsetUnit;
@@ -61,7 +61,7 @@ impl<W: Write> Output<W> {
         match self {
             Self::Jsonl(writer) => {
                 let unit = OffsetUnit::CodePoint;
-                let result = http::document_result(Some(&record.doc_id), &record.text, analysis, unit);
+                let result = document_result(Some(&record.doc_id), &record.text, analysis, unit);
                 serde_json::to_writer(&mut *writer, &result)?;
                 writer.write_all(b"\n")
             }

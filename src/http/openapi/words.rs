@@ -6,24 +6,6 @@ use utoipa::ToSchema;
 
 use crate::http::health::ModelHealth;
 
-/// A sentiment.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub(in crate::http) enum Sentiment {
-    Negative,
-    Neutral,
-    Positive,
-}
-
-/// A language that documents are scored as.
-#[derive(ToSchema)]
-pub(in crate::http) enum Language {
-    #[schema(rename = "en")]
-    English,
-    #[schema(rename = "nl")]
-    Dutch,
-}
-
 /// A language, or `auto`: that of each document.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
@@ -42,36 +24,6 @@ pub(in crate::http) enum Offsets {
     Codepoint,
     Utf8,
     Utf16,
-}
-
-/// Whether the text mentions an entity.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub(in crate::http) enum Match {
-    Explicit,
-    Implicit,
-}
-
-/// How the text's words match an entity's name.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub(in crate::http) enum Form {
-    Exact,
-    Inflected,
-    Compound,
-    /// Only with `pronouns=true`.
-    Pronoun,
-}
-
-/// What a warning is about.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(in crate::http) enum WarningCode {
-    OtherLanguage,
-    UnknownLanguage,
-    SplitIntoWindows,
-    SplitSentence,
-    LongEntity,
 }
 
 /// How the server is.
@@ -175,8 +127,6 @@ mod tests {
 
     use super::*;
     use sentor_text::language::LanguageChoice as Choice;
-    use sentor_text::mention::MatchForm;
-    use sentor_text::sentiment::Polarity;
     use sentor_text::span::OffsetUnit;
 
     fn words<T: PartialSchema>() -> Vec<String> {
@@ -187,11 +137,6 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_the_handlers() {
-        assert_eq!(words::<Sentiment>(), Polarity::ALL.map(Polarity::label));
-        assert_eq!(
-            words::<Language>(),
-            sentor_text::language::Language::ALL.map(sentor_text::language::Language::code)
-        );
         assert!(words::<LanguageChoice>().iter().all(|word| Choice::parse(word).is_some()));
         assert!(words::<Offsets>().iter().all(|word| OffsetUnit::parse(word).is_some()));
         let scopes = sentor_store::keys::Scope::ALL.map(sentor_store::keys::Scope::word);
@@ -206,8 +151,6 @@ mod tests {
         for limit in sentor_store::metering::Limit::ALL {
             assert!(limits["properties"][limit.name()].is_object(), "{}", limit.name());
         }
-        let forms = [MatchForm::Exact, MatchForm::Inflected, MatchForm::Compound, MatchForm::Pronoun];
-        assert_eq!(words::<Form>(), forms.map(MatchForm::label));
     }
 
     #[test]

@@ -22,7 +22,6 @@ use super::{auth, body, timeout};
 use crate::telemetry::{Phase, ScoredDocument};
 pub(super) use example::{answer as example_answer, request as example_request};
 use request::PredictRequest;
-pub(crate) use response::document_result;
 use sentor_analysis::background;
 use sentor_analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
 use sentor_store::keys::{KeyRecord, Scope};

@@ -1,0 +1,254 @@
+//! The scored document as it is written: the one form that HTTP answers, the command line and later interfaces share.
+//! Fields come in the order of the published contract, then ours.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+#[cfg(feature = "openapi")]
+use crate::schemas;
+use crate::{DocumentAnalysis, EntityAnalysis, SentenceAnalysis, Warning};
+use sentor_text::sentiment::{Distribution, Polarity};
+use sentor_text::span::{OffsetMap, OffsetUnit};
+
+/// The result of one document.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DocumentResult<'a> {
+    /// As sent.
+    doc_id: Option<&'a str>,
+    #[serde(flatten)]
+    verdict: Verdict,
+    /// Every sentence, in order.
+    details: Vec<SentenceResult<'a>>,
+    /// One for each requested entity, in the order of the request.
+    entity_sentiments: Vec<EntityResult<'a>>,
+    /// What the document was scored as.
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::Language))]
+    language: &'static str,
+    /// What the document reads as.
+    detected_language: DetectedLanguage<'a>,
+    /// What the caller should know about how it was scored.
+    warnings: Vec<WarningResult>,
+}
+
+/// A sentence of a document.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SentenceResult<'a> {
+    sentence_index: usize,
+    /// The exact slice of the document from `start` to `end`.
+    sentence_text: &'a str,
+    #[serde(flatten)]
+    verdict: Verdict,
+    /// Where it starts, in the unit of the query parameter `offsets`.
+    start: usize,
+    /// Where it ends; this place is no longer part of it.
+    end: usize,
+}
+
+/// How the document feels about one entity.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EntityResult<'a> {
+    /// As requested.
+    entity: &'a str,
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::Sentiment))]
+    sentiment: &'static str,
+    /// The probability of `sentiment`.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1))]
+    score: f32,
+    probabilities: Probabilities,
+    /// Positive minus negative.
+    #[cfg_attr(feature = "openapi", schema(minimum = -1, maximum = 1))]
+    polarity: f32,
+    /// Whether the text mentions the entity.
+    #[serde(rename = "match")]
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::Match))]
+    found: &'static str,
+    /// Where; empty where `match` is `implicit`.
+    mentions: Vec<MentionResult<'a>>,
+}
+
+/// A place where the text mentions an entity.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MentionResult<'a> {
+    /// Where it starts, in the unit of the query parameter `offsets`.
+    start: usize,
+    /// Where it ends; this place is no longer part of it.
+    end: usize,
+    /// The exact slice of the document.
+    text: &'a str,
+    /// The sentence in which it starts.
+    sentence_index: usize,
+    /// How the words match the entity's name.
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::Form))]
+    form: &'static str,
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::Sentiment))]
+    sentiment: &'static str,
+    probabilities: Probabilities,
+}
+
+/// What a document reads as.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DetectedLanguage<'a> {
+    /// An ISO 639 code, of any language; `und` where it could not be told.
+    language: &'a str,
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1))]
+    confidence: f32,
+}
+
+/// What the caller should know about how a document was scored.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WarningResult {
+    /// For programs.
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::WarningCode))]
+    code: &'static str,
+    /// For people.
+    message: String,
+    /// What the message says, for programs.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    details: Value,
+}
+
+/// How a text feels.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Verdict {
+    /// 0 negative, 1 neutral, 2 positive.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 2))]
+    predicted_class: usize,
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::Sentiment))]
+    predicted_label: &'static str,
+    probabilities: Probabilities,
+}
+
+/// Three probabilities; their sum is 1.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Probabilities {
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1))]
+    negative: f32,
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1))]
+    neutral: f32,
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1))]
+    positive: f32,
+}
+
+impl From<Distribution> for Probabilities {
+    fn from(distribution: Distribution) -> Self {
+        let [negative, neutral, positive] = distribution.probabilities();
+        Self { negative, neutral, positive }
+    }
+}
+
+impl From<Distribution> for Verdict {
+    fn from(distribution: Distribution) -> Self {
+        let polarity: Polarity = distribution.polarity();
+        Self {
+            predicted_class: polarity.class(),
+            predicted_label: polarity.label(),
+            probabilities: distribution.into(),
+        }
+    }
+}
+
+/// The result of one document; also what `sentor predict` prints for it.
+pub fn document_result<'a>(
+    doc_id: Option<&'a str>,
+    text: &'a str,
+    analysis: &'a DocumentAnalysis,
+    unit: OffsetUnit,
+) -> DocumentResult<'a> {
+    let offsets = OffsetMap::new(text, unit);
+    let sentences = analysis.sentences.iter().enumerate();
+    DocumentResult {
+        doc_id,
+        verdict: analysis.sentiment.into(),
+        details: sentences
+            .map(|(index, sentence)| sentence_result(index, sentence, text, &offsets))
+            .collect(),
+        entity_sentiments: analysis
+            .entities
+            .iter()
+            .map(|entity| entity_result(entity, text, &offsets))
+            .collect(),
+        language: analysis.language.code(),
+        detected_language: DetectedLanguage {
+            language: &analysis.detection.code,
+            confidence: analysis.detection.confidence,
+        },
+        warnings: analysis.warnings.iter().map(warning_result).collect(),
+    }
+}
+
+fn sentence_result<'a>(
+    sentence_index: usize,
+    sentence: &SentenceAnalysis,
+    text: &'a str,
+    offsets: &OffsetMap<'_>,
+) -> SentenceResult<'a> {
+    SentenceResult {
+        sentence_index,
+        sentence_text: sentence.span.slice(text),
+        verdict: sentence.sentiment.into(),
+        start: offsets.from_bytes(sentence.span.start),
+        end: offsets.from_bytes(sentence.span.end),
+    }
+}
+
+fn entity_result<'a>(entity: &'a EntityAnalysis, text: &'a str, offsets: &OffsetMap<'_>) -> EntityResult<'a> {
+    let mentions = entity.mentions.iter().map(|mention| MentionResult {
+        start: offsets.from_bytes(mention.span.start),
+        end: offsets.from_bytes(mention.span.end),
+        text: mention.span.slice(text),
+        sentence_index: mention.sentence_index,
+        form: mention.form.label(),
+        sentiment: mention.sentiment.polarity().label(),
+        probabilities: mention.sentiment.into(),
+    });
+    EntityResult {
+        entity: &entity.entity,
+        sentiment: entity.sentiment.polarity().label(),
+        score: entity.sentiment.score(),
+        probabilities: entity.sentiment.into(),
+        polarity: entity.sentiment.balance(),
+        found: if entity.is_explicit() { "explicit" } else { "implicit" },
+        mentions: mentions.collect(),
+    }
+}
+
+fn warning_result(warning: &Warning) -> WarningResult {
+    let (code, message, details) = match warning {
+        Warning::OtherLanguage { detected, scored_as } => (
+            "other_language",
+            format!("the text reads as {detected}, but was scored as {}", scored_as.code()),
+            json!({"detected": detected, "scored_as": scored_as.code()}),
+        ),
+        Warning::UnknownLanguage { scored_as } => (
+            "unknown_language",
+            format!("the text's language could not be told, so it was scored as {}", scored_as.code()),
+            json!({"scored_as": scored_as.code()}),
+        ),
+        Warning::SplitIntoWindows { windows, window_tokens } => (
+            "split_into_windows",
+            format!("the text was scored in {windows} windows of at most {window_tokens} tokens"),
+            json!({"windows": windows, "window_tokens": window_tokens}),
+        ),
+        Warning::SplitSentence { sentence_index, pieces } => (
+            "split_sentence",
+            format!(
+                "sentence {sentence_index} was scored in {pieces} pieces, for it is longer than the window"
+            ),
+            json!({"sentence_index": sentence_index, "pieces": pieces}),
+        ),
+        Warning::LongEntity { entity_index } => (
+            "long_entity",
+            format!("entity {entity_index} is longer than the model reads; only its start counted"),
+            json!({"entity_index": entity_index}),
+        ),
+    };
+    WarningResult { code, message, details }
+}

@@ -1,0 +1,79 @@
+//! Enumerations of the OpenAPI description whose values [`crate::results`] holds as plain text.
+#![expect(
+    missing_docs,
+    reason = "the values name themselves; a comment would become a description in OpenAPI"
+)]
+
+use utoipa::ToSchema;
+
+/// A sentiment.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Sentiment {
+    Negative,
+    Neutral,
+    Positive,
+}
+
+/// A language that documents are scored as.
+#[derive(Debug, ToSchema)]
+pub enum Language {
+    #[schema(rename = "en")]
+    English,
+    #[schema(rename = "nl")]
+    Dutch,
+}
+
+/// Whether the text mentions an entity.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Match {
+    Explicit,
+    Implicit,
+}
+
+/// How the text's words match an entity's name.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Form {
+    Exact,
+    Inflected,
+    Compound,
+    /// Only with `pronouns=true`.
+    Pronoun,
+}
+
+/// What a warning is about.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum WarningCode {
+    OtherLanguage,
+    UnknownLanguage,
+    SplitIntoWindows,
+    SplitSentence,
+    LongEntity,
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::PartialSchema;
+
+    use super::*;
+    use sentor_text::mention::MatchForm;
+    use sentor_text::sentiment::Polarity;
+
+    fn values<T: PartialSchema>() -> Vec<String> {
+        let schema = serde_json::to_value(T::schema()).expect("a schema is JSON");
+        let values = schema["enum"].as_array().expect("an enumeration").iter();
+        values.map(|value| value.as_str().expect("a string").to_owned()).collect()
+    }
+
+    #[test]
+    fn the_values_are_those_that_results_hold() {
+        assert_eq!(values::<Sentiment>(), Polarity::ALL.map(Polarity::label));
+        let languages = sentor_text::language::Language::ALL;
+        assert_eq!(values::<Language>(), languages.map(sentor_text::language::Language::code));
+        let forms = [MatchForm::Exact, MatchForm::Inflected, MatchForm::Compound, MatchForm::Pronoun];
+        assert_eq!(values::<Form>(), forms.map(MatchForm::label));
+    }
+}
