@@ -1,9 +1,11 @@
-# The two commands of the README are `make run` and `make test`; `make help` lists the rest.
+# `make run` starts a server, `make check` tests while you work, `make test` tests all; `make help` lists the rest.
 
 CARGO ?= cargo
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SENTOR := $(TARGET_DIR)/release/sentor
+# Where `make install` puts the program, the models and ONNX Runtime.
+PREFIX ?= /usr/local
 # More flags for `make run`, such as RUN_FLAGS='--listen 0.0.0.0:8080'.
 RUN_FLAGS ?=
 
@@ -21,26 +23,40 @@ run: build ## Fetch what is needed, build, and serve on 127.0.0.1:8080
 
 .PHONY: build
 build: onnxruntime ## Build the program
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --workspace
 
 .PHONY: onnxruntime
 onnxruntime: ## Fetch the ONNX Runtime library, pinned and checksummed
 	@$(PYTHON) scripts/fetch-onnxruntime >/dev/null
 
+.PHONY: install
+install: build ## Install the program, the models and ONNX Runtime below PREFIX (/usr/local)
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/sentor" "$(DESTDIR)$(PREFIX)/share/sentor/models"
+	install $(SENTOR) "$(DESTDIR)$(PREFIX)/bin/sentor"
+	install -m 644 "$$($(PYTHON) scripts/fetch-onnxruntime)" "$(DESTDIR)$(PREFIX)/lib/sentor/"
+	cp -R models/. "$(DESTDIR)$(PREFIX)/share/sentor/models/"
+
+# Each call of cargo names the whole workspace and the release profile, so that every library is checked once (clippy, doc) and
+# compiled once (build, test).
+
+.PHONY: check
+check: test-format test-lint ## Check format, lints and unit tests: what to run while you work
+	$(CARGO) test --release --locked --workspace --lib --quiet
+
 .PHONY: test
-test: test-format test-lint test-docs test-rust test-scripts test-clients test-documentation test-interface test-pages ## Run all that CI runs
+test: test-format test-lint test-docs test-rust test-scripts test-training test-clients test-documentation test-interface test-pages ## Run all that CI runs
 	@echo 'all tests passed'
 
 .PHONY: test-format
-test-format: ## Check the format of the Rust code
-	$(CARGO) fmt --check
+test-format:
+	$(CARGO) fmt --all --check
 
 .PHONY: test-lint
-test-lint: ## Run clippy, pedantic, with warnings as errors
+test-lint:
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 .PHONY: test-docs
-test-docs: ## Build the documentation with warnings as errors
+test-docs:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 
 .PHONY: test-rust
@@ -50,6 +66,14 @@ test-rust: build ## Run the Rust tests
 .PHONY: test-scripts
 test-scripts: ## Test the set-up scripts
 	$(PYTHON) -m unittest discover --start-directory tests/setup
+
+.PHONY: test-training
+test-training: ## Test the parts of training/ that need no weights
+	$(PYTHON) tests/training/run.py
+
+.PHONY: coverage
+coverage: onnxruntime ## Measure which lines the Rust tests run (needs cargo-llvm-cov)
+	$(CARGO) llvm-cov --locked --release --workspace --summary-only
 
 .PHONY: polarity
 polarity: build ## Print the share of hand-written sentences that come out as expected
