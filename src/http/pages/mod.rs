@@ -33,7 +33,7 @@ macro_rules! assets {
     };
 }
 
-const ASSETS: [Asset; 10] = assets! {
+const ASSETS: [Asset; 11] = assets! {
     "api.js": "text/javascript; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
     "batch.js": "text/javascript; charset=utf-8",
@@ -41,6 +41,7 @@ const ASSETS: [Asset; 10] = assets! {
     "icon.svg": "image/svg+xml",
     "reference.js": "text/javascript; charset=utf-8",
     "render.js": "text/javascript; charset=utf-8",
+    "speed.svg": "image/svg+xml",
     "style.css": "text/css; charset=utf-8",
     "table.js": "text/javascript; charset=utf-8",
     "index.html": "text/html; charset=utf-8",
