@@ -19,7 +19,7 @@ help: ## Show this list
 
 .PHONY: run
 run: build ## Fetch what is needed, build, and serve on 127.0.0.1:8080
-	@exec $(SENTOR) serve --data-dir .sentor $(RUN_FLAGS)
+	@exec $(SENTOR) serve $(RUN_FLAGS)
 
 .PHONY: build
 build: onnxruntime ## Build the program
@@ -30,7 +30,8 @@ onnxruntime: ## Fetch the ONNX Runtime library, pinned and checksummed
 	@$(PYTHON) scripts/fetch-onnxruntime >/dev/null
 
 .PHONY: install
-install: build ## Install the program, the models and ONNX Runtime below PREFIX (/usr/local)
+install: ## Install the program, the models and ONNX Runtime below PREFIX (/usr/local)
+	@test -x $(SENTOR) || $(MAKE) build
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/sentor" "$(DESTDIR)$(PREFIX)/share/sentor/models"
 	install $(SENTOR) "$(DESTDIR)$(PREFIX)/bin/sentor"
 	install -m 644 "$$($(PYTHON) scripts/fetch-onnxruntime)" "$(DESTDIR)$(PREFIX)/lib/sentor/"
