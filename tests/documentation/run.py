@@ -4,6 +4,8 @@
 A block of sh, python or javascript is run as it stands, but for the server's address; one under the remark
 `<!-- not run: REASON -->` is not. Blocks of one page run in order in a folder of their own, with `sentor` on the path,
 a key in SENTOR_API_KEY, and the files of FILES. JavaScript needs Node.
+
+It also checks that docs/cli.md has every flag of every command, and that links between files of the repository lead somewhere.
 """
 
 import gzip
@@ -32,7 +34,7 @@ TIMEOUT_SECONDS = 120
 
 def main():
     program = runner(__doc__).parse_args().sentor
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     ran, failed = 0, []
     with tempfile.TemporaryDirectory(prefix="sentor-documentation-") as folder:
         data = Path(folder) / "data"
@@ -43,7 +45,7 @@ def main():
                 work.mkdir()
                 for name, content in FILES.items():
                     (work / name).write_bytes(content)
-                environment = surroundings(program, data, key)
+                environment = environment_of(program, data, key)
                 for place, language, code in blocks(page):
                     problem = run(language, code.replace(ADDRESS, server.url.removeprefix("http://")), work, environment)
                     ran += 1
@@ -52,12 +54,50 @@ def main():
     example = (ROOT / "examples/predict.rs").read_text(encoding="utf-8")
     if f"```rust\n{example}```" not in (ROOT / "docs/clients.md").read_text(encoding="utf-8"):
         failed.append("docs/clients.md must show examples/predict.rs as it is")
+    failed += missing_flags(program) + broken_links()
     if failed:
         sys.exit("\n".join(failed))
     print(f"{ran} examples of the documentation: ok")
 
 
-def surroundings(program, data, key):
+def missing_flags(program):
+    """Flags that a command's help names and docs/cli.md does not. Settings are on the page about configuration."""
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    found = []
+    for command in commands(program):
+        own = help_of(program, *command).split("\nConfiguration:")[0]
+        for flag in re.findall(r"^ +(?:-\w, )?(--[\w-]+)", own, re.M):
+            if flag not in ("--help", "--version") and not re.search(rf"`{flag}[` ]", page):
+                found.append(f"docs/cli.md says nothing of {flag} of sentor {' '.join(command)}")
+    return found
+
+
+def commands(program, *parents):
+    """All commands, with those below them."""
+    names = re.findall(r"^  (\w+)  ", help_of(program, *parents).partition("\nCommands:\n")[2].split("\n\n")[0], re.M)
+    for name in names:
+        if name != "help":
+            yield (*parents, name)
+            yield from commands(program, *parents, name)
+
+
+def help_of(program, *command):
+    return subprocess.run([program, *command, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def broken_links():
+    """Links of Markdown files to files that are not there."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benches/*.md"), *ROOT.glob("training/*.md")]
+    found = []
+    for page in pages:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        for link in re.findall(r"\]\(([^)#\s]+)", text):
+            if "://" not in link and not link.startswith("/") and not (page.parent / link).exists():
+                found.append(f"{page.relative_to(ROOT)} links to {link}, which is not there")
+    return found
+
+
+def environment_of(program, data, key):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SENTOR_") or name == "SENTOR_ONNXRUNTIME"}
     return {
         **kept,
