@@ -1,4 +1,4 @@
-//! `sentor config`: what the settings come to, and where each comes from.
+//! `sentor config`: prints the effective settings, each with its source.
 
 use super::flags::ServerFlags;
 use super::{Exit, GlobalArgs, print};
@@ -15,6 +15,9 @@ pub(crate) fn run(args: &ConfigArgs, global: &GlobalArgs) -> anyhow::Result<Exit
     let mut overrides = global.overrides();
     overrides.flags.extend(args.settings.given());
     let config = Config::load(&overrides)?;
+    for deprecation in config.deprecations() {
+        eprintln!("warning: {deprecation}");
+    }
     print(config.to_toml().as_bytes())?;
     Ok(Exit::Ok)
 }

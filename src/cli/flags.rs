@@ -1,50 +1,58 @@
-//! Settings as flags, made from the table of settings so that none can be missing.
+//! Flags for the settings, made from the table of settings so that none is missing.
 
 use clap::{Arg, ArgMatches, Command};
 
-use crate::config::{Section, Setting, settings};
+use crate::config::{DEPRECATED_NAMES, Fallback, Section, Setting, settings};
 
-/// Flags of the settings that every command goes by: data, models, engine and log.
+/// Flags of the settings that all commands use: data folder, models, engine and log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CommonFlags(Vec<(String, String)>);
 
-/// Flags of the settings that only a server goes by.
+/// Flags of the settings that only a server uses.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServerFlags(Vec<(String, String)>);
 
 impl CommonFlags {
-    /// Names and values as they were given.
+    /// Names and values as given.
     pub(super) fn given(&self) -> Vec<(String, String)> {
         self.0.clone()
     }
 }
 
 impl ServerFlags {
-    /// Names and values as they were given.
+    /// Names and values as given.
     pub(super) fn given(&self) -> Vec<(String, String)> {
         self.0.clone()
     }
 }
 
 fn is_common(setting: &Setting) -> bool {
-    let of_section = |section: Section| section.settings().iter().any(|own| own.name == setting.name);
-    setting.name == "data_dir" || [Section::Models, Section::Engine, Section::Log].into_iter().any(of_section)
+    let is_in = |section: Section| section.settings().iter().any(|own| own.name == setting.name);
+    setting.name == "data_dir" || [Section::Models, Section::Engine, Section::Log].into_iter().any(is_in)
+}
+
+/// The names that a flag can have: those of the settings, then the deprecated ones.
+fn flag_names(common: bool) -> impl Iterator<Item = (&'static str, &'static Setting)> {
+    let current = settings().map(|setting| (setting.name, setting));
+    let deprecated = DEPRECATED_NAMES.iter().filter_map(|name| Some((name.old, name.setting()?)));
+    current
+        .chain(deprecated)
+        .filter(move |(_, setting)| is_common(setting) == common && setting.flag().is_some())
 }
 
 fn add_flags(command: Command, common: bool) -> Command {
-    settings().filter(|setting| is_common(setting) == common).fold(command, |command, setting| {
-        let Some(flag) = setting.flag() else { return command };
+    flag_names(common).fold(command, |command, (name, setting)| {
         let help = match setting.default {
-            crate::config::Fallback::Value(text) => format!("{} [default: {text}]", setting.help),
-            crate::config::Fallback::Unset(words) => format!("{} [default: {words}]", setting.help),
+            Fallback::Value(text) | Fallback::Unset(text) => format!("{} [default: {text}]", setting.help),
         };
         let value_name = setting.name.rsplit('_').next().unwrap_or(setting.name).to_uppercase();
         command.arg(
-            Arg::new(setting.name)
-                .long(flag)
+            Arg::new(name)
+                .long(name.replace('_', "-"))
                 .value_name(value_name)
                 .help(help)
                 .help_heading("Configuration")
+                .hide(name != setting.name)
                 .hide_short_help(common)
                 .global(common),
         )
@@ -52,12 +60,8 @@ fn add_flags(command: Command, common: bool) -> Command {
 }
 
 fn given(matches: &ArgMatches, common: bool) -> Vec<(String, String)> {
-    settings()
-        .filter(|setting| is_common(setting) == common && setting.flag().is_some())
-        .filter_map(|setting| {
-            let value = matches.get_one::<String>(setting.name)?;
-            Some((setting.name.to_owned(), value.clone()))
-        })
+    flag_names(common)
+        .filter_map(|(name, _)| Some((name.to_owned(), matches.get_one::<String>(name)?.clone())))
         .collect()
 }
 

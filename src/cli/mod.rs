@@ -176,7 +176,15 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
 fn with_log(global: &GlobalArgs, command: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
     let config = global.load_config()?;
     telemetry::start(&config.log, telemetry::Audience::Person);
+    warn_of_deprecated_names(&config);
     command()
+}
+
+/// Logs each deprecated setting name in use.
+fn warn_of_deprecated_names(config: &Config) {
+    for deprecation in config.deprecations() {
+        tracing::warn!("{deprecation}");
+    }
 }
 
 /// Writes data to stdout, and says so where that fails.

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::flags::ServerFlags;
 use super::reload::InService;
-use super::{Exit, GlobalArgs, print};
+use super::{Exit, GlobalArgs, print, warn_of_deprecated_names};
 use crate::config::{Config, Listen, TlsConfig};
 use crate::http::{
     self, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls, TlsError, TlsFiles,
@@ -55,6 +55,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     overrides.flags.extend(args.settings.given());
     let config = Config::load(&overrides)?;
     telemetry::start(&config.log, telemetry::Audience::Operator);
+    warn_of_deprecated_names(&config);
     make_room_for_connections(&config);
 
     // The port first: that it is taken should not come out after the models are loaded.
@@ -187,8 +188,8 @@ fn services(config: &Config) -> anyhow::Result<Services> {
     let store = Arc::new(SqliteStore::open(&config.keys.data_dir)?);
     let audit = Arc::new(AuditLog::open(&config.keys.data_dir)?);
     let clock = Clock::system();
-    let outside_key = config.outside_key()?;
-    let keys = Arc::new(KeyRing::follow(Arc::clone(&store) as _, outside_key.as_ref())?);
+    let static_key = config.static_key()?;
+    let keys = Arc::new(KeyRing::follow(Arc::clone(&store) as _, static_key.as_ref())?);
     let meter = Arc::new(Meter::start(Arc::clone(&store) as _, config.plans.clone(), clock.clone())?);
     Ok(Services { keys, meter, store, audit, clock })
 }

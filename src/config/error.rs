@@ -1,42 +1,42 @@
-//! What can be wrong with a configuration.
+//! Errors of the configuration.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use super::sources::Place;
+use super::sources::Origin;
 
-/// Why there is no configuration to go by.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration file {}", .path.display())]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
     /// The file is not TOML.
     #[error("{}:{line}:{column}: not valid TOML: {problem}", .path.display())]
     Syntax {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
         /// In characters, counted from 1.
         column: usize,
-        /// What the parser says.
+        /// The parser's message.
         problem: String,
     },
-    /// Settings that cannot be: all of them.
+    /// Unknown or invalid settings: all of them.
     #[error("{}", list(.0))]
     Invalid(Vec<Problem>),
-    /// The file that `api_key_file` names does not give a key.
+    /// The file of `api_key_file` does not hold a key.
     #[error("cannot take a key from {}, which api_key_file names: {problem}", .path.display())]
     KeyFile {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not; never the content.
+        /// The cause; never the content.
         problem: String,
     },
 }
@@ -46,48 +46,63 @@ fn list(problems: &[Problem]) -> String {
     lines.join("\n")
 }
 
-/// One thing that is wrong in one place.
+/// One wrong setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// There is no such setting.
     Unknown {
-        /// Where it is named.
-        place: Place,
+        /// The source that names it.
+        origin: Origin,
         /// The name.
         name: String,
-        /// The known name that is most like it, where one is.
+        /// The most similar setting, if one is similar.
         nearest: Option<&'static str>,
     },
-    /// A setting is what it cannot be.
+    /// A setting has a value that it does not allow.
     Invalid {
-        /// Where it is set.
-        place: Place,
-        /// Its name, with those of the tables that it is in.
+        /// The source of the value.
+        origin: Origin,
+        /// The setting's name, with those of the tables that it is in.
         setting: String,
-        /// The value, where it may be shown.
+        /// The value, unless it is secret.
         value: Option<String>,
-        /// What it must be.
+        /// The values that the setting allows.
         expected: String,
+    },
+    /// A setting is given by its old and its new name.
+    GivenTwice {
+        /// The source of the old name.
+        origin: Origin,
+        /// The deprecated name.
+        old: &'static str,
+        /// The name to use.
+        new: &'static str,
+        /// The source of the new name.
+        other: Origin,
     },
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown { place, name, nearest } => {
-                write!(formatter, "{place}: there is no setting `{name}`")?;
+            Self::Unknown { origin, name, nearest } => {
+                write!(formatter, "{origin}: there is no setting `{name}`")?;
                 match nearest {
                     Some(nearest) => write!(formatter, "; did you mean `{nearest}`?"),
                     None => write!(formatter, "; `sentor config` lists all"),
                 }
             }
-            Self::Invalid { place, setting, value, expected } => {
-                write!(formatter, "{place}: `{setting}` ")?;
+            Self::Invalid { origin, setting, value, expected } => {
+                write!(formatter, "{origin}: `{setting}` ")?;
                 if let Some(value) = value {
                     write!(formatter, "is {value}, but ")?;
                 }
                 write!(formatter, "must be {expected}")
             }
+            Self::GivenTwice { origin, old, new, other } => write!(
+                formatter,
+                "{origin}: `{old}` is the old name of `{new}`, which is set too ({other}); remove `{old}`"
+            ),
         }
     }
 }

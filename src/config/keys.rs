@@ -1,4 +1,4 @@
-//! Settings of where keys are kept.
+//! Settings of the data folder and the static key.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
 
-/// Where keys are kept, and the one that comes from outside.
+/// The data folder and the static key.
 #[derive(Clone, Debug)]
 pub struct KeysConfig {
-    /// The folder of the server's own files.
+    /// The folder of the server's own files: keys, usage, audit.
     pub data_dir: PathBuf,
-    /// A key that is accepted beside those in the store.
+    /// A key that is valid beside those in the store.
     pub api_key: Option<Secret>,
-    /// A file whose one line is such a key.
+    /// A file that holds such a key.
     pub api_key_file: Option<PathBuf>,
 }
 
-/// A text that is not shown. Clients go by `SENTOR_API_KEY` too, with a key that need not be of this
-/// server, so it is only read as a key where a server starts.
+/// A text that `Debug` does not show. Clients read `SENTOR_API_KEY` too, with a key that may belong to another server, so
+/// only `sentor serve` parses it.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -40,27 +40,26 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "data_dir",
         kind: Kind::Path,
         default: Fallback::Unset("the user's data folder, mostly ~/.local/share/sentor"),
-        help: "Folder of the server's own files, such as its keys; made if it is missing.",
+        help: "Folder of the server's own files: keys, usage and audit; created if it is missing.",
     },
     Setting {
         name: "api_key",
         kind: Kind::Secret,
-        default: Fallback::Unset("only keys of the store are accepted"),
-        help: "A key that is accepted beside those of the store, for containers. It has the scopes predict \
-               and cluster. A key that the store knows too follows the store.",
+        default: Fallback::Unset("only keys of the store are valid"),
+        help: "A static key, valid beside those of the store, for containers. It has the scopes predict and cluster. \
+               If the store has the same key, the store's record counts.",
     },
     Setting {
         name: "api_key_file",
         kind: Kind::Path,
-        default: Fallback::Unset("only keys of the store are accepted"),
-        help: "A file that holds such a key, as secret managers mount one; read at start, and counts more than \
-               api_key.",
+        default: Fallback::Unset("only keys of the store are valid"),
+        help: "A file that holds the static key, as secret managers mount one; read at start. It overrides api_key.",
     },
 ];
 
 impl KeysConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let data_dir = reader.path("data_dir").or_else(|| reader.surroundings().data_home());
+        let data_dir = reader.path("data_dir").or_else(|| reader.environment().data_home());
         Self {
             data_dir: data_dir.unwrap_or_else(|| PathBuf::from(".sentor")),
             api_key: reader.text_or_unset("api_key").map(Secret),

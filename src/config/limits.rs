@@ -1,20 +1,20 @@
-//! Settings of how large a request may be.
+//! Settings that limit the size of a request.
 
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
 
-/// How large a request may be.
+/// Limits of a request's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// A request's body, as sent and after decompression.
+    /// Maximum bytes of a request body, as sent and after decompression.
     pub body_limit_bytes: usize,
-    /// Documents in a request.
+    /// Maximum documents in a request.
     pub max_documents: usize,
-    /// UTF-8 bytes of a document's text.
+    /// Maximum UTF-8 bytes of a document's text.
     pub max_document_bytes: usize,
-    /// Entities of a document.
+    /// Maximum entities of a document.
     pub max_entities: usize,
-    /// UTF-8 bytes of an entity's name.
+    /// Maximum UTF-8 bytes of an entity's name.
     pub max_entity_bytes: usize,
 }
 
@@ -25,32 +25,32 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "body_limit_bytes",
         kind: Kind::Count { least: 1, most: 4 * GIB },
         default: Fallback::Value("16777216"),
-        help: "Largest request body, as sent and after decompression. The default of 16 MiB holds 10,000 \
+        help: "Maximum request body, as sent and after decompression. The default of 16 MiB holds 10,000 \
                reviews of 1,600 bytes.",
     },
     Setting {
         name: "max_documents",
         kind: Kind::Count { least: 1, most: 10_000_000 },
         default: Fallback::Value("10000"),
-        help: "Most documents in one request.",
+        help: "Maximum documents in one request.",
     },
     Setting {
         name: "max_document_bytes",
         kind: Kind::Count { least: 1, most: GIB },
         default: Fallback::Value("10485760"),
-        help: "Longest text of one document, in bytes of UTF-8. The default of 10 MiB is longer than any book.",
+        help: "Maximum text of one document, in bytes of UTF-8. The default of 10 MiB is longer than any book.",
     },
     Setting {
         name: "max_entities",
         kind: Kind::Count { least: 1, most: 1_000_000 },
         default: Fallback::Value("1000"),
-        help: "Most entities of one document.",
+        help: "Maximum entities of one document.",
     },
     Setting {
         name: "max_entity_bytes",
         kind: Kind::Count { least: 1, most: 1 << 20 },
         default: Fallback::Value("1024"),
-        help: "Longest name of an entity, in bytes of UTF-8; no name comes near the default.",
+        help: "Maximum name of an entity, in bytes of UTF-8; no real name comes near the default.",
     },
 ];
 

@@ -1,20 +1,20 @@
-//! Settings of the log and the traces.
+//! Settings of the log and of traces.
 
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
 
-/// What is logged to stderr, and how; and where traces go.
+/// The log on stderr, and the collector of traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// How a line looks; `None`: pretty on a terminal, JSON elsewhere.
+    /// Format of a line; `None`: pretty on a terminal, JSON elsewhere.
     pub format: Option<LogFormat>,
     /// Level or directives.
     pub level: String,
-    /// Address of the collector that takes the steps of traces.
+    /// Address of the collector of traces; `None`: the server exports none.
     pub otlp_endpoint: Option<String>,
 }
 
-/// How a log line looks.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object.
@@ -28,19 +28,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "log_format",
         kind: Kind::Choice(&["json", "pretty"]),
         default: Fallback::Unset("pretty on a terminal, json elsewhere"),
-        help: "How log lines on stderr look.",
+        help: "Format of log lines on stderr.",
     },
     Setting {
         name: "log_level",
         kind: Kind::LogFilter,
         default: Fallback::Value("info"),
-        help: "What is logged: a level, or directives such as info,sentor::http=debug.",
+        help: "A level, or directives such as info,sentor::http=debug.",
     },
     Setting {
         name: "otlp_endpoint",
         kind: Kind::Text,
-        default: Fallback::Unset("traces are followed, and sent nowhere"),
-        help: "Collector that takes traces by OTLP over HTTP, such as http://127.0.0.1:4318.",
+        default: Fallback::Unset("no export"),
+        help: "Collector of traces, by OTLP over HTTP, such as http://127.0.0.1:4318.",
     },
 ];
 

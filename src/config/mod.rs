@@ -1,11 +1,14 @@
-//! Settings: one table of names that the file, the environment and the flags share.
+//! Settings: one table of names for the file, the environment and the flags.
 //!
-//! Each setting has one flat name. `listen`, say, is `listen = "…"` in the TOML file, the variable
-//! `SENTOR_LISTEN` and the flag `--listen`; a flag counts more than a variable, that more than the file,
-//! and that more than the default. The tables stand in the sections' files, each beside the struct that it
-//! fills, and are all there is to add to for a new setting.
+//! Each setting has one flat name. `listen`, say, is `listen = "…"` in the TOML file, the variable `SENTOR_LISTEN` and
+//! the flag `--listen`. A flag overrides a variable, a variable overrides the file, the file overrides the default.
+//!
+//! To add a setting, add a row to the table in the file of its section, and a field to the struct beside it. To rename
+//! one, see [`Deprecation`].
 
+mod deprecated;
 mod engine;
+mod environment;
 mod error;
 mod keys;
 mod limits;
@@ -17,9 +20,11 @@ mod reader;
 mod server;
 mod setting;
 mod sources;
-mod surroundings;
 
+pub(crate) use deprecated::DEPRECATED_NAMES;
+pub use deprecated::Deprecation;
 pub use engine::EngineConfig;
+pub use environment::Environment;
 pub use error::{ConfigError, Problem};
 pub use keys::{KeysConfig, Secret};
 pub use limits::LimitsConfig;
@@ -28,8 +33,7 @@ pub use models::ModelsConfig;
 pub use print::reference;
 pub use server::{Listen, ServerConfig, TlsConfig};
 pub use setting::{Fallback, Kind, Setting};
-pub use sources::Place;
-pub use surroundings::Surroundings;
+pub use sources::Origin;
 
 use std::path::PathBuf;
 
@@ -43,24 +47,25 @@ use sentor_text::language::Language;
 /// All settings, typed.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The listener, and how long things may take.
+    /// Listeners, TLS, CORS and timeouts.
     pub server: ServerConfig,
-    /// How large a request may be.
+    /// Limits of a request's size.
     pub limits: LimitsConfig,
-    /// Where keys are kept.
+    /// The data folder and the static key.
     pub keys: KeysConfig,
-    /// How much a key may use, by the name of its plan.
+    /// Limits of a key's use, by the name of its plan.
     pub plans: Plans,
-    /// Where the models are.
+    /// Paths of the models and of ONNX Runtime.
     pub models: ModelsConfig,
-    /// How much work runs and waits.
+    /// Workers, batches, queue and cache.
     pub engine: EngineConfig,
-    /// What is logged, and where traces go.
+    /// The log, and the collector of traces.
     pub log: LogConfig,
     values: Shown,
+    deprecations: Vec<Deprecation>,
 }
 
-/// What the command line says.
+/// Settings of the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// The file that `--config` names.
@@ -69,20 +74,20 @@ pub struct Overrides {
     pub flags: Vec<(String, String)>,
 }
 
-/// A group of settings, as they are documented.
+/// A group of settings: one file of code, one table of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// The listener, and how long things may take.
+    /// Listeners, TLS, CORS and timeouts.
     Server,
-    /// How large a request may be.
+    /// Limits of a request's size.
     Limits,
-    /// Where keys are kept.
+    /// The data folder and the static key.
     Keys,
-    /// Where the models are.
+    /// Paths of the models and of ONNX Runtime.
     Models,
-    /// How much work runs and waits.
+    /// Workers, batches, queue and cache.
     Engine,
-    /// What is logged, and where traces go.
+    /// The log, and the collector of traces.
     Log,
 }
 
@@ -126,16 +131,16 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or is not TOML, or for settings that are unknown or cannot be: all of
-    /// those at once, each with its place.
+    /// If the file cannot be read or is not TOML, or for unknown or invalid settings: all of those at once, each with
+    /// its source.
     pub fn load(overrides: &Overrides) -> Result<Self, ConfigError> {
-        Self::load_in(overrides, &Surroundings::of_process())
+        Self::load_in(overrides, &Environment::of_process())
     }
 
-    /// Reads the configuration that a process would have in `surroundings`; fails as [`Config::load`] does.
-    pub fn load_in(overrides: &Overrides, surroundings: &Surroundings) -> Result<Self, ConfigError> {
-        let Gathered { values, plans, problems } = sources::gather(overrides, surroundings)?;
-        let mut reader = Reader::new(&values, surroundings, problems);
+    /// Reads the configuration of a process with this environment; fails as [`Config::load`] does.
+    pub fn load_in(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
+        let Gathered { values, plans, deprecations, problems } = sources::gather(overrides, environment)?;
+        let mut reader = Reader::new(&values, environment, problems);
         let config = Self {
             server: ServerConfig::read(&mut reader),
             limits: LimitsConfig::read(&mut reader),
@@ -145,6 +150,7 @@ impl Config {
             engine: EngineConfig::read(&mut reader),
             log: LogConfig::read(&mut reader),
             values: Shown(values.clone()),
+            deprecations,
         };
         let problems = reader.into_problems();
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(problems)) }
@@ -160,21 +166,26 @@ impl Config {
             ],
             fallback_language: self.models.fallback_language,
             workers: self.engine.workers,
-            run_tokens: self.engine.run_tokens,
+            run_tokens: self.engine.max_batch_tokens,
             learnt_file: Some(self.keys.data_dir.join("learnt.json")),
-            queue_tokens: self.engine.queue_tokens,
+            queue_tokens: self.engine.max_queued_tokens,
             cache_bytes: self.engine.cache_bytes,
             deduplicate: self.engine.deduplicate,
             worker_niceness: self.engine.worker_niceness,
         }
     }
 
-    /// The key from outside the store, if one is configured; reads `api_key_file`.
+    /// The deprecated names in use; the program logs a warning for each.
+    pub fn deprecations(&self) -> &[Deprecation] {
+        &self.deprecations
+    }
+
+    /// The static key: the one of `api_key_file`, or else of `api_key`, if one is set.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or what is configured is no key.
-    pub fn outside_key(&self) -> Result<Option<ApiKey>, ConfigError> {
+    /// If the file cannot be read, or the text is not a key.
+    pub fn static_key(&self) -> Result<Option<ApiKey>, ConfigError> {
         if let Some(path) = &self.keys.api_key_file {
             let fail = |problem: String| ConfigError::KeyFile { path: path.clone(), problem };
             let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
@@ -182,10 +193,10 @@ impl Config {
         }
         let Some(secret) = &self.keys.api_key else { return Ok(None) };
         secret.expose().trim().parse().map(Some).map_err(|_: ApiKeyError| {
-            let place = self.values.0.get("api_key").map_or(Place::Default, |given| given.place.clone());
+            let origin = self.values.0.get("api_key").map_or(Origin::Default, |given| given.origin.clone());
             let expected = Kind::Secret.expected();
             ConfigError::Invalid(vec![Problem::Invalid {
-                place,
+                origin,
                 setting: "api_key".to_owned(),
                 value: None,
                 expected,
@@ -193,7 +204,7 @@ impl Config {
         })
     }
 
-    /// The effective configuration as TOML, each setting with where it comes from; secrets are hidden.
+    /// The effective configuration as TOML, each setting with its source; secrets are hidden.
     pub fn to_toml(&self) -> String {
         print::effective(self)
     }

@@ -1,16 +1,16 @@
-//! Settings of where the models and ONNX Runtime are.
+//! Settings of the models and of ONNX Runtime.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
-use super::surroundings::Surroundings;
+use super::environment::Environment;
 use sentor_text::language::Language;
 
-/// Where the models and ONNX Runtime are.
+/// Paths of the models and of ONNX Runtime.
 #[derive(Clone, Debug)]
 pub struct ModelsConfig {
-    /// The ONNX Runtime library; `None` looks where the set-up step puts it.
+    /// The ONNX Runtime library; `None`: the copy of `scripts/fetch-onnxruntime`.
     pub onnxruntime: Option<PathBuf>,
     /// The folder that holds models by name.
     pub models_dir: PathBuf,
@@ -18,7 +18,7 @@ pub struct ModelsConfig {
     pub model_en: PathBuf,
     /// The Dutch model's folder.
     pub model_nl: PathBuf,
-    /// What `language=auto` scores a text as whose language it cannot tell.
+    /// Language of texts that `language=auto` cannot identify.
     pub fallback_language: Language,
 }
 
@@ -48,22 +48,22 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "fallback_language",
         kind: Kind::Choice(&["en", "nl"]),
         default: Fallback::Value("en"),
-        help: "What language=auto scores a text as whose language cannot be told.",
+        help: "Language of texts that language=auto cannot identify.",
     },
     Setting {
         name: "onnxruntime",
         kind: Kind::Path,
-        default: Fallback::Unset("the copy that the set-up step fetched"),
+        default: Fallback::Unset("the copy that scripts/fetch-onnxruntime fetched"),
         help: "The ONNX Runtime library to load.",
     },
 ];
 
 impl ModelsConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let models_dir = reader.path("models_dir").unwrap_or_else(|| find_models_dir(reader.surroundings()));
+        let models_dir = reader.path("models_dir").unwrap_or_else(|| find_models_dir(reader.environment()));
         let mut folder = |name| {
             let model = reader.text(name);
-            if is_path(&model) { reader.rooted(name, &model) } else { models_dir.join(model) }
+            if is_path(&model) { reader.resolve(name, &model) } else { models_dir.join(model) }
         };
         Self {
             model_en: folder("model_en"),
@@ -76,21 +76,21 @@ impl ModelsConfig {
     }
 }
 
-/// Whether `model` is more than one plain name.
+/// Whether `model` is a path rather than a name.
 fn is_path(model: &str) -> bool {
     let mut components = Path::new(model).components();
     !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
         || model.ends_with(std::path::MAIN_SEPARATOR)
 }
 
-fn find_models_dir(surroundings: &Surroundings) -> PathBuf {
-    let beside_program = surroundings.executable.as_deref().and_then(Path::parent);
+fn find_models_dir(environment: &Environment) -> PathBuf {
+    let beside_program = environment.executable.as_deref().and_then(Path::parent);
     let candidates = [
-        Some(surroundings.working_directory.join("models")),
+        Some(environment.working_directory.join("models")),
         beside_program.map(|folder| folder.join("models")),
         beside_program.map(|folder| folder.join("../share/sentor/models")),
-        surroundings.data_home().map(|folder| folder.join("models")),
+        environment.data_home().map(|folder| folder.join("models")),
     ];
     let found = candidates.into_iter().flatten().find(|folder| folder.is_dir());
-    found.unwrap_or_else(|| surroundings.working_directory.join("models"))
+    found.unwrap_or_else(|| environment.working_directory.join("models"))
 }

@@ -7,41 +7,41 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::Problem;
-use super::sources::{Place, Raw, nearest, typed};
+use super::sources::{Origin, Raw, nearest, typed};
 use sentor_store::metering::{Limit, Plan, Plans};
 
 /// The table that holds all plans.
 pub(super) const TABLE: &str = "plans";
 
-/// What takes away a limit that a preset has.
+/// The value that removes a preset's limit.
 const NO_LIMIT: &str = "unlimited";
 
 const WEIGHT: &str = "weight";
 
-/// Largest weight. One key may be served a hundred times as much as another, which is as good as alone.
+/// Maximum weight: a key with a hundred times the share of another has the server nearly to itself.
 const MAX_WEIGHT: u32 = 100;
 
-/// Adds the plans of a file to `plans`. A plan that is there already keeps what the file does not name.
+/// Adds the plans of a file to `plans`. A preset keeps the limits that the file does not name.
 pub(super) fn read(
     table: &Spanned<DeValue<'_>>,
-    place: &dyn Fn(usize) -> Place,
+    origin: &dyn Fn(usize) -> Origin,
     plans: &mut Plans,
     problems: &mut Vec<Problem>,
 ) {
     let DeValue::Table(named) = table.get_ref() else {
-        problems.push(no_table(TABLE.to_owned(), place(table.span().start), table.get_ref()));
+        problems.push(not_a_table(TABLE.to_owned(), origin(table.span().start), table.get_ref()));
         return;
     };
     for (name, value) in named {
         let path = format!("{TABLE}.{}", name.get_ref());
-        let at = place(name.span().start);
+        let at = origin(name.span().start);
         let DeValue::Table(members) = value.get_ref() else {
-            problems.push(no_table(path, at, value.get_ref()));
+            problems.push(not_a_table(path, at, value.get_ref()));
             continue;
         };
         let mut plan = plans.find(name.get_ref()).copied().unwrap_or(Plan::UNLIMITED);
         for (member, value) in members {
-            let at = place(member.span().start);
+            let at = origin(member.span().start);
             let raw = typed(value.get_ref());
             if let Err(problem) = set(&mut plan, &path, member.get_ref(), &raw, at) {
                 problems.push(problem);
@@ -51,13 +51,13 @@ pub(super) fn read(
     }
 }
 
-fn no_table(setting: String, place: Place, value: &DeValue<'_>) -> Problem {
+fn not_a_table(setting: String, origin: Origin, value: &DeValue<'_>) -> Problem {
     let expected = format!("a table such as [{TABLE}.gold]");
-    Problem::Invalid { place, setting, value: Some(typed(value).to_string()), expected }
+    Problem::Invalid { origin, setting, value: Some(typed(value).to_string()), expected }
 }
 
 /// Sets one member of a plan.
-fn set(plan: &mut Plan, path: &str, member: &str, raw: &Raw, place: Place) -> Result<(), Problem> {
+fn set(plan: &mut Plan, path: &str, member: &str, raw: &Raw, origin: Origin) -> Result<(), Problem> {
     let limit = Limit::ALL.into_iter().find(|limit| limit.name() == member);
     let count = |most: u64| match raw {
         Raw::Integer(number) => u64::try_from(*number).ok().filter(|number| (1..=most).contains(number)),
@@ -84,18 +84,18 @@ fn set(plan: &mut Plan, path: &str, member: &str, raw: &Raw, place: Place) -> Re
         None => {
             let known = Limit::ALL.into_iter().map(Limit::name).chain([WEIGHT]);
             let nearest = nearest(member, known);
-            return Err(Problem::Unknown { place, name: format!("{path}.{member}"), nearest });
+            return Err(Problem::Unknown { origin, name: format!("{path}.{member}"), nearest });
         }
     };
     Err(Problem::Invalid {
-        place,
+        origin,
         setting: format!("{path}.{member}"),
         value: Some(raw.to_string()),
         expected,
     })
 }
 
-/// The plans as a file would name them.
+/// The plans as tables of a file.
 pub(super) fn to_toml(plans: &Plans) -> String {
     let mut out = String::from("# Plans\n");
     for (name, plan) in plans.iter() {
@@ -112,14 +112,14 @@ pub(super) fn to_toml(plans: &Plans) -> String {
     out
 }
 
-/// A name as a key of TOML.
+/// Quotes a name where TOML needs it.
 fn toml_key(name: &str) -> String {
     let is_bare =
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if is_bare { name.to_owned() } else { toml::Value::String(name.to_owned()).to_string() }
 }
 
-/// The table of presets in `docs/configuration.md`.
+/// The table of presets for `docs/configuration.md`.
 pub(super) fn reference() -> String {
     let mut out = String::from("### Plans\n\n| plan |");
     for limit in Limit::ALL {

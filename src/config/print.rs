@@ -1,9 +1,10 @@
-//! Shows the configuration: the effective one as TOML, and the reference of all settings as Markdown.
+//! Prints the effective configuration as TOML, and the reference of all settings as Markdown.
 
 use std::fmt::Write as _;
 
+use super::deprecated::{DEPRECATED_NAMES, DeprecatedName};
 use super::setting::{Fallback, Kind, Setting};
-use super::sources::{Place, Raw};
+use super::sources::{Origin, Raw};
 use super::{Config, Section, plans};
 
 /// The effective configuration; see [`Config::to_toml`].
@@ -13,30 +14,30 @@ pub(super) fn effective(config: &Config) -> String {
         let _ = writeln!(out, "# {}", section.title());
         for setting in section.settings() {
             let _ = match (effective_value(config, setting), config.values.0.get(setting.name)) {
-                (Some(value), Some(given)) if given.place == Place::Default => {
+                (Some(value), Some(given)) if given.origin == Origin::Default => {
                     writeln!(out, "{} = {value} # default", setting.name)
                 }
-                (Some(value), Some(given)) => writeln!(out, "{} = {value} # {}", setting.name, given.place),
+                (Some(value), Some(given)) => writeln!(out, "{} = {value} # {}", setting.name, given.origin),
                 (Some(value), None) => writeln!(out, "{} = {value} # default", setting.name),
-                (None, Some(given)) => writeln!(out, "# {} is hidden # {}", setting.name, given.place),
+                (None, Some(given)) => writeln!(out, "# {} is hidden # {}", setting.name, given.origin),
                 (None, None) => writeln!(out, "# {} is not set: {}", setting.name, unset(setting)),
             };
         }
         out.push('\n');
     }
-    // Last, for what follows a table's head belongs to the table.
+    // Tables last: in TOML a key after a table's header belongs to the table.
     out.push_str(&plans::to_toml(&config.plans));
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
 }
 
-/// The value as TOML; `None` for a secret and for what is not set.
+/// The value as TOML; `None` for a secret and for an unset setting.
 fn effective_value(config: &Config, setting: &Setting) -> Option<String> {
     if setting.is_secret() {
         return None;
     }
-    // Folders are found or made absolute, and it is the outcome that helps.
+    // Paths as they were resolved.
     let found = match setting.name {
         "data_dir" => Some(&config.keys.data_dir),
         "models_dir" => Some(&config.models.models_dir),
@@ -95,6 +96,11 @@ pub fn reference() -> String {
         }
         out.push('\n');
     }
+    out.push_str("### Deprecated names\n\n| old name | use |\n| --- | --- |\n");
+    for DeprecatedName { old, new } in DEPRECATED_NAMES {
+        let _ = writeln!(out, "| `{old}` | `{new}` |");
+    }
+    out.push('\n');
     out.push_str(&plans::reference());
     out
 }

@@ -1,4 +1,4 @@
-//! Turns gathered values into typed ones, and keeps account of those that cannot be.
+//! Applies each setting's type to its value, and collects the values that do not fit.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,40 +8,40 @@ use super::server::Listen;
 use super::setting::{Kind, Setting};
 use super::settings;
 use super::sources::{Given, Raw, Values};
-use super::surroundings::Surroundings;
+use super::environment::Environment;
 
-/// Reads settings by name. A value that cannot be is noted in `problems` and read as nothing, so that all
-/// problems are found at once; the caller must look there before it trusts what it read.
+/// Reads settings by name. An invalid value adds to `problems` and reads as unset, so that one pass finds all problems. The
+/// caller must check [`Reader::into_problems`] before it uses what it read.
 pub(super) struct Reader<'a> {
     values: &'a Values,
-    surroundings: &'a Surroundings,
+    environment: &'a Environment,
     problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(values: &'a Values, surroundings: &'a Surroundings, problems: Vec<Problem>) -> Self {
-        Self { values, surroundings, problems }
+    pub(super) fn new(values: &'a Values, environment: &'a Environment, problems: Vec<Problem>) -> Self {
+        Self { values, environment, problems }
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
-    pub(super) fn surroundings(&self) -> &'a Surroundings {
-        self.surroundings
+    pub(super) fn environment(&self) -> &'a Environment {
+        self.environment
     }
 
     pub(super) fn address(&mut self, name: &str) -> Option<Listen> {
         self.read(name, |_, given| text_of(&given.raw)?.parse().ok())
     }
 
-    /// Notes a problem where the setting `name` is set, and `other`, without which it means nothing, is not.
-    pub(super) fn needs(&mut self, name: &'static str, other: &str) {
+    /// Adds a problem if the setting `name` is set without `other`.
+    pub(super) fn require_together(&mut self, name: &'static str, other: &str) {
         if let Some(given) = self.values.get(name)
             && !self.values.contains_key(other)
         {
             self.problems.push(Problem::Invalid {
-                place: given.place.clone(),
+                origin: given.origin.clone(),
                 setting: name.to_owned(),
                 value: None,
                 expected: format!("set together with {other}"),
@@ -81,9 +81,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// `path` as it is meant where the setting `name` stands.
-    pub(super) fn rooted(&self, name: &str, path: &str) -> PathBuf {
-        let root = self.values.get(name).map_or(&self.surroundings.working_directory, |given| &given.root);
+    /// Resolves `path` against the folder that relative paths of the setting `name` start at.
+    pub(super) fn resolve(&self, name: &str, path: &str) -> PathBuf {
+        let root = self.values.get(name).map_or(&self.environment.working_directory, |given| &given.root);
         root.join(path)
     }
 
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         let value = parse(setting.kind, given);
         if value.is_none() {
             self.problems.push(Problem::Invalid {
-                place: given.place.clone(),
+                origin: given.origin.clone(),
                 setting: setting.name.to_owned(),
                 value: (!setting.is_secret()).then(|| given.raw.to_string()),
                 expected: setting.kind.expected(),
@@ -141,7 +141,7 @@ fn text_of(raw: &Raw) -> Option<&str> {
     }
 }
 
-/// Stricter than the filter's own parser, which takes any word for a target that logs everything.
+/// Stricter than the filter's own parser, which reads an unknown word as a target at level trace.
 fn is_log_filter(text: &str) -> bool {
     let is_level = |word: &str| {
         ["off", "error", "warn", "info", "debug", "trace"].contains(&word.to_ascii_lowercase().as_str())

@@ -1,4 +1,4 @@
-//! Settings of the listener and of how long things may take.
+//! Settings of the listeners, TLS, CORS and timeouts.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,41 +8,41 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
 
-/// The listener, and how long things may take.
+/// Listeners, TLS, CORS and timeouts.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where to listen.
+    /// Address of the public listener.
     pub listen: Listen,
-    /// Where to serve metrics without a key, beside the listener for all.
+    /// Address of a listener for metrics without a key; `None`: none.
     pub metrics_listen: Option<Listen>,
-    /// Where the admin interface listens; `None`: with everything else.
+    /// Address of the admin interface; `None`: that of the public listener.
     pub admin_listen: Option<Listen>,
-    /// What the listeners prove who they are with; `None`: plain HTTP.
+    /// The certificate of the listeners; `None`: plain HTTP.
     pub tls: Option<TlsConfig>,
-    /// Origins whose pages may call; none turns CORS off, `*` stands for all.
+    /// Origins allowed by CORS: empty turns CORS off, `*` allows all.
     pub cors_origins: Vec<String>,
-    /// Connections that a listener has open at a time.
+    /// Maximum open connections per listener.
     pub max_connections: usize,
-    /// From the head of a request to its answer, where the client does not say.
+    /// Time from a request's head to its answer, unless the client asks for another.
     pub request_timeout: Duration,
-    /// The most that a client may say.
+    /// Maximum timeout that a client may ask for.
     pub request_timeout_max: Duration,
-    /// For the head of a request, and for idling between two requests of one connection.
+    /// Time for a request's head to arrive, and for a connection to idle between requests.
     pub header_timeout: Duration,
-    /// For the whole body of a request to arrive.
+    /// Time for a whole request body to arrive.
     pub body_timeout: Duration,
-    /// For requests to finish after the server is told to stop.
+    /// Time for running requests to finish at shutdown.
     pub shutdown_grace: Duration,
 }
 
 /// The files of a server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// The certificate and those between it and a root, in PEM.
+    /// PEM file of the certificate and its intermediates.
     pub certificate: PathBuf,
-    /// The certificate's private key, in PEM.
+    /// PEM file of the certificate's private key.
     pub private_key: PathBuf,
-    /// Who vouches for callers of the admin listener, in PEM; `None`: they need no certificate.
+    /// PEM file of the authorities of client certificates for the admin listener; `None`: it asks for none.
     pub admin_client_ca: Option<PathBuf>,
 }
 
@@ -53,26 +53,26 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "listen",
         kind: Kind::Address,
         default: Fallback::Value("127.0.0.1:8080"),
-        help: "Where to listen. Only this machine can reach the default; port 0 picks a free one and prints it.",
+        help: "Address of the public listener. Only this machine can reach the default. Port 0 picks a free port and prints it.",
     },
     Setting {
         name: "metrics_listen",
         kind: Kind::Address,
         default: Fallback::Unset("metrics need a key with the scope metrics"),
-        help: "Where to serve /metrics without a key too, for a network that only the monitoring reaches.",
+        help: "Address of a further listener that serves /metrics without a key, for a network of the monitoring alone.",
     },
     Setting {
         name: "admin_listen",
         kind: Kind::Address,
         default: Fallback::Unset("the admin interface is at the address of listen"),
-        help: "Where the admin interface listens, and nothing else does; it is then nowhere else.",
+        help: "Address of a listener for the admin interface alone; the other listeners then do not serve it.",
     },
     Setting {
         name: "tls_certificate",
         kind: Kind::Path,
         default: Fallback::Unset("plain HTTP"),
-        help: "PEM file of the certificate, with those between it and a root behind it; read again when it \
-               changes. Needs tls_private_key, and makes every listener speak HTTPS.",
+        help: "PEM file of the certificate, followed by its intermediates; the server reloads it when it changes. \
+               Needs tls_private_key. The public and the admin listener then speak HTTPS.",
     },
     Setting {
         name: "tls_private_key",
@@ -83,58 +83,57 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "admin_client_ca",
         kind: Kind::Path,
-        default: Fallback::Unset("callers of the admin listener need no certificate"),
-        help: "PEM file of the authorities that vouch for callers of the admin listener (mutual TLS). Needs \
-               admin_listen and tls_certificate.",
+        default: Fallback::Unset("the admin listener asks for no client certificate"),
+        help: "PEM file of the authorities that sign client certificates for the admin listener (mutual TLS). \
+               Needs admin_listen and tls_certificate.",
     },
     Setting {
         name: "cors_origins",
         kind: Kind::List,
-        default: Fallback::Unset("pages of other origins cannot call"),
-        help: "Origins whose web pages may call, such as https://example.org; * allows all.",
+        default: Fallback::Unset("no CORS headers"),
+        help: "Origins whose web pages may call the server, such as https://example.org; * allows all.",
     },
     Setting {
         name: "max_connections",
         kind: Kind::Count { least: 1, most: 1_000_000 },
         default: Fallback::Value("2000"),
-        help: "Most connections that a listener has open at a time; more wait until one closes. Each takes a \
-               descriptor: the server raises its soft limit of them as far as the hard one lets it, and warns \
-               where that is too little.",
+        help: "Maximum open connections per listener; further ones wait. Each takes a file descriptor: the server \
+               raises its soft limit as far as the hard limit allows, and warns if that is too low.",
     },
     Setting {
         name: "request_timeout_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("120000"),
-        help: "Longest time from a request's head to its answer, unless the header x-request-timeout-ms says \
-               another; what would take longer is refused with 503, at once where that can be told. Clients \
-               mostly give up sooner by themselves.",
+        help: "Maximum time from a request's head to its answer, unless the header x-request-timeout-ms asks for \
+               another. The server refuses a request that would take longer with 503, at once where it can \
+               estimate that. Most clients give up sooner.",
     },
     Setting {
         name: "request_timeout_max_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("600000"),
-        help: "The most that x-request-timeout-ms may ask for; more counts as this. It bounds how long a \
-               request can hold its memory.",
+        help: "Maximum of x-request-timeout-ms; a larger value counts as this. It bounds how long a request can \
+               hold its memory.",
     },
     Setting {
         name: "header_timeout_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("10000"),
-        help: "Longest time for a request's head to arrive, and for a connection to idle between requests.",
+        help: "Maximum time for a request's head to arrive, and for a connection to idle between requests.",
     },
     Setting {
         name: "body_timeout_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("30000"),
-        help: "Longest time for a whole request body to arrive. The default lets the largest body pass at 5 \
-               Mbit/s and ends a client that sends a byte a second.",
+        help: "Maximum time for a whole request body to arrive. The default accepts the largest body at 5 Mbit/s \
+               and ends a client that sends a byte a second.",
     },
     Setting {
         name: "shutdown_grace_ms",
         kind: Kind::Count { least: 0, most: DAY_MS },
         default: Fallback::Value("25000"),
-        help: "Longest time for running requests to finish once the server is told to stop; just under the 30 \
-               seconds after which orchestrators kill.",
+        help: "Maximum time for running requests to finish at shutdown; just under the 30 seconds after which \
+               orchestrators kill.",
     },
 ];
 
@@ -158,10 +157,10 @@ impl ServerConfig {
 
 impl TlsConfig {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        reader.needs("tls_certificate", "tls_private_key");
-        reader.needs("tls_private_key", "tls_certificate");
-        reader.needs("admin_client_ca", "tls_certificate");
-        reader.needs("admin_client_ca", "admin_listen");
+        reader.require_together("tls_certificate", "tls_private_key");
+        reader.require_together("tls_private_key", "tls_certificate");
+        reader.require_together("admin_client_ca", "tls_certificate");
+        reader.require_together("admin_client_ca", "admin_listen");
         Some(Self {
             certificate: reader.path("tls_certificate")?,
             private_key: reader.path("tls_private_key")?,

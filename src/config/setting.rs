@@ -1,38 +1,37 @@
-//! What a setting is: its name, what it may hold, and what it holds when nobody says.
+//! A setting: name, kind, default and help.
 
-/// One row of the table that files, variables, flags, `sentor config` and the reference all follow.
+/// One row of the table behind files, variables, flags, `sentor config` and the reference.
 #[derive(Debug)]
 pub struct Setting {
-    /// Its name in a file; `SENTOR_` and the name in capitals is its variable, with dashes it is its flag.
+    /// The name in a file. `SENTOR_` and the name in capitals is the variable; the name with dashes is the flag.
     pub name: &'static str,
-    /// What it may hold.
+    /// The type and range of its values.
     pub kind: Kind,
-    /// What it holds when no source names it.
+    /// The value if no source sets it.
     pub default: Fallback,
-    /// One sentence on what it does, and why the default is what it is.
+    /// One sentence on its effect, and the reason for the default.
     pub help: &'static str,
 }
 
-/// What a setting holds when no source names it.
+/// The value of a setting that no source sets.
 #[derive(Debug)]
 pub enum Fallback {
-    /// This text, read as if it came from a variable.
+    /// This text, parsed like a variable.
     Value(&'static str),
-    /// Nothing; the words say what happens then.
+    /// No value; the text says what happens then.
     Unset(&'static str),
 }
 
-/// What a setting may hold.
+/// The type and range of a setting's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `HOST:PORT`.
     Address,
-    /// A file or folder. A relative one starts at the folder of the file that names it, or else at the
-    /// working directory.
+    /// A file or folder. A relative path starts at the folder of the file that sets it, or else at the working directory.
     Path,
-    /// Any text that is not empty.
+    /// Text, not empty.
     Text,
-    /// A text that must not be shown.
+    /// Text that is never shown.
     Secret,
     /// A whole number within bounds, both included.
     Count {
@@ -43,16 +42,16 @@ pub enum Kind {
     },
     /// True or false.
     Switch,
-    /// One of some words.
+    /// One of these words.
     Choice(&'static [&'static str]),
-    /// Texts; with commas between them where the source is not a file.
+    /// A list of texts, separated by commas in a variable or flag.
     List,
     /// A level, or directives such as `info,sentor::http=debug`.
     LogFilter,
 }
 
 impl Kind {
-    /// What to say that the setting must be.
+    /// The allowed values, as messages name them: "must be …".
     pub fn expected(self) -> String {
         match self {
             Self::Address => "HOST:PORT, such as 127.0.0.1:8080".to_owned(),
@@ -74,7 +73,7 @@ impl Setting {
         format!("{VARIABLE_PREFIX}{}", self.name.to_uppercase())
     }
 
-    /// The long flag that sets it, without its dashes; a secret has none, for flags show in process lists.
+    /// The flag that sets it, without its dashes; `None` for a secret, since process lists show flags.
     pub fn flag(&self) -> Option<String> {
         (!self.is_secret()).then(|| self.name.replace('_', "-"))
     }
@@ -85,5 +84,5 @@ impl Setting {
     }
 }
 
-/// What the names of all variables start with.
+/// Prefix of all variables.
 pub(super) const VARIABLE_PREFIX: &str = "SENTOR_";

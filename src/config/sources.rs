@@ -1,4 +1,4 @@
-//! Gathers what the file, the environment and the flags say.
+//! Reads the settings of the file, the environment and the flags, and lets the strongest source win.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,29 +6,30 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::deprecated::{self, Deprecation};
+use super::environment::Environment;
 use super::error::{ConfigError, Problem};
 use super::setting::{Fallback, Setting, VARIABLE_PREFIX};
-use super::surroundings::Surroundings;
 use super::{Overrides, plans, settings};
 use sentor_store::metering::Plans;
 
-/// Variables that start like a setting's and are none: the file's place, what clients go by, and
-/// where the set-up step puts ONNX Runtime.
+/// Variables with the prefix of settings that are not settings: the path of the file, the address that clients use, and
+/// the folder where `scripts/fetch-onnxruntime` puts ONNX Runtime.
 const OTHER_VARIABLES: &[&str] = &["SENTOR_CONFIG", "SENTOR_BASE_URL", "SENTOR_CACHE_DIR"];
 
 /// The file's name in the working directory and in the user's configuration folder.
 const FILE_NAME: &str = "sentor.toml";
 
-/// Where a value stands.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Nobody set it.
+pub enum Origin {
+    /// The default.
     Default,
     /// A line of the file, counted from 1.
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line.
+        /// The line.
         line: usize,
     },
     /// An environment variable.
@@ -37,7 +38,7 @@ pub enum Place {
     Flag(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => write!(formatter, "default"),
@@ -48,17 +49,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value as it was given.
+/// A value before its setting's type is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Raw {
-    /// Untyped text, of a variable, a flag or a default.
+    /// Text of a variable, a flag or a default, which have no types.
     Untyped(String),
     /// Typed values of a file.
     Text(String),
     Integer(i64),
     Boolean(bool),
     List(Vec<String>),
-    /// Anything that no setting is, in the words of the file.
+    /// A value of a type that no setting has, as messages show it.
     Other(String),
 }
 
@@ -74,94 +75,156 @@ impl fmt::Display for Raw {
     }
 }
 
-/// The value of a setting, and where it stands.
+/// The value of a setting and its source.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     pub(super) raw: Raw,
-    pub(super) place: Place,
-    /// Where a relative path in it starts.
+    pub(super) origin: Origin,
+    /// The folder that a relative path in it starts at.
     pub(super) root: PathBuf,
 }
 
-/// The settings that have a value, by name.
+/// Values by the name of their setting.
 pub(super) type Values = BTreeMap<&'static str, Given>;
 
-/// What all sources say together.
+/// All sources merged.
 pub(super) struct Gathered {
     pub(super) values: Values,
-    /// Of the file, which alone can name plans.
+    /// Plans come from the file only.
     pub(super) plans: Plans,
-    /// What was said of things that do not exist.
+    pub(super) deprecations: Vec<Deprecation>,
+    /// Unknown settings, and those given by an old and a new name at once.
     pub(super) problems: Vec<Problem>,
 }
 
-/// Takes each setting from the source that counts most.
-pub(super) fn gather(overrides: &Overrides, surroundings: &Surroundings) -> Result<Gathered, ConfigError> {
-    let mut gathered =
-        Gathered { values: defaults(surroundings), plans: Plans::default(), problems: Vec::new() };
-    if let Some(path) = file_path(overrides, surroundings) {
-        read_file(&path, &mut gathered)?;
+/// Merges all sources: defaults, then the file, then variables, then flags; the last one wins.
+pub(super) fn gather(overrides: &Overrides, environment: &Environment) -> Result<Gathered, ConfigError> {
+    let mut gathered = Gathered {
+        values: defaults(environment),
+        plans: Plans::default(),
+        deprecations: Vec::new(),
+        problems: Vec::new(),
+    };
+    let mut renamed = Vec::new();
+    if let Some(path) = file_path(overrides, environment) {
+        gathered.read_file(&path, &mut renamed)?;
     }
-    let Gathered { values, problems, .. } = &mut gathered;
-    read_variables(surroundings, values, problems);
+    gathered.read_variables(environment, &mut renamed);
     for (name, text) in &overrides.flags {
-        if let Some(setting) = find(name) {
-            let place = Place::Flag(setting.flag().unwrap_or_else(|| name.clone()));
-            let root = surroundings.working_directory.clone();
-            values.insert(setting.name, Given { raw: Raw::Untyped(text.clone()), place, root });
-        }
+        let origin = Origin::Flag(name.replace('_', "-"));
+        let root = environment.working_directory.clone();
+        gathered.set(name, Given { raw: Raw::Untyped(text.clone()), origin, root }, &mut renamed);
     }
+    gathered.merge_renamed(renamed);
     Ok(gathered)
 }
 
-fn defaults(surroundings: &Surroundings) -> Values {
-    let root = &surroundings.working_directory;
+/// A value that was given by a deprecated name.
+struct Renamed {
+    deprecation: Deprecation,
+    given: Given,
+}
+
+impl Gathered {
+    fn set(&mut self, name: &str, given: Given, renamed: &mut Vec<Renamed>) {
+        if let Some(setting) = find(name) {
+            self.values.insert(setting.name, given);
+        } else if let Some(name) = deprecated::find(name) {
+            let deprecation = Deprecation { origin: given.origin.clone(), old: name.old, new: name.new };
+            renamed.push(Renamed { deprecation, given });
+        } else {
+            self.problems.push(unknown(given.origin, name));
+        }
+    }
+
+    /// Applies the values given by deprecated names, weakest source first. A setting that is given by its new name too,
+    /// in whatever source, is a problem: the program cannot tell which one was meant.
+    fn merge_renamed(&mut self, renamed: Vec<Renamed>) {
+        let by_new_name: Vec<(&str, Origin)> = renamed
+            .iter()
+            .filter_map(|Renamed { deprecation, .. }| {
+                let given = self.values.get(deprecation.new)?;
+                (given.origin != Origin::Default).then(|| (deprecation.new, given.origin.clone()))
+            })
+            .collect();
+        for Renamed { deprecation, given } in renamed {
+            let Deprecation { old, new, .. } = deprecation;
+            if let Some((_, other)) = by_new_name.iter().find(|(name, _)| *name == new) {
+                self.problems.push(Problem::GivenTwice {
+                    origin: given.origin,
+                    old,
+                    new,
+                    other: other.clone(),
+                });
+                continue;
+            }
+            self.values.insert(new, given);
+            self.deprecations.push(deprecation);
+        }
+    }
+
+    fn read_file(&mut self, path: &Path, renamed: &mut Vec<Renamed>) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let table = DeTable::parse(&text).map_err(|error| {
+            let (line, column) = error.span().map_or((1, 1), |span| line_and_column(&text, span.start));
+            ConfigError::Syntax { path: path.to_owned(), line, column, problem: error.message().to_owned() }
+        })?;
+        let root = path.parent().unwrap_or(Path::new("."));
+        let origin =
+            |at: usize| Origin::File { path: path.to_owned(), line: line_and_column(&text, at).0 };
+        for (key, value) in table.get_ref() {
+            if key.get_ref() == plans::TABLE {
+                plans::read(value, &origin, &mut self.plans, &mut self.problems);
+                continue;
+            }
+            let origin = origin(key.span().start);
+            let given = Given { raw: typed(value.get_ref()), origin, root: root.to_owned() };
+            self.set(key.get_ref(), given, renamed);
+        }
+        Ok(())
+    }
+
+    fn read_variables(&mut self, environment: &Environment, renamed: &mut Vec<Renamed>) {
+        for (variable, text) in &environment.variables {
+            let Some(rest) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
+            // Container files write an empty variable for "not set".
+            if text.is_empty() || OTHER_VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+            let origin = Origin::Variable(variable.clone());
+            let name = rest.to_lowercase();
+            if name.to_uppercase() == rest {
+                let root = environment.working_directory.clone();
+                self.set(&name, Given { raw: Raw::Untyped(text.clone()), origin, root }, renamed);
+            } else {
+                self.problems.push(unknown(origin, &name));
+            }
+        }
+    }
+}
+
+fn defaults(environment: &Environment) -> Values {
+    let root = &environment.working_directory;
     settings()
         .filter_map(|setting| match setting.default {
             Fallback::Value(text) => {
                 let raw = Raw::Untyped(text.to_owned());
-                Some((setting.name, Given { raw, place: Place::Default, root: root.clone() }))
+                Some((setting.name, Given { raw, origin: Origin::Default, root: root.clone() }))
             }
             Fallback::Unset(_) => None,
         })
         .collect()
 }
 
-fn file_path(overrides: &Overrides, surroundings: &Surroundings) -> Option<PathBuf> {
-    let root = &surroundings.working_directory;
-    let named = overrides.file.clone().or_else(|| surroundings.variable("SENTOR_CONFIG").map(PathBuf::from));
+fn file_path(overrides: &Overrides, environment: &Environment) -> Option<PathBuf> {
+    let root = &environment.working_directory;
+    let named = overrides.file.clone().or_else(|| environment.variable("SENTOR_CONFIG").map(PathBuf::from));
     if let Some(path) = named {
         return Some(root.join(path));
     }
-    let candidates =
-        [Some(root.join(FILE_NAME)), surroundings.config_home().map(|home| home.join(FILE_NAME))];
+    let candidates = [Some(root.join(FILE_NAME)), environment.config_home().map(|home| home.join(FILE_NAME))];
     candidates.into_iter().flatten().find(|path| path.is_file())
-}
-
-fn read_file(path: &Path, gathered: &mut Gathered) -> Result<(), ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    let table = DeTable::parse(&text).map_err(|error| {
-        let (line, column) = error.span().map_or((1, 1), |span| line_and_column(&text, span.start));
-        ConfigError::Syntax { path: path.to_owned(), line, column, problem: error.message().to_owned() }
-    })?;
-    let root = path.parent().unwrap_or(Path::new("."));
-    let place = |at: usize| Place::File { path: path.to_owned(), line: line_and_column(&text, at).0 };
-    for (key, value) in table.get_ref() {
-        if key.get_ref() == plans::TABLE {
-            plans::read(value, &place, &mut gathered.plans, &mut gathered.problems);
-            continue;
-        }
-        let place = place(key.span().start);
-        match find(key.get_ref()) {
-            Some(setting) => {
-                let given = Given { raw: typed(value.get_ref()), place, root: root.to_owned() };
-                gathered.values.insert(setting.name, given);
-            }
-            None => gathered.problems.push(unknown(place, key.get_ref())),
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn typed(value: &DeValue<'_>) -> Raw {
@@ -181,34 +244,16 @@ pub(super) fn typed(value: &DeValue<'_>) -> Raw {
     }
 }
 
-fn read_variables(surroundings: &Surroundings, values: &mut Values, problems: &mut Vec<Problem>) {
-    for (name, text) in &surroundings.variables {
-        let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
-        // An empty variable is how a container file says "not set".
-        if text.is_empty() || OTHER_VARIABLES.contains(&name.as_str()) {
-            continue;
-        }
-        let place = Place::Variable(name.clone());
-        match find(&rest.to_lowercase()).filter(|setting| setting.variable() == *name) {
-            Some(setting) => {
-                let root = surroundings.working_directory.clone();
-                values.insert(setting.name, Given { raw: Raw::Untyped(text.clone()), place, root });
-            }
-            None => problems.push(unknown(place, &rest.to_lowercase())),
-        }
-    }
-}
-
 fn find(name: &str) -> Option<&'static Setting> {
     settings().find(|setting| setting.name == name)
 }
 
-fn unknown(place: Place, name: &str) -> Problem {
+fn unknown(origin: Origin, name: &str) -> Problem {
     let nearest = nearest(name, settings().map(|setting| setting.name));
-    Problem::Unknown { place, name: name.to_owned(), nearest }
+    Problem::Unknown { origin, name: name.to_owned(), nearest }
 }
 
-/// The known name that was probably meant.
+/// The known name most like `name`, if one is like it at all.
 pub(super) fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let likeness = known.map(|known| (strsim::jaro_winkler(known, name), known));
     let likely = likeness.filter(|(likeness, _)| *likeness > 0.7);

@@ -112,7 +112,7 @@ impl AppSettings {
             max_connections: config.server.max_connections,
             request_timeout: config.server.request_timeout,
             request_timeout_max: config.server.request_timeout_max.max(config.server.request_timeout),
-            queue_bytes: config.engine.queue_bytes,
+            queue_bytes: config.engine.max_buffered_bytes,
             body_timeout: config.server.body_timeout,
             cors_origins: config.server.cors_origins.clone(),
         }

@@ -1,36 +1,36 @@
-//! Where settings come from, and what is said of those that cannot be.
+//! Sources of settings, deprecated names, and messages about wrong settings.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sentor::config::{Config, ConfigError, LogFormat, Overrides, Surroundings, reference, settings};
+use sentor::config::{Config, ConfigError, Environment, LogFormat, Overrides, reference, settings};
 use sentor_store::metering::Limit;
 use tempfile::TempDir;
 
 struct Scene {
     folder: TempDir,
-    surroundings: Surroundings,
+    environment: Environment,
     overrides: Overrides,
 }
 
 impl Scene {
     fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
-        let surroundings =
-            Surroundings { working_directory: folder.path().to_owned(), ..Surroundings::default() };
-        Self { folder, surroundings, overrides: Overrides::default() }
+        let environment =
+            Environment { working_directory: folder.path().to_owned(), ..Environment::default() };
+        Self { folder, environment, overrides: Overrides::default() }
     }
 
     fn file(mut self, path: &str, text: &str) -> Self {
         let path = self.folder.path().join(path);
         std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder");
         std::fs::write(&path, text).expect("a file");
-        self.surroundings.variables.insert("HOME".to_owned(), self.path("home"));
+        self.environment.variables.insert("HOME".to_owned(), self.path("home"));
         self
     }
 
     fn variable(mut self, name: &str, value: &str) -> Self {
-        self.surroundings.variables.insert(name.to_owned(), value.to_owned());
+        self.environment.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
@@ -44,7 +44,7 @@ impl Scene {
     }
 
     fn load(&self) -> Result<Config, ConfigError> {
-        Config::load_in(&self.overrides, &self.surroundings)
+        Config::load_in(&self.overrides, &self.environment)
     }
 
     fn config(&self) -> Config {
@@ -80,20 +80,73 @@ fn the_defaults_work_with_nothing_given() {
 
 #[test]
 fn a_later_source_counts_more() {
-    let of = |config: &Config| config.engine.run_tokens;
-    let scene = Scene::new().file("sentor.toml", "run_tokens = 1_000\nlog_format = \"json\"");
+    let of = |config: &Config| config.engine.max_batch_tokens;
+    let scene = Scene::new().file("sentor.toml", "max_batch_tokens = 1_000\nlog_format = \"json\"");
     assert_eq!(of(&scene.config()), Some(1000));
-    let scene = scene.variable("SENTOR_RUN_TOKENS", "2_000");
+    let scene = scene.variable("SENTOR_MAX_BATCH_TOKENS", "2_000");
     assert_eq!(of(&scene.config()), Some(2000));
-    let scene = scene.flag("run_tokens", "3000");
+    let scene = scene.flag("max_batch_tokens", "3000");
     assert_eq!(of(&scene.config()), Some(3000));
     assert_eq!(
         scene.config().log.format,
         Some(LogFormat::Json),
         "the file still counts for what it alone says"
     );
-    let empty = Scene::new().variable("SENTOR_RUN_TOKENS", "");
+    let empty = Scene::new().variable("SENTOR_MAX_BATCH_TOKENS", "");
     assert_eq!(of(&empty.config()), None, "an empty variable says nothing");
+}
+
+#[test]
+fn a_deprecated_name_works_with_a_warning() {
+    let sources = [
+        (Scene::new().file("sentor.toml", "\nrun_tokens = 300"), "sentor.toml:2"),
+        (Scene::new().variable("SENTOR_RUN_TOKENS", "300"), "variable SENTOR_RUN_TOKENS"),
+        (Scene::new().flag("run_tokens", "300"), "flag --run-tokens"),
+    ];
+    for (scene, origin) in sources {
+        let config = scene.config();
+        assert_eq!(config.engine.max_batch_tokens, Some(300), "{origin}");
+        let warnings: Vec<String> = config.deprecations().iter().map(ToString::to_string).collect();
+        let [warning] = &warnings[..] else { panic!("one warning, not {warnings:?}") };
+        let warning = warning.replace(&scene.path(""), "");
+        assert_eq!(
+            warning,
+            format!("{origin}: `run_tokens` is deprecated and goes in the next release; use `max_batch_tokens`")
+        );
+        assert!(config.to_toml().contains("max_batch_tokens = 300"), "{}", config.to_toml());
+    }
+    assert!(Scene::new().variable("SENTOR_MAX_BATCH_TOKENS", "300").config().deprecations().is_empty());
+}
+
+#[test]
+fn among_deprecated_names_the_strongest_source_wins() {
+    let scene = Scene::new()
+        .file("sentor.toml", "run_tokens = 100")
+        .variable("SENTOR_RUN_TOKENS", "200")
+        .flag("run_tokens", "300");
+    assert_eq!(scene.config().engine.max_batch_tokens, Some(300));
+    assert_eq!(scene.config().deprecations().len(), 3, "each use is named");
+}
+
+#[test]
+fn a_setting_by_its_old_and_its_new_name_is_an_error() {
+    let scenes = [
+        Scene::new().file("sentor.toml", "run_tokens = 100\nmax_batch_tokens = 100"),
+        Scene::new().file("sentor.toml", "run_tokens = 100").flag("max_batch_tokens", "200"),
+    ];
+    let new = ["sentor.toml:2", "flag --max-batch-tokens"];
+    for (scene, new) in scenes.iter().zip(new) {
+        assert_eq!(
+            scene.complaint(),
+            format!(
+                "sentor.toml:1: `run_tokens` is the old name of `max_batch_tokens`, which is set too ({new}); remove \
+                 `run_tokens`"
+            )
+            .replace(&scene.path(""), "")
+        );
+    }
+    let wrong = Scene::new().flag("run_tokens", "many").complaint();
+    assert!(wrong.starts_with("flag --run-tokens: `max_batch_tokens` is \"many\""), "{wrong}");
 }
 
 #[test]
@@ -154,7 +207,7 @@ fn folders_are_looked_for_where_the_reference_says() {
     assert_eq!(scene.config().keys.data_dir, Path::new("/data/sentor"));
 
     let mut scene = Scene::new().file("bin/sentor", "").file("share/sentor/models/x", "");
-    scene.surroundings.executable = Some(scene.path("bin/sentor").into());
+    scene.environment.executable = Some(scene.path("bin/sentor").into());
     assert_eq!(scene.config().models.models_dir, Path::new(&scene.path("bin/../share/sentor/models")));
     let scene = scene.file("bin/models/x", "");
     assert_eq!(scene.config().models.models_dir, Path::new(&scene.path("bin/models")));
@@ -171,7 +224,7 @@ fn all_that_is_wrong_is_said_at_once_with_its_place() {
         .variable("SENTOR_BASE_URL", "https://somewhere.example")
         .variable("SENTOR_zz", "1")
         .flag("fallback_language", "fr")
-        .flag("run_tokens", "0")
+        .flag("max_batch_tokens", "0")
         .flag("log_level", "loud");
     insta::assert_snapshot!(scene.complaint());
 }
@@ -241,7 +294,7 @@ fn what_is_shown_reads_back_and_hides_secrets() {
     for line in [
         "listen = \"localhost:1\" # variable SENTOR_LISTEN",
         "log_level = \"debug\" # flag --log-level",
-        "queue_tokens = 2000000 # default",
+        "max_queued_tokens = 2000000 # default",
     ] {
         assert!(shown.contains(line), "{line}\n{shown}");
     }
@@ -256,14 +309,14 @@ fn what_is_shown_reads_back_and_hides_secrets() {
 #[test]
 fn a_key_from_outside_is_read_where_a_server_starts() {
     let scene = Scene::new().variable("SENTOR_API_KEY", "a key of some other service");
-    let error = scene.config().outside_key().expect_err("it is no Sentor key").to_string();
+    let error = scene.config().static_key().expect_err("it is no Sentor key").to_string();
     assert!(error.starts_with("variable SENTOR_API_KEY: `api_key` must be"), "{error}");
     assert!(!error.contains("other service"));
-    let missing = Scene::new().flag("api_key_file", "none").config().outside_key();
+    let missing = Scene::new().flag("api_key_file", "none").config().static_key();
     assert!(matches!(missing, Err(ConfigError::KeyFile { .. })));
     let key = sentor_store::keys::ApiKey::generate(sentor_store::keys::Environment::Live, &mut rand::rng());
     let scene = Scene::new().file("key", &format!("{}\n", key.expose())).flag("api_key_file", "key");
-    assert_eq!(scene.config().outside_key().expect("the file holds a key"), Some(key));
+    assert_eq!(scene.config().static_key().expect("the file holds a key"), Some(key));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::client::Client;
 use crate::support::{Setup, TestServer, now, read_all};
-use sentor::config::{Config, Overrides, Surroundings};
+use sentor::config::{Config, Environment, Overrides};
 use sentor::telemetry::TraceContext;
 use sentor_engine::registry::ModelFolder;
 use sentor_store::keys::{ApiKey, NewKey};
@@ -120,8 +120,8 @@ proptest! {
     fn a_configuration_is_read_or_refused(changes in changes()) {
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("sentor.toml"), changed(SETTINGS.as_bytes(), &changes)).expect("a file");
-        let surroundings = Surroundings { working_directory: folder.path().to_owned(), ..Surroundings::default() };
-        if let Err(error) = Config::load_in(&Overrides::default(), &surroundings) {
+        let environment = Environment { working_directory: folder.path().to_owned(), ..Environment::default() };
+        if let Err(error) = Config::load_in(&Overrides::default(), &environment) {
             prop_assert!(error.to_string().contains("sentor.toml"), "the message names the file: {error}");
         }
     }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sentor::config::{Config, Overrides, Surroundings};
+use sentor::config::{Config, Environment, Overrides};
 use sentor::http::{Analyze, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls};
 use sentor_store::audit::AuditLog;
 use sentor_store::clock::Clock;
@@ -44,7 +44,7 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let nowhere = Surroundings { working_directory: "/nowhere".into(), ..Surroundings::default() };
+        let nowhere = Environment { working_directory: "/nowhere".into(), ..Environment::default() };
         let config = Config::load_in(&Overrides::default(), &nowhere).expect("the defaults are valid");
         let patience = Patience {
             header_timeout: config.server.header_timeout,

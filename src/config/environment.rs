@@ -1,21 +1,21 @@
-//! What the process finds round it: variables and folders, as values, so that a test can say.
+//! The process environment as a value, so that a test can set it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Environment variables and folders of a process.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
-    /// Environment variables; one that is not Unicode has its bad parts replaced.
+pub struct Environment {
+    /// Environment variables. Bytes that are not Unicode are replaced.
     pub variables: BTreeMap<String, String>,
-    /// Where relative paths start.
+    /// The folder that relative paths start at.
     pub working_directory: PathBuf,
     /// The running program's file.
     pub executable: Option<PathBuf>,
 }
 
-impl Surroundings {
-    /// Those of this process.
+impl Environment {
+    /// Reads the environment of this process.
     pub fn of_process() -> Self {
         let variables = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
@@ -27,7 +27,7 @@ impl Surroundings {
         }
     }
 
-    /// The value of a variable, where it is set to something.
+    /// The value of a variable; `None` where it is unset or empty.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -42,7 +42,7 @@ impl Surroundings {
         self.user_folder("XDG_CONFIG_HOME", ".config")
     }
 
-    /// A relative XDG folder is void, says the XDG specification.
+    /// The XDG base directory specification has programs ignore a relative folder.
     fn user_folder(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         let named = self.variable(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
         let folder = named.or_else(|| self.variable("HOME").map(|home| Path::new(home).join(below_home)))?;
