@@ -175,7 +175,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
 /// Starts the log and runs a command that people wait for: it is quieter than a server, unless told.
 fn with_log(global: &GlobalArgs, command: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
     let config = global.load_config()?;
-    telemetry::start(&config.log, telemetry::Audience::Person);
+    let _log = telemetry::start(&config.log, telemetry::Audience::Person);
     warn_of_deprecated_names(&config);
     command()
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let mut overrides = global.overrides();
     overrides.flags.extend(args.settings.given());
     let config = Config::load(&overrides)?;
-    telemetry::start(&config.log, telemetry::Audience::Operator);
+    let _log = telemetry::start(&config.log, telemetry::Audience::Operator);
     warn_of_deprecated_names(&config);
     make_room_for_connections(&config);
 
@@ -81,8 +81,6 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(available_cores().div_ceil(CORES_PER_SERVER_THREAD))
         .thread_name("http")
-        .on_thread_park(telemetry::write_held_lines)
-        .on_thread_stop(telemetry::write_held_lines)
         .enable_all()
         .build()?;
     let (tell, mut stop) = watch::channel(Stop::No);

@@ -12,7 +12,7 @@ use prometheus::{
 
 use super::keys::{KeyRefusal, StoreFailures};
 use super::threads::ThreadTimes;
-use super::{engine, keys};
+use super::{engine, keys, log};
 use sentor_analysis::{AnalyzerStatistics, ModelStatus};
 use sentor_store::keys::KeyEvents;
 use sentor_text::language::Language;
@@ -196,6 +196,11 @@ impl Metrics {
         families.extend(engine::families(&readings.analyzer));
         families.extend(keys::families(readings.keys, readings.store));
         families.extend(engine::thread_family(&self.thread_times.read()));
+        families.push(engine::counters(
+            "sentor_log_lines_lost_total",
+            "Log lines lost because stderr took them too slowly.",
+            vec![(Vec::new(), log::lost_lines() as f64)],
+        ));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::error!(%error, "cannot write the metrics");

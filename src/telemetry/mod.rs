@@ -1,7 +1,6 @@
-//! What an operator sees of a running server: its log, its metrics and its traces.
+//! The log, metrics and traces of a running server.
 
 mod engine;
-mod json_lines;
 mod keys;
 mod log;
 mod metrics;
@@ -10,7 +9,7 @@ mod threads;
 mod trace;
 
 pub use keys::{KeyRefusal, StoreFailures};
-pub use log::{Audience, start, write_held_lines};
+pub use log::{Audience, LogGuard, start};
 pub use metrics::{InFlight, Metrics, Phase, Readings, RequestOutcome, ScoredDocument, TEXT_FORMAT};
 pub use otlp::{EndpointError, Exporter, Step};
 pub use threads::{ThreadTimes, process_time};
