@@ -5,6 +5,7 @@ mod config;
 mod eval;
 mod flags;
 mod flow;
+mod health;
 mod keys;
 mod lines;
 mod models;
@@ -123,6 +124,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Put load on a running server and report rate and latency
     Bench(bench::BenchArgs),
+    // Its help is that of its own file.
+    Health(health::HealthArgs),
     /// Make, list, revoke and rotate keys
     Keys(keys::KeysArgs),
     /// Show what keys used
@@ -159,6 +162,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Predict(args) => with_log(global, || predict::run(args, global)),
         Command::Eval(args) => with_log(global, || eval::run(args, global)),
         Command::Bench(args) => with_log(global, || bench::run(args, global)),
+        Command::Health(args) => health::run(args, global),
         Command::Keys(args) => with_log(global, || keys::run(args, global)),
         Command::Usage(args) => with_log(global, || usage::run(args, global)),
         Command::Models(args) => with_log(global, || models::run(args, global)),
