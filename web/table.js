@@ -78,11 +78,26 @@ function csvRecords(text, separator) {
   return records;
 }
 
-/** CSV that spreadsheets take for text: a cell that they would run as a formula gets an apostrophe first. */
+/**
+ * Puts an apostrophe before each place of a cell where a spreadsheet may begin a formula. Numbers stay numbers.
+ *
+ * A spreadsheet that expects another separator than the comma begins a cell at it, whatever the quotes say.
+ * src/cli/spreadsheet.rs has the same rule for the command line; tests/reference/formula_cells.json holds both to it.
+ */
+export function guardFormulas(text) {
+  const guard = (piece) => (/^"*[=+\-@＝＋－＠﹦﹢﹣﹫]/.test(piece) && !isNumber(piece) ? `'${piece}` : piece);
+  const guarded = text.split(/([;\t\r\n])/).map(guard).join("");
+  return /^[\t\r\n]/.test(text) ? `'${guarded}` : guarded;
+}
+
+function isNumber(text) {
+  return /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text);
+}
+
+/** CSV that spreadsheets take for text. */
 export function writeCsv(columns, rows) {
   const cell = (value) => {
-    const text = String(value ?? "");
-    const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
+    const safe = guardFormulas(String(value ?? ""));
     return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const line = (values) => values.map(cell).join(",");

@@ -13,6 +13,7 @@ mod predict;
 mod reload;
 mod serve;
 mod session;
+mod spreadsheet;
 mod table;
 mod usage;
 

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::spreadsheet::guard_formulas;
 use super::table::table;
 use super::{Exit, GlobalArgs, print};
 use sentor_store::SqliteStore;
@@ -148,7 +149,8 @@ fn to_csv(rows: &[Row<'_>]) -> anyhow::Result<String> {
         ])?;
     }
     for row in rows {
-        writer.serialize(row)?;
+        let (name, plan) = (guard_formulas(row.name), guard_formulas(row.plan));
+        writer.serialize(Row { name: &name, plan: &plan, ..*row })?;
     }
     let bytes = writer.into_inner().context("writing CSV")?;
     Ok(String::from_utf8(bytes)?)

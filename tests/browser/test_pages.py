@@ -263,6 +263,15 @@ class Pages(unittest.TestCase):
             self.assertIn(words, message)
         self.assertEqual(found[7], "a\r\n'=1+1\r\n-5\r\n\"x\"\"y\"\r\n")
 
+    def test_no_cell_of_a_download_is_a_formula(self):
+        cases = json.loads((Path(__file__).parents[1] / "reference/formula_cells.json").read_text(encoding="utf-8"))
+        guard = """
+        const done = arguments[arguments.length - 1];
+        import("/web/table.js").then(({ guardFormulas }) => done(arguments[0].map(guardFormulas)));
+        """
+        guarded = self.driver.execute_async_script(guard, [cell for cell, _ in cases])
+        self.assertEqual(guarded, [expected for _, expected in cases])
+
     def test_a_phone_is_wide_enough(self):
         self.width(360)
         self.score_example()

@@ -11,6 +11,7 @@ use sentor_text::sentiment::{Distribution, Polarity};
 use sentor_text::span::OffsetUnit;
 
 use super::input::Record;
+use crate::cli::spreadsheet::guard_formulas;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -105,7 +106,7 @@ fn write_rows<W: Write>(
 ) -> io::Result<()> {
     let [negative, neutral, positive] = probabilities(analysis.sentiment);
     let document = [
-        record.doc_id.clone(),
+        guard_formulas(&record.doc_id).into_owned(),
         analysis.language.code().to_owned(),
         analysis.sentiment.polarity().to_string(),
         negative,
@@ -119,7 +120,7 @@ fn write_rows<W: Write>(
     for entity in &analysis.entities {
         let [negative, neutral, positive] = probabilities(entity.sentiment);
         let columns = [
-            entity.entity.clone(),
+            guard_formulas(&entity.entity).into_owned(),
             entity.sentiment.polarity().to_string(),
             entity.sentiment.score().to_string(),
             entity.sentiment.balance().to_string(),
