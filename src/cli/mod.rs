@@ -27,6 +27,7 @@ use crate::config::{Config, ConfigError, Overrides};
 use crate::http::TlsError;
 use crate::telemetry::{self, EndpointError};
 use sentor_analysis::StartError;
+use sentor_store::keys::StoreError;
 
 /// How a run ended, as its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,11 +150,30 @@ pub fn run() -> ExitCode {
         let exit = Exit::of_error(&error);
         if exit != Exit::Ok {
             // Nothing is left to do where stderr is gone too.
-            let _ = writeln!(anstream::stderr(), "error: {error:#}");
+            let _ = writeln!(anstream::stderr(), "error: {}", message(&error));
         }
         exit
     });
     ExitCode::from(exit.code())
+}
+
+/// The error and its causes on one line. Some errors repeat their cause in their own message; it is left out then.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.ends_with(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    let is_denied = |cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied;
+    let of_store = error.chain().any(|cause| cause.is::<StoreError>());
+    if of_store && error.chain().any(|cause| cause.downcast_ref().is_some_and(is_denied)) {
+        message += "; another user owns it: run the command as the server's user, or give that user the data folder \
+                    (`chown -R USER FOLDER`)";
+    }
+    message
 }
 
 fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
@@ -207,6 +227,17 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_message_names_each_cause_once() {
+        let cause = || io::Error::other("no space left");
+        let error = anyhow::Error::from(cause()).context("cannot write a: no space left").context("failed");
+        assert_eq!(message(&error), "failed: cannot write a: no space left");
+        assert_eq!(message(&anyhow::Error::from(cause()).context("failed")), "failed: no space left");
+        let source = io::Error::from(io::ErrorKind::PermissionDenied);
+        let denied = anyhow::Error::from(StoreError::Open { path: "sentor.db".into(), source });
+        assert!(message(&denied).contains("permission denied; another user owns it"), "{}", message(&denied));
     }
 
     #[test]

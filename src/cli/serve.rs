@@ -327,7 +327,12 @@ fn greeting(config: &Config, addresses: Addresses, services: &Services) -> anyho
         store.insert(&record)?;
         services.audit.write(record.created_at, Actor::FirstStart, Event::KeyCreated(&record));
         keys.refresh()?;
-        writeln!(text, "\nmade a development key, which is not shown again:\n\n  {}", key.expose())?;
+        let key_text = key.expose();
+        writeln!(text, "\nmade a development key, which is not shown again:\n\n  {key_text}\n")?;
+        writeln!(
+            text,
+            "for clients and the examples of the documentation:\n\n  export SENTOR_API_KEY={key_text}"
+        )?;
         key.expose().to_owned()
     } else {
         "$SENTOR_API_KEY".to_owned()
@@ -337,7 +342,7 @@ fn greeting(config: &Config, addresses: Addresses, services: &Services) -> anyho
         let what = if keys.is_empty() { "there is no key yet; make one" } else { "another key" };
         writeln!(text, "\n{what}: sentor keys create NAME --data-dir '{data_dir}'")?;
     }
-    writeln!(text, "\ntry it at http://{address}/ in a browser, or here:\n")?;
+    writeln!(text, "\ntry it at {scheme}://{address}/ in a browser, or here:\n")?;
     let examples = [
         ("", "The camera is superb, but the battery is a joke.", r#""camera", "battery""#),
         (

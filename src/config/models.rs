@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::environment::Environment;
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
-use super::environment::Environment;
 use sentor_text::language::Language;
 
 /// Paths of the models and of ONNX Runtime.
@@ -53,7 +53,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "onnxruntime",
         kind: Kind::Path,
-        default: Fallback::Unset("the copy that scripts/fetch-onnxruntime fetched"),
+        default: Fallback::Unset(
+            "../lib/sentor beside the program, where `make install` puts it, or else the copy that \
+             scripts/fetch-onnxruntime fetched",
+        ),
         help: "The ONNX Runtime library to load.",
     },
 ];
@@ -71,7 +74,7 @@ impl ModelsConfig {
             models_dir,
             fallback_language: Language::parse(&reader.text("fallback_language"))
                 .unwrap_or(Language::English),
-            onnxruntime: reader.path("onnxruntime"),
+            onnxruntime: reader.path("onnxruntime").or_else(|| find_onnxruntime(reader.environment())),
         }
     }
 }
@@ -81,6 +84,13 @@ fn is_path(model: &str) -> bool {
     let mut components = Path::new(model).components();
     !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
         || model.ends_with(std::path::MAIN_SEPARATOR)
+}
+
+/// The copy that `make install` puts beside the program.
+fn find_onnxruntime(environment: &Environment) -> Option<PathBuf> {
+    let file = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+    let folder = environment.executable.as_deref()?.parent()?.join("../lib/sentor");
+    Some(folder.join(file)).filter(|path| path.is_file())
 }
 
 fn find_models_dir(environment: &Environment) -> PathBuf {

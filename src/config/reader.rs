@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::environment::Environment;
 use super::error::Problem;
 use super::server::Listen;
 use super::setting::{Kind, Setting};
 use super::settings;
 use super::sources::{Given, Raw, Values};
-use super::environment::Environment;
 
 /// Reads settings by name. An invalid value adds to `problems` and reads as unset, so that one pass finds all problems. The
 /// caller must check [`Reader::into_problems`] before it uses what it read.

@@ -171,8 +171,7 @@ impl Gathered {
             ConfigError::Syntax { path: path.to_owned(), line, column, problem: error.message().to_owned() }
         })?;
         let root = path.parent().unwrap_or(Path::new("."));
-        let origin =
-            |at: usize| Origin::File { path: path.to_owned(), line: line_and_column(&text, at).0 };
+        let origin = |at: usize| Origin::File { path: path.to_owned(), line: line_and_column(&text, at).0 };
         for (key, value) in table.get_ref() {
             if key.get_ref() == plans::TABLE {
                 plans::read(value, &origin, &mut self.plans, &mut self.problems);

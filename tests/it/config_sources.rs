@@ -111,7 +111,9 @@ fn a_deprecated_name_works_with_a_warning() {
         let warning = warning.replace(&scene.path(""), "");
         assert_eq!(
             warning,
-            format!("{origin}: `run_tokens` is deprecated and goes in the next release; use `max_batch_tokens`")
+            format!(
+                "{origin}: `run_tokens` is deprecated and goes in the next release; use `max_batch_tokens`"
+            )
         );
         assert!(config.to_toml().contains("max_batch_tokens = 300"), "{}", config.to_toml());
     }
@@ -209,6 +211,10 @@ fn folders_are_looked_for_where_the_reference_says() {
     let mut scene = Scene::new().file("bin/sentor", "").file("share/sentor/models/x", "");
     scene.environment.executable = Some(scene.path("bin/sentor").into());
     assert_eq!(scene.config().models.models_dir, Path::new(&scene.path("bin/../share/sentor/models")));
+    assert_eq!(scene.config().models.onnxruntime, None);
+    let scene = scene.file("lib/sentor/libonnxruntime.so", "").file("lib/sentor/libonnxruntime.dylib", "");
+    let found = scene.config().models.onnxruntime.expect("the library beside the program");
+    assert!(found.starts_with(scene.path("bin/../lib/sentor")), "{}", found.display());
     let scene = scene.file("bin/models/x", "");
     assert_eq!(scene.config().models.models_dir, Path::new(&scene.path("bin/models")));
     let scene = scene.file("models/x", "");

@@ -47,8 +47,18 @@ fn the_image_copies_what_is_there_and_sets_what_is_known() {
         assert!(known.contains(&name), "{name} is no setting");
     }
     assert!(dockerfile.contains("\nUSER sentor\n"), "not as root");
+    let check = instructions(&dockerfile, "HEALTHCHECK").concat().join(" ");
+    assert!(
+        check.ends_with(r#"CMD ["sentor", "health"]"#),
+        "{check}: follows the port and TLS of the settings"
+    );
     let compose = read("packaging/compose.yaml");
-    for words in ["dockerfile: packaging/Dockerfile", "read_only: true", "cap_drop: [ALL]"] {
+    for words in [
+        "dockerfile: packaging/Dockerfile",
+        "read_only: true",
+        "cap_drop: [ALL]",
+        "test: [CMD, sentor, health]",
+    ] {
         assert!(compose.contains(words), "{words}");
     }
 }

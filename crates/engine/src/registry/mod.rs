@@ -37,8 +37,10 @@ impl ModelFolder {
     /// Where there is no folder or manifest, or the manifest is not one that this version understands.
     pub fn open(path: &Path) -> Result<Self, RegistryError> {
         let file = path.join(Self::MANIFEST);
-        let text = std::fs::read_to_string(&file)
-            .map_err(|source| RegistryError::Read { path: file.clone(), source })?;
+        let text = std::fs::read_to_string(&file).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => RegistryError::Missing { path: file.clone() },
+            _ => RegistryError::Read { path: file.clone(), source },
+        })?;
         let manifest =
             Manifest::parse(&text).map_err(|problem| RegistryError::Manifest { path: file, problem })?;
         Ok(Self { path: path.to_owned(), manifest })
@@ -120,6 +122,16 @@ fn sha256_hex(reader: &mut impl Read) -> io::Result<String> {
 /// What is wrong with a model folder.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
+    /// The folder is missing or has no manifest.
+    #[error(
+        "there is no model: {} is missing; put a model's folder there, or point the setting models_dir (SENTOR_MODELS_DIR), \
+         model_en or model_nl to one",
+        path.display()
+    )]
+    Missing {
+        /// The manifest.
+        path: PathBuf,
+    },
     /// A file is missing or unreadable.
     #[error("cannot read {}: {source}", path.display())]
     Read {
