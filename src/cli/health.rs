@@ -29,7 +29,7 @@ use crate::config::{Config, ServerConfig};
 /// Kubernetes, it does not check the server's certificate.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HealthArgs {
-    /// Address of the server, such as https://127.0.0.1:8443 [default: that of the settings]
+    /// Address of the server, such as `https://127.0.0.1:8443` [default: that of the settings]
     #[arg(long, value_name = "URL")]
     url: Option<Uri>,
 
@@ -46,13 +46,12 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Runs the command.
 pub(crate) fn run(args: &HealthArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
-    let address = match &args.url {
-        Some(url) => Address::from_url(url)?,
-        None => {
-            let mut overrides = global.overrides();
-            overrides.flags.extend(args.settings.given());
-            Address::from_config(&Config::load(&overrides)?.server)?
-        }
+    let address = if let Some(url) = &args.url {
+        Address::from_url(url)?
+    } else {
+        let mut overrides = global.overrides();
+        overrides.flags.extend(args.settings.given());
+        Address::from_config(&Config::load(&overrides)?.server)?
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let timeout = Duration::from_millis(args.timeout_ms);

@@ -168,7 +168,7 @@ fn message(error: &anyhow::Error) -> String {
         }
     }
     let is_denied = |cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied;
-    let of_store = error.chain().any(|cause| cause.is::<StoreError>());
+    let of_store = error.chain().any(<dyn std::error::Error>::is::<StoreError>);
     if of_store && error.chain().any(|cause| cause.downcast_ref().is_some_and(is_denied)) {
         message += "; another user owns it: run the command as the server's user, or give that user the data folder \
                     (`chown -R USER FOLDER`)";

@@ -81,13 +81,14 @@ pub(super) fn lost_lines() -> u64 {
 fn directives(level: &str) -> String {
     let (named, bare): (Vec<&str>, Vec<&str>) =
         level.split(',').map(str::trim).partition(|directive| directive.contains('='));
-    let named: String = named.iter().map(|directive| format!(",{directive}")).collect();
     let Some(bare) = bare.last().map(|level| level.to_ascii_lowercase()) else {
-        return format!("ort=warn{named}");
+        return format!("ort=warn,{}", named.join(","));
     };
     let others = if ["debug", "trace"].contains(&&*bare) { "info" } else { &bare };
     let ort = if ["off", "error"].contains(&&*bare) { &bare } else { "warn" };
-    format!("{others},sentor={bare},ort={ort}{named}")
+    let own = format!("sentor={bare}");
+    let ort = format!("ort={ort}");
+    [&[others, &own, &ort], &named[..]].concat().join(",")
 }
 
 /// A handle of its own on stderr: its thread may be blocked there without holding the lock of [`io::stderr`].

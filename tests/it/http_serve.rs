@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::client::Client;
 
 /// The program with an environment of the test's own.
-fn sentor(data_dir: &Path) -> Command {
+pub(crate) fn sentor(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sentor"));
     surround(&mut command, data_dir);
     command
@@ -34,16 +34,16 @@ fn surround(command: &mut Command, data_dir: &Path) {
         .stderr(Stdio::piped());
 }
 
-fn run(data_dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn run(data_dir: &Path, args: &[&str]) -> Output {
     sentor(data_dir).args(args).output().expect("the program starts")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A server that has said that it listens.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
     /// What has been logged so far.
@@ -58,13 +58,13 @@ impl Server {
         Self::start_with(data_dir, &[], &[])
     }
 
-    fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = sentor(data_dir);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "trace"]);
         Self::of(command.envs(variables.iter().copied()).args(args))
     }
 
-    fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
@@ -89,7 +89,7 @@ impl Server {
         Self { child, stdout, log, reader, url }
     }
 
-    fn client(&self, key: &str) -> Client {
+    pub(crate) fn client(&self, key: &str) -> Client {
         Client::new(&self.url, Some(key))
     }
 
@@ -108,7 +108,7 @@ impl Server {
     }
 
     /// Sends a signal, and returns the exit code and all that was printed and logged.
-    fn stop(mut self, signal: &str) -> (Option<i32>, String, String) {
+    pub(crate) fn stop(mut self, signal: &str) -> (Option<i32>, String, String) {
         self.signal(signal);
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).expect("stdout is text");

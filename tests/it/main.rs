@@ -11,6 +11,7 @@ mod limits;
 mod models;
 mod mutations;
 mod observability;
+mod operation;
 mod packaging;
 mod pair;
 mod readiness;

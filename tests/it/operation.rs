@@ -1,0 +1,99 @@
+//! The running program as an operator meets it: its log, and `sentor health`.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::http_serve::{Server, run, sentor, text};
+use crate::support::client::Client;
+
+#[test]
+fn a_log_that_nobody_reads_holds_no_request_up() {
+    let data = TempDir::new().expect("a folder");
+    let mut command = sentor(data.path());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
+    // Piped and never read: with some 64 KiB the pipe is full.
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("stdout can be read");
+    let url = line.trim().strip_prefix("listening on ").expect("the server is ready").to_owned();
+    let client = Client::new(&url, None);
+    for _ in 0..1000 {
+        assert_eq!(client.get("/livez").status, 200);
+    }
+    let mut head = vec![0; 64 << 10];
+    child.stderr.as_mut().expect("stderr is piped").read_exact(&mut head).expect("the pipe was full");
+    assert!(text(&head).matches("\"message\":\"request answered\"").count() > 10);
+    child.kill().expect("the server runs");
+    child.wait().expect("the server ends");
+}
+
+#[test]
+fn no_log_level_spells_a_text() {
+    /// Letters that no other text of a log has in this order.
+    const SECRET: &str = "qzxjvkwyqzjxvk";
+
+    let data = TempDir::new().expect("a folder");
+    let key = text(&run(data.path(), &["keys", "create", "x"]).stdout).trim().to_owned();
+    let server = Server::start_with(data.path(), &[], &[]);
+    let documents =
+        json!({"docs": [{"doc_id": "1", "doc": format!("{SECRET} is great."), "entities": [SECRET]}]});
+    let answer = server.client(&key).post("/api/predicts", documents.to_string());
+    assert_eq!(answer.status, 200, "{}", text(&answer.bytes));
+    let (_, _, log) = server.stop("-TERM");
+    assert!(log.contains("\"level\":\"DEBUG\"") || log.contains("request answered"), "{log}");
+    assert!(!log.contains(SECRET));
+    // Single letters between other signs, such as `Replacing char 'V'`, spell the text where it is a subsequence of them.
+    let pieces = log.split(|letter: char| !letter.is_alphanumeric());
+    let mut letters = pieces.filter(|piece| piece.chars().count() == 1).flat_map(str::chars);
+    let spelled = SECRET.chars().take_while(|&letter| letters.any(|found| found == letter)).count();
+    assert!(spelled < SECRET.len() / 2, "the log spells {spelled} letters of {SECRET}");
+}
+
+#[test]
+fn health_asks_the_server_of_the_same_configuration() {
+    let data = TempDir::new().expect("a folder");
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let certified =
+        rcgen::generate_simple_self_signed(["sentor.internal".to_owned()]).expect("a certificate");
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| data.path().join(name));
+    std::fs::write(&certificate, certified.cert.pem()).expect("a file");
+    std::fs::write(&key, certified.signing_key.serialize_pem()).expect("a file");
+    let file = data.path().join("sentor.toml");
+    let write = |tls: bool| {
+        let mut settings = format!("listen = \"0.0.0.0:{port}\"\n");
+        if tls {
+            settings += "tls_certificate = \"cert.pem\"\ntls_private_key = \"key.pem\"\n";
+        }
+        std::fs::write(&file, settings).expect("a file");
+    };
+    let health = || {
+        let output = sentor(data.path()).env("SENTOR_CONFIG", &file).arg("health").output();
+        let output = output.expect("the program starts");
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    for tls in [false, true] {
+        write(tls);
+        let (code, stdout, stderr) = health();
+        assert_eq!((code, &*stdout), (Some(1), ""), "nobody listens: {stderr}");
+        assert!(stderr.contains(&format!("127.0.0.1:{port}")), "{stderr}");
+        let mut command = sentor(data.path());
+        let server = Server::of(command.arg("serve").env("SENTOR_CONFIG", &file));
+        assert_eq!(health(), (Some(0), "ready\n".to_owned(), String::new()), "with TLS: {tls}");
+        server.stop("-TERM");
+    }
+    // A listener that never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
+    let started = std::time::Instant::now();
+    let output = run(data.path(), &["health", "--url", &url, "--timeout-ms", "100"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("did not answer within 100 ms"), "{}", text(&output.stderr));
+    assert!(started.elapsed() < Duration::from_secs(30));
+}
