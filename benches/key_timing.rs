@@ -14,7 +14,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 use rand::RngExt as _;
 use sentor_store::MemoryStore;
-use sentor_store::keys::{ApiKey, KeyRing, KeyStore as _, NewKey};
+use sentor_store::audit::Actor;
+use sentor_store::clock::Clock;
+use sentor_store::keys::{ApiKey, KeyAdmin, KeyRing, NewKey};
 
 #[path = "support/wrong_key.rs"]
 mod wrong_key;
@@ -30,14 +32,16 @@ const BOUND: f64 = 4.5;
 
 fn main() {
     let store = Arc::new(MemoryStore::default());
+    let clock = Clock::from_fn(|| Timestamp::UNIX_EPOCH);
+    let admin = KeyAdmin::new(store.as_ref(), &clock, Actor::CommandLine);
     let right: Vec<ApiKey> = (0..KEYS)
         .map(|_| {
-            let (key, record) = NewKey::named("right").generate(Timestamp::UNIX_EPOCH, &mut rand::rng());
-            store.insert(&record).expect("memory can be written");
+            let (key, _) =
+                admin.create(NewKey::named("right"), &mut rand::rng()).expect("memory can be written");
             key
         })
         .collect();
-    let ring = KeyRing::follow(store, None).expect("memory can be read");
+    let ring = KeyRing::follow(Arc::clone(&store) as _, None).expect("memory can be read");
     let kinds = [0, 31].map(|place| {
         right.iter().map(|key| wrong_at(key, place).expose().to_owned()).collect::<Vec<String>>()
     });

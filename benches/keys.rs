@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
+use sentor_store::audit::Actor;
 use sentor_store::clock::Clock;
-use sentor_store::keys::{ApiKey, KeyRecord, KeyRing, KeyStore, NewKey};
+use sentor_store::keys::{ApiKey, KeyAdmin, KeyRecord, KeyRing, KeyStore, NewKey};
 use sentor_store::metering::{Meter, Plans};
 use sentor_store::{MemoryStore, SqliteStore};
 
@@ -19,13 +20,13 @@ use wrong_key::wrong_at;
 const COUNTS: [usize; 2] = [100, 100_000];
 
 fn fill(store: &dyn KeyStore, count: usize) -> (ApiKey, KeyRecord) {
-    let make = || NewKey::named("bench").generate(Timestamp::UNIX_EPOCH, &mut rand::rng());
+    let clock = Clock::from_fn(|| Timestamp::UNIX_EPOCH);
+    let admin = KeyAdmin::new(store, &clock, Actor::CommandLine);
+    let make = || admin.create(NewKey::named("bench"), &mut rand::rng()).expect("the store can be written");
     for _ in 1..count {
-        store.insert(&make().1).expect("the store can be written");
+        make();
     }
-    let (key, record) = make();
-    store.insert(&record).expect("the store can be written");
-    (key, record)
+    make()
 }
 
 fn look_up(criterion: &mut Criterion) {

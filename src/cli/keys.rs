@@ -4,14 +4,17 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
-use jiff::{Span, Timestamp, civil, tz::TimeZone};
+use jiff::{Span, Timestamp, tz::TimeZone};
 
 use super::{Exit, GlobalArgs, print};
 use crate::http::{KeyView, NewKeyView};
 use sentor_store::SqliteStore;
-use sentor_store::audit::{Actor, AuditLog, Event};
-use sentor_store::clock::iso_8601;
-use sentor_store::keys::{ApiKey, Environment, KeyId, KeyRecord, KeyStore as _, NewKey, Scope, rotate};
+use sentor_store::audit::{self, Actor};
+use sentor_store::clock::{Clock, iso_8601};
+use sentor_store::keys::{
+    ApiKey, Environment, KeyAdmin, KeyId, KeyPage, KeyRecord, KeyStore as _, NewKey, Scope, check_name,
+    is_control, last_expiry, parse_expiry,
+};
 
 /// Arguments of `sentor keys`.
 #[derive(Debug, clap::Args)]
@@ -75,12 +78,12 @@ enum EnvironmentArg {
 pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
     let config = global.load_config()?;
     let store = SqliteStore::open(&config.keys.data_dir)?;
-    let audit = AuditLog::open(&config.keys.data_dir)?;
-    let now = Timestamp::now();
-    let note_down = |event: Event<'_>| audit.write(now, Actor::CommandLine, event);
+    let clock = Clock::system();
+    let now = clock.now();
+    let admin = KeyAdmin::new(&store, &clock, Actor::CommandLine);
     match &args.command {
         KeysCommand::Create { name, plan, scopes, expires, environment, json } => {
-            anyhow::ensure!(!name.trim().is_empty(), "a key needs a name");
+            check_name(name).context("the name")?;
             anyhow::ensure!(
                 config.plans.find(plan).is_some(),
                 "there is no plan {plan:?}; the plans are {}, and [plans.NAME] in the configuration file adds one",
@@ -97,43 +100,62 @@ pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
                 scopes: scopes.iter().copied().collect(),
                 expires_at,
             };
-            let (key, record) = new.generate(now, &mut rand::rng());
-            store.insert(&record)?;
-            note_down(Event::KeyCreated(&record));
+            let (key, record) = admin.create(new, &mut rand::rng())?;
             print_key(&key, &record, now, *json)?;
             note(&format!("made key {} in {}; it is not shown again", record.id, store.path().display()));
         }
         KeysCommand::List { json } => {
-            let records = store.records()?;
+            let records = all_keys(&store)?;
             if *json {
-                let rows: Vec<KeyView> = records.iter().map(|record| KeyView::of(record, now)).collect();
+                let rows: Vec<KeyView> = records.iter().map(|record| KeyView::new(record, now)).collect();
                 print(format!("{}\n", serde_json::to_string_pretty(&rows)?).as_bytes())?;
             } else {
                 print(table(&records, now).as_bytes())?;
             }
         }
         KeysCommand::Revoke { id } => {
-            let record = store.revoke(&KeyId::new(id), now)?;
-            note_down(Event::KeyRevoked(&record));
+            let record = admin.revoke(&KeyId::new(id))?;
             note(&format!("key {} ({}) is revoked", record.id, record.name));
         }
         KeysCommand::Rotate { id, overlap, json } => {
             let until = after(overlap, now).context("--overlap")?;
             let old = KeyId::new(id);
-            let (key, record) = rotate(&store, &old, until, now, &mut rand::rng())?;
-            note_down(Event::KeyRotated { old: &old, new: &record });
+            let (key, record) = admin.rotate(&old, until, &mut rand::rng())?;
             print_key(&key, &record, now, *json)?;
             note(&format!("key {} follows {id}, which works until {} at most", record.id, iso_8601(until)));
         }
     }
+    // The change and its audit entry are in the store. A server that shares it writes the file too, if this fails.
+    if let Err(error) = audit::export(&store, &config.keys.data_dir) {
+        note(&format!(
+            "the audit entry is in the store, but not yet in its file: {:#}",
+            anyhow::Error::new(error)
+        ));
+    }
     Ok(Exit::Ok)
+}
+
+/// Reads all keys, and says which rows cannot be read.
+fn all_keys(store: &SqliteStore) -> anyhow::Result<Vec<KeyRecord>> {
+    let (mut records, mut after): (Vec<KeyRecord>, Option<KeyId>) = (Vec::new(), None);
+    loop {
+        let KeyPage { records: mut more, unreadable, next } = store.page(after.as_ref(), 1000)?;
+        records.append(&mut more);
+        for row in unreadable {
+            note(&format!("key {} is unreadable and counts as revoked: {}", row.id, row.problem));
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(records);
+        }
+    }
 }
 
 fn print_key(key: &ApiKey, record: &KeyRecord, now: Timestamp, json: bool) -> anyhow::Result<()> {
     if !json {
         return print(format!("{}\n", key.expose()).as_bytes());
     }
-    let shown = NewKeyView::of(key, record, now);
+    let shown = NewKeyView::new(key, record, now);
     print(format!("{}\n", serde_json::to_string_pretty(&shown)?).as_bytes())
 }
 
@@ -154,27 +176,29 @@ fn table(records: &[KeyRecord], now: Timestamp) -> String {
     rows.extend(records.iter().map(|record| {
         [
             record.id.to_string(),
-            record.name.clone(),
+            printable(&record.name),
             format!("{}…", record.prefix),
-            record.state(now).word().to_owned(),
+            record.state(now).name().to_owned(),
             record.plan.clone(),
-            record.scopes.words().join(","),
+            record.scopes.names().join(","),
             minute(Some(record.created_at)),
-            minute(record.expires_at),
+            minute(record.ends_at()),
             minute(record.last_used_at),
         ]
     }));
     super::table::table(&rows)
 }
 
+/// A name as a terminal can show it: names from before [`check_name`] may hold control characters.
+pub(super) fn printable(name: &str) -> String {
+    name.chars().map(|character| if is_control(character) { '\u{FFFD}' } else { character }).collect()
+}
+
 /// Reads a moment to come: a span from now, a date (its start, in UTC) or a time with its zone.
 fn moment(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
-    let at = if let Ok(at) = text.parse::<Timestamp>() {
-        at
-    } else if let Ok(date) = text.parse::<civil::Date>() {
-        date.to_zoned(TimeZone::UTC)?.timestamp()
-    } else {
-        after(text, now)?
+    let at = match parse_expiry(text) {
+        Some(at) => at,
+        None => after(text, now)?.min(last_expiry()),
     };
     anyhow::ensure!(at > now, "{text} is not in the future");
     Ok(at)

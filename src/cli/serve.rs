@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -27,9 +26,9 @@ use sentor_analysis::background;
 use sentor_analysis::{Analyzer, Settings, StartError};
 use sentor_engine::available_cores;
 use sentor_store::SqliteStore;
-use sentor_store::audit::{Actor, AuditLog, Event};
+use sentor_store::audit::{Actor, AuditLog};
 use sentor_store::clock::Clock;
-use sentor_store::keys::{Environment, KeyRing, NewKey};
+use sentor_store::keys::{Environment, KeyAdmin, KeyRing, NewKey};
 use sentor_store::metering::Meter;
 
 /// Arguments of `sentor serve`.
@@ -74,7 +73,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     // While the keys are read: with many of them, that takes as long.
     let mut loading = Loading::start(config.analyzer_settings())?;
     let services = services(&config)?;
-    let Services { keys, meter, .. } = services.clone();
+    let Services { keys, meter, audit, .. } = services.clone();
     warn_of_unknown_plans(&services);
     let app = Arc::new(App::new(AppSettings::of(&config), services.clone()));
 
@@ -148,6 +147,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     }
     keys.close();
     meter.close();
+    audit.close();
     tracing::info!("stopped");
     // Planning that nobody waits for any more must not hold up the end.
     runtime.shutdown_background();
@@ -184,8 +184,8 @@ impl Drop for Loading {
 /// Opens what is kept in the data folder.
 fn services(config: &Config) -> anyhow::Result<Services> {
     let store = Arc::new(SqliteStore::open(&config.keys.data_dir)?);
-    let audit = Arc::new(AuditLog::open(&config.keys.data_dir)?);
     let clock = Clock::system();
+    let audit = Arc::new(AuditLog::start(Arc::clone(&store) as _, &config.keys.data_dir, clock.clone())?);
     let static_key = config.static_key()?;
     let keys = Arc::new(KeyRing::follow(Arc::clone(&store) as _, static_key.as_ref())?);
     let meter = Arc::new(Meter::start(Arc::clone(&store) as _, config.plans.clone(), clock.clone())?);
@@ -224,8 +224,8 @@ fn warn_of_plain_http(config: &Config, listeners: [Option<&TcpListener>; 2]) {
 
 /// A plan that was taken out of the configuration locks its keys out, which should not be a surprise.
 fn warn_of_unknown_plans(services: &Services) {
-    let plans = services.keys.plans_in_use(services.clock.now());
-    for (plan, keys) in plans.iter().filter(|(plan, _)| services.meter.plans().find(plan).is_none()) {
+    let (in_use, known) = (services.keys.plans_in_use(services.clock.now()), services.meter.plans());
+    for (plan, keys) in in_use.iter().filter(|(plan, _)| known.find(plan).is_none()) {
         tracing::warn!(
             plan,
             keys,
@@ -323,9 +323,9 @@ fn greeting(config: &Config, addresses: Addresses, services: &Services) -> anyho
     let key = if is_first_start {
         // Nobody else can reach the server, so this lets in nobody else.
         let new = NewKey { environment: Environment::Test, ..NewKey::named("development") };
-        let (key, record) = new.generate(Timestamp::now(), &mut rand::rng());
-        store.insert(&record)?;
-        services.audit.write(record.created_at, Actor::FirstStart, Event::KeyCreated(&record));
+        let admin = KeyAdmin::new(store.as_ref(), &services.clock, Actor::FirstStart);
+        let (key, _) = admin.create(new, &mut rand::rng())?;
+        services.audit.changed();
         keys.refresh()?;
         let key_text = key.expose();
         writeln!(text, "\nmade a development key, which is not shown again:\n\n  {key_text}\n")?;

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::keys::printable;
 use super::spreadsheet::guard_formulas;
 use super::table::table;
 use super::{Exit, GlobalArgs, print};
@@ -72,7 +73,8 @@ pub(crate) fn run(args: &UsageArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     // Of an account, the newest key says what it is called today.
     let newest: HashMap<&KeyId, &KeyRecord> =
         records.iter().map(|record| (&record.account, record)).collect();
-    let rows: Vec<Row<'_>> = days.iter().map(|day| Row::of(day, newest.get(&day.account).copied())).collect();
+    let rows: Vec<Row<'_>> =
+        days.iter().map(|day| Row::new(day, newest.get(&day.account).copied())).collect();
     let text = match args.format {
         Format::Table => to_table(&rows, days.iter().map(|day| day.usage).sum()),
         Format::Csv => to_csv(&rows)?,
@@ -85,14 +87,14 @@ pub(crate) fn run(args: &UsageArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
 /// The account of a key; that of a key from the configuration is not in the store, but may have usage.
 fn account_of(store: &SqliteStore, id: &str) -> anyhow::Result<KeyId> {
     let id = KeyId::new(id);
-    if id == KeyId::configured() {
+    if id == KeyId::static_key() {
         return Ok(id);
     }
     Ok(store.record(&id)?.account)
 }
 
 impl<'a> Row<'a> {
-    fn of(day: &'a DayUsage, key: Option<&'a KeyRecord>) -> Self {
+    fn new(day: &'a DayUsage, key: Option<&'a KeyRecord>) -> Self {
         let Usage { requests, documents, characters, tokens, entities } = day.usage;
         Self {
             day: day.day,
@@ -116,7 +118,7 @@ fn to_table(rows: &[Row<'_>], total: Usage) -> String {
         [
             row.day.to_string(),
             row.key_id.to_owned(),
-            row.name.to_owned(),
+            printable(row.name),
             row.plan.to_owned(),
             row.requests.to_string(),
             row.documents.to_string(),

@@ -9,8 +9,8 @@ use super::error::{ApiError, ErrorCode};
 use super::observe::RequestContext;
 use crate::telemetry::KeyRefusal;
 use sentor_store::clock::iso_8601;
-use sentor_store::keys::{self, ApiKey, KeyRecord, Scope};
-use sentor_store::metering::{Admission, Refusal};
+use sentor_store::keys::{ApiKey, AuthError, KeyRecord, Scope};
+use sentor_store::metering::{Admission, LimitError, RateLimitStatus};
 
 /// The holder of a key with the scope `scope`, or the refusal.
 pub(super) fn require(
@@ -42,27 +42,33 @@ pub(super) fn require_scope(app: &App, record: &KeyRecord, scope: Scope) -> Resu
         return Ok(());
     }
     app.metrics.refuse_key(KeyRefusal::Scope);
-    let message = format!("this API key lacks the scope {}", scope.word());
+    let message = format!("this API key lacks the scope {}", scope.name());
     Err(ApiError::new(ErrorCode::InsufficientScope, message)
-        .detail("required", scope.word())
-        .detail("granted", record.scopes.words()))
+        .detail("required", scope.name())
+        .detail("granted", record.scopes.names()))
 }
 
-/// Lets a request in against the plan of its key, until what is returned is dropped.
+/// Admits a request against the plan of its key, until the admission is dropped.
 pub(super) fn admit(app: &App, key: &KeyRecord, context: &RequestContext) -> Result<Admission, ApiError> {
-    let admission = app.services.meter.admit(key).map_err(|refusal| {
-        app.metrics.refuse_key(KeyRefusal::of_limit(refusal));
-        if refusal == Refusal::UnknownPlan {
-            tracing::error!(
-                request_id = &*context.id,
-                plan = key.plan,
-                "the plan of a key is not in the configuration; add [plans.NAME]"
-            );
-        }
-        ApiError::of_limit(refusal, &key.plan, app.now())
-    })?;
-    context.note(|notes| notes.minute = Some(admission.standing()));
+    let admission = app.services.meter.admit(key).map_err(|error| limit_error(app, key, error))?;
+    context.note(|notes| notes.minute = Some(admission.rate_limit()));
     Ok(admission)
+}
+
+/// Admits a request that scores nothing, against the minute of its key.
+pub(super) fn admit_query(
+    app: &App,
+    key: &KeyRecord,
+    context: &RequestContext,
+) -> Result<RateLimitStatus, ApiError> {
+    let minute = app.services.meter.admit_query(key).map_err(|error| limit_error(app, key, error))?;
+    context.note(|notes| notes.minute = Some(minute));
+    Ok(minute)
+}
+
+fn limit_error(app: &App, key: &KeyRecord, error: LimitError) -> ApiError {
+    app.metrics.refuse_key(KeyRefusal::from_limit_error(error));
+    ApiError::of_limit(error, &key.plan, app.now())
 }
 
 /// The holder of the key, if one was sent. A key that does not let in is an error even where none is needed.
@@ -81,15 +87,20 @@ pub(super) fn identify(
     let key: ApiKey = presented
         .parse()
         .map_err(|error| malformed(invalid(format!("this is not a valid API key: {error}"))))?;
-    let record = app.services.keys.authenticate(&key, app.now()).map_err(|refusal| {
-        app.metrics.refuse_key(KeyRefusal::of_key(refusal));
-        match refusal {
-            keys::Refusal::Unknown => invalid("this API key is not known here".to_owned()),
-            keys::Refusal::Expired { at } => {
+    let record = find_key(app, &key).map_err(|error| {
+        app.metrics.refuse_key(KeyRefusal::from_auth_error(error));
+        match error {
+            AuthError::Unknown => invalid("this API key is not known here".to_owned()),
+            AuthError::Expired { at } => {
                 ApiError::new(ErrorCode::ExpiredKey, "API key has expired").detail("expires_at", iso_8601(at))
             }
-            keys::Refusal::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
+            AuthError::Revoked { at } => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked")
                 .detail("revoked_at", iso_8601(at)),
+            AuthError::Unreadable => ApiError::new(ErrorCode::RevokedKey, "API key has been revoked"),
+            AuthError::StoreExchanged => {
+                let message = "the store of keys is not available, so no key can be checked";
+                ApiError::new(ErrorCode::NotReady, message).detail("reason", "keys").retry_after(5)
+            }
         }
     })?;
     let minute = app.services.meter.minute(&record);
@@ -99,6 +110,16 @@ pub(super) fn identify(
         notes.plan = Some(record.plan.clone());
     });
     Ok(Some(record))
+}
+
+/// Looks up an active key in memory, and an unknown one in the store: another process may just have made it.
+fn find_key(app: &App, key: &ApiKey) -> Result<Arc<KeyRecord>, AuthError> {
+    let keys = &app.services.keys;
+    match keys.authenticate(key, app.now()) {
+        // The look-up reads the disk, at a bounded rate; other tasks of this thread move on meanwhile.
+        Err(AuthError::Unknown) => tokio::task::block_in_place(|| keys.look_up(key, app.now())),
+        outcome => outcome,
+    }
 }
 
 /// What was sent as a key. `x-api-key` counts more than `Authorization`.

@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use super::headers::unix_seconds;
 use super::problems::Problems;
 use sentor_analysis::{AnalysisError, DocumentError};
+use sentor_store::StoreError;
 use sentor_store::clock::iso_8601;
-use sentor_store::keys::StoreError;
-use sentor_store::metering::{Limit, Refusal, Standing};
+use sentor_store::metering::{Limit, LimitError, RateLimitStatus};
 
 /// Every way to refuse a request; `docs/errors.md` has a section for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum ErrorCode {
     InsufficientScope,
     /// The key's day or month is used up.
     QuotaExceeded,
+    /// The configuration has no plan of the key's name.
+    UnknownPlan,
     /// There is nothing at this path.
     NotFound,
     /// There is something at this path, but not for this method.
@@ -63,7 +65,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, in the order of their status.
-    pub const ALL: [ErrorCode; 20] = [
+    pub const ALL: [ErrorCode; 21] = [
         Self::BadRequest,
         Self::MissingKey,
         Self::InvalidKey,
@@ -71,6 +73,7 @@ impl ErrorCode {
         Self::RevokedKey,
         Self::InsufficientScope,
         Self::QuotaExceeded,
+        Self::UnknownPlan,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
@@ -96,6 +99,7 @@ impl ErrorCode {
             Self::RevokedKey => ("revoked_key", StatusCode::UNAUTHORIZED),
             Self::InsufficientScope => ("insufficient_scope", StatusCode::FORBIDDEN),
             Self::QuotaExceeded => ("quota_exceeded", StatusCode::FORBIDDEN),
+            Self::UnknownPlan => ("unknown_plan", StatusCode::FORBIDDEN),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
@@ -271,6 +275,13 @@ impl From<StoreError> for ApiError {
                 let message = format!("the key {id} is {state}, and such a key has no successor");
                 Self::new(ErrorCode::Conflict, message).detail("state", state)
             }
+            StoreError::Replaced { id, successor } => {
+                let message =
+                    format!("the key {id} already has a successor, {successor}: rotate or revoke that one");
+                Self::new(ErrorCode::Conflict, message)
+                    .detail("state", "replaced")
+                    .detail("replaced_by", successor.as_str())
+            }
             error => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, cause, "the store failed");
@@ -306,8 +317,8 @@ impl From<AnalysisError> for ApiError {
 
 impl ApiError {
     /// The refusal of a request that the plan `plan` does not let in.
-    pub(super) fn of_limit(refusal: Refusal, plan: &str, now: Timestamp) -> Self {
-        let waiting = |error: Self, standing: Standing| {
+    pub(super) fn of_limit(refusal: LimitError, plan: &str, now: Timestamp) -> Self {
+        let waiting = |error: Self, standing: RateLimitStatus| {
             let wait = Duration::try_from(standing.reset.duration_since(now)).unwrap_or_default();
             let seconds = whole_seconds(wait);
             error
@@ -318,26 +329,29 @@ impl ApiError {
                 .retry_after(seconds)
         };
         let error = match refusal {
-            Refusal::Minute(standing) => {
+            LimitError::Minute(standing) => {
                 let most = standing.limit.unwrap_or_default();
                 let message = format!("rate limit exceeded: the plan {plan} allows {most} a minute");
                 waiting(Self::new(ErrorCode::RateLimitExceeded, message), standing).detail("window", "minute")
             }
-            Refusal::Concurrent { limit } => {
+            LimitError::Concurrent { limit } => {
                 let message = format!("rate limit exceeded: the plan {plan} allows {limit} at once");
                 // When one of them will be over, nobody can tell.
-                let standing = Standing { limit: Some(limit), used: limit, reset: now };
+                let standing = RateLimitStatus { limit: Some(limit), used: limit, reset: now };
                 waiting(Self::new(ErrorCode::RateLimitExceeded, message), standing)
                     .detail("window", "concurrent")
             }
-            Refusal::Quota(quota, standing) => {
-                let (word, most) = (quota.word(), standing.limit.unwrap_or_default());
+            LimitError::Quota(quota, standing) => {
+                let (word, most) = (quota.name(), standing.limit.unwrap_or_default());
                 let message = format!("quota exceeded: the plan {plan} allows {most} a {word}");
                 waiting(Self::new(ErrorCode::QuotaExceeded, message), standing)
                     .detail("window", word)
                     .detail("resets_at", iso_8601(standing.reset))
             }
-            Refusal::UnknownPlan => return Self::server(),
+            LimitError::UnknownPlan => {
+                let message = format!("the plan {plan} of this API key is not set up on this server");
+                Self::new(ErrorCode::UnknownPlan, message)
+            }
         };
         error.detail("plan", plan)
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::error::{ApiError, ErrorCode};
-use sentor_store::metering::Standing;
+use sentor_store::metering::RateLimitStatus;
 
 /// Answers are data for one caller: no cache keeps them, and no browser guesses at them or runs them.
 pub(super) fn secure(mut response: Response) -> Response {
@@ -47,7 +47,7 @@ const RATE_LIMIT: [HeaderName; 4] = [
 const NO_LIMIT: u64 = i32::MAX as u64;
 
 /// Says how far the caller's minute is used.
-pub(super) fn add_rate_limit(headers: &mut HeaderMap, minute: Standing) {
+pub(super) fn add_rate_limit(headers: &mut HeaderMap, minute: RateLimitStatus) {
     let remaining = minute.remaining().unwrap_or(NO_LIMIT.saturating_sub(minute.used));
     let values = [minute.limit.unwrap_or(NO_LIMIT), remaining, unix_seconds(minute.reset), minute.used];
     for (name, value) in RATE_LIMIT.into_iter().zip(values) {

@@ -121,8 +121,9 @@ pub(super) async fn show_liveness() -> Json<Status> {
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     summary = "Tell whether requests should be sent here",
-    description = "They should where a model is ready, the engine's queue moves, and the store of keys and usage can \
-                   be written. If not, details.reason of the refusal is models, queue or store.",
+    description = "They should where a model is ready, the engine's queue moves, the keys in memory follow the \
+                   store, its threads live, and the store can be written. If not, details.reason of the refusal is \
+                   models, queue, keys, threads or store.",
     responses((status = 200, description = "They should.", body = Status, example = json!({"status": "ready"}))),
     security(()),
 )]

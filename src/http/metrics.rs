@@ -45,7 +45,11 @@ fn write(app: &App) -> Response {
     let readings = Readings {
         analyzer: analyzer.map(|analyzer| analyzer.statistics()).unwrap_or_default(),
         keys: keys.events(),
-        store: StoreFailures { keys: !keys.is_following(), usage: meter.failing_since().is_some() },
+        store: StoreFailures {
+            keys: !keys.is_following(),
+            usage: meter.failing_since().is_some(),
+            unreadable_keys: keys.unreadable_keys(),
+        },
     };
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.encode(&readings)).into_response()
 }

@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::headers;
 use crate::telemetry::{InFlight, Phase, RequestOutcome, Step, TraceContext};
 use sentor_store::keys::KeyId;
-use sentor_store::metering::Standing;
+use sentor_store::metering::RateLimitStatus;
 
 /// Identifies a request, in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,7 +46,7 @@ pub(super) struct Notes {
     pub(super) key_id: Option<KeyId>,
     pub(super) plan: Option<String>,
     /// How far the key's minute is used; the answer's headers say so.
-    pub(super) minute: Option<Standing>,
+    pub(super) minute: Option<RateLimitStatus>,
     pub(super) language: Option<&'static str>,
     pub(super) documents: Option<usize>,
     pub(super) characters: Option<usize>,

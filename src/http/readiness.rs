@@ -6,14 +6,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::app::App;
+use super::app::{App, Services};
 use super::error::{ApiError, ErrorCode};
-use sentor_store::Store;
-use sentor_store::keys::StoreError;
+use sentor_store::{Store, StoreError};
 
 /// A run takes a fraction of a second, and an engine that works takes rows out of its queue as often. One that has not
 /// for so long hangs, or its machine has no time for it.
 const STALLED_AFTER: Duration = Duration::from_secs(15);
+
+/// The longest time for which the keys in memory may differ from the store; they follow it four times a second.
+const FOLLOWING_WITHIN: Duration = Duration::from_secs(5);
+
+/// The longest round of a background thread: those that write can wait a few seconds for the store.
+const ALIVE_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long what was found of the store counts: orchestrators ask every few seconds, and each look costs a write.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -34,6 +39,14 @@ pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     }
     if analyzer.statistics().engine.stalled > STALLED_AFTER {
         return Err(not_ready("queue", "the engine has not finished anything for too long", 5));
+    }
+    let Services { keys, meter, audit, .. } = &app.services;
+    if keys.behind_for() > FOLLOWING_WITHIN {
+        return Err(not_ready("keys", "the keys in memory are not up to date; the log tells why", 5));
+    }
+    let heartbeats = [keys.heartbeat(), meter.heartbeat(), audit.heartbeat()];
+    if heartbeats.into_iter().any(|heartbeat| heartbeat.age() > ALIVE_WITHIN) {
+        return Err(not_ready("threads", "a background thread has stopped; the log tells why", 5));
     }
     if !app.store_probe.is_writable(&app.services.store).await {
         return Err(not_ready(

@@ -1,4 +1,4 @@
-//! `GET /api/usage`: what a key used, and how far its limits are used.
+//! `GET /api/usage`: the usage of a key, and how much of its limits is used.
 
 use std::sync::Arc;
 
@@ -18,16 +18,16 @@ use super::query::Parameters;
 use super::{admin, auth, blocking};
 use sentor_store::clock::iso_8601;
 use sentor_store::keys::{KeyRecord, Scope};
-use sentor_store::metering::{DayUsage, Limit, Plan, Quota, Standing, Usage, UsageQuery};
+use sentor_store::metering::{DayUsage, Limit, Plan, Quota, RateLimitStatus, Usage, UsageQuery};
 
-/// What one or all keys used.
+/// The usage of one key or of all keys.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UsageAnswer {
     #[schema(value_type = String, format = Date)]
     from: Date,
     #[schema(value_type = String, format = Date)]
     to: Date,
-    /// Whose usage this is; left out where it is everybody's.
+    /// The key; left out for all keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<KeyUsage>,
     /// By account, then by day; days without use are left out.
@@ -42,10 +42,10 @@ struct KeyUsage {
     key_id: String,
     name: String,
     plan: PlanAnswer,
-    /// `null` where the configuration does not know the plan.
-    minute: Option<StandingAnswer>,
-    day: Option<StandingAnswer>,
-    month: Option<StandingAnswer>,
+    /// `null` if the configuration does not know the plan.
+    minute: Option<LimitStatus>,
+    day: Option<LimitStatus>,
+    month: Option<LimitStatus>,
 }
 
 /// A plan, with `null` for what it does not limit.
@@ -57,9 +57,9 @@ struct PlanAnswer {
     limits: serde_json::Map<String, serde_json::Value>,
 }
 
-/// How far a limit is used; `limit` and `remaining` are `null` where there is none.
+/// How much of a limit is used; `limit` and `remaining` are `null` if there is none.
 #[derive(Debug, Serialize, ToSchema)]
-struct StandingAnswer {
+struct LimitStatus {
     limit: Option<u64>,
     used: u64,
     remaining: Option<u64>,
@@ -67,10 +67,10 @@ struct StandingAnswer {
     resets_at: String,
 }
 
-/// What an account used on a day in UTC.
+/// The usage of an account on a day in UTC.
 #[derive(Debug, Serialize, ToSchema)]
 struct DayRow {
-    /// A key, and those that follow it by rotation.
+    /// A key, with its successors by rotation.
     account: String,
     #[schema(value_type = String, format = Date)]
     day: Date,
@@ -79,7 +79,7 @@ struct DayRow {
     usage: Usage,
 }
 
-/// `GET /api/usage`: of one's own key, or with the scope `admin` of any.
+/// `GET /api/usage`: of one's own key, or with the scope `admin` of any. Counts in the minute, and writes nothing.
 #[utoipa::path(
     get, path = "/api/usage", tag = "usage",
     summary = "Show what a key used",
@@ -99,6 +99,7 @@ pub(super) async fn show_usage(
     uri: Uri,
 ) -> Result<Json<UsageAnswer>, ApiError> {
     let own = auth::authenticate(&app, &headers, &context)?;
+    auth::admit_query(&app, &own, &context)?;
     let parameters = Parameters::parse(&uri)?;
     let today = app.now().to_zoned(TimeZone::UTC).date();
     let from = parameters.read("from", "a day such as 2026-03-01")?.unwrap_or(today.first_of_month());
@@ -135,11 +136,11 @@ fn key_usage(app: &App, key: &KeyRecord) -> KeyUsage {
         name: key.name.clone(),
         plan: PlanAnswer {
             name: key.plan.clone(),
-            limits: meter.plan(key).map(plan_members).unwrap_or_default(),
+            limits: meter.plan(key).map(|plan| plan_members(&plan)).unwrap_or_default(),
         },
-        minute: meter.minute(key).map(standing),
-        day: meter.quota(key, Quota::Day).map(standing),
-        month: meter.quota(key, Quota::Month).map(standing),
+        minute: meter.minute(key).map(limit_status),
+        day: meter.quota(key, Quota::Day).map(limit_status),
+        month: meter.quota(key, Quota::Month).map(limit_status),
     }
 }
 
@@ -148,11 +149,11 @@ fn plan_members(plan: &Plan) -> serde_json::Map<String, serde_json::Value> {
     limits.chain([("weight".to_owned(), plan.weight.get().into())]).collect()
 }
 
-fn standing(standing: Standing) -> StandingAnswer {
-    StandingAnswer {
-        limit: standing.limit,
-        used: standing.used,
-        remaining: standing.remaining(),
-        resets_at: iso_8601(standing.reset),
+fn limit_status(status: RateLimitStatus) -> LimitStatus {
+    LimitStatus {
+        limit: status.limit,
+        used: status.used,
+        remaining: status.remaining(),
+        resets_at: iso_8601(status.reset),
     }
 }

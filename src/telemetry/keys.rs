@@ -31,11 +31,13 @@ pub enum KeyRefusal {
     Month,
     /// The configuration does not know its plan.
     Plan,
+    /// The store of keys is gone, so no key can be checked.
+    Store,
 }
 
 impl KeyRefusal {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Missing,
         Self::Malformed,
         Self::Unknown,
@@ -47,6 +49,7 @@ impl KeyRefusal {
         Self::Day,
         Self::Month,
         Self::Plan,
+        Self::Store,
     ];
 
     /// Its word.
@@ -63,26 +66,28 @@ impl KeyRefusal {
             Self::Day => "day",
             Self::Month => "month",
             Self::Plan => "plan",
+            Self::Store => "store",
         }
     }
 
     /// What the refusal of a key counts as.
-    pub fn of_key(refusal: keys::Refusal) -> Self {
-        match refusal {
-            keys::Refusal::Unknown => Self::Unknown,
-            keys::Refusal::Expired { .. } => Self::Expired,
-            keys::Refusal::Revoked { .. } => Self::Revoked,
+    pub fn from_auth_error(error: keys::AuthError) -> Self {
+        match error {
+            keys::AuthError::Unknown => Self::Unknown,
+            keys::AuthError::Expired { .. } => Self::Expired,
+            keys::AuthError::Revoked { .. } | keys::AuthError::Unreadable => Self::Revoked,
+            keys::AuthError::StoreExchanged => Self::Store,
         }
     }
 
     /// What the refusal by a plan counts as.
-    pub fn of_limit(refusal: metering::Refusal) -> Self {
-        match refusal {
-            metering::Refusal::Minute(_) => Self::Minute,
-            metering::Refusal::Concurrent { .. } => Self::Concurrent,
-            metering::Refusal::Quota(Quota::Day, _) => Self::Day,
-            metering::Refusal::Quota(Quota::Month, _) => Self::Month,
-            metering::Refusal::UnknownPlan => Self::Plan,
+    pub fn from_limit_error(error: metering::LimitError) -> Self {
+        match error {
+            metering::LimitError::Minute(_) => Self::Minute,
+            metering::LimitError::Concurrent { .. } => Self::Concurrent,
+            metering::LimitError::Quota(Quota::Day, _) => Self::Day,
+            metering::LimitError::Quota(Quota::Month, _) => Self::Month,
+            metering::LimitError::UnknownPlan => Self::Plan,
         }
     }
 }
@@ -94,10 +99,13 @@ pub struct StoreFailures {
     pub keys: bool,
     /// Usage could not be written when that was last tried.
     pub usage: bool,
+    /// Keys whose rows in the store cannot be read; they count as revoked.
+    pub unreadable_keys: usize,
 }
 
 /// The families of keys and of their store at one moment.
-pub(super) fn families(events: KeyEvents, failures: StoreFailures) -> [MetricFamily; 2] {
+pub(super) fn families(events: KeyEvents, failures: StoreFailures) -> [MetricFamily; 3] {
+    let unreadable_keys = failures.unreadable_keys as f64;
     let events = [("created", events.created), ("rotated", events.rotated), ("revoked", events.revoked)];
     let failures = [("keys", failures.keys), ("usage", failures.usage)];
     [
@@ -110,6 +118,11 @@ pub(super) fn families(events: KeyEvents, failures: StoreFailures) -> [MetricFam
             "sentor_store_failing",
             "1 where keys could not be read, or usage not be written, when that was last tried.",
             failures.map(|(part, fails)| (vec![label("part", part)], f64::from(u8::from(fails)))).to_vec(),
+        ),
+        gauges(
+            "sentor_unreadable_keys",
+            "Keys whose rows in the store cannot be read; they count as revoked.",
+            vec![(Vec::new(), unreadable_keys)],
         ),
     ]
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
@@ -9,12 +10,17 @@ use crate::support::{Setup, TestServer};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use sentor::http::{Surface, Tls, TlsError, TlsFiles};
-use sentor_store::keys::{NewKey, Scope, Scopes};
+use sentor_store::audit::AuditEntry;
+use sentor_store::keys::{
+    Decide, KeyChanges, KeyId, KeyPage, KeyRecord, KeyStore, NewKey, Revision, Scope, Scopes,
+};
+use sentor_store::{MemoryStore, StoreError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -123,14 +129,22 @@ fn only_admins_get_in_and_who_does_not_is_written_down() {
     assert_eq!(calls(&server.anonymous()), ["missing_key"; 5]);
     assert_eq!(calls(&server.client()), ["insufficient_scope"; 5]);
     let lines = server.audit_lines();
-    assert_eq!(lines.len(), 10);
+    assert_eq!(lines.len(), 5, "callers without a key are only counted");
     assert_eq!((&lines[0]["method"], &lines[0]["route"]), (&json!("GET"), &json!(KEYS)));
     assert_eq!(
         (&lines[4]["route"], &lines[4]["key_id"]),
         (&json!(format!("{KEYS}/{{id}}/revoke")), &json!("kone"))
     );
-    assert!(lines[..5].iter().all(|line| line["actor_key_id"].is_null()));
-    assert!(lines[5..].iter().all(|line| line["actor_key_id"].is_string()));
+    assert!(lines.iter().all(|line| line["actor_key_id"].is_string()));
+    for _ in 0..40 {
+        assert_eq!(calls(&server.anonymous()), ["missing_key"; 5]);
+        assert_eq!(calls(&server.client()), ["insufficient_scope"; 5]);
+    }
+    server.close_audit();
+    let lines = server.audit_lines();
+    assert_eq!(lines.len(), 5 + 40 * 5 + 1, "each of many keys has its lines");
+    let counted = lines.last().expect("there are lines");
+    assert_eq!((&counted["event"], &counted["without_key"]), (&json!("admin_refusals_counted"), &json!(205)));
 }
 
 #[test]
@@ -143,6 +157,154 @@ fn an_admin_listener_has_the_admin_interface_alone() {
     assert_eq!(statuses(Surface::Whole), [200, 200, 200, 200]);
     assert_eq!(statuses(Surface::Public), [404, 200, 200, 200]);
     assert_eq!(statuses(Surface::Admin), [200, 404, 404, 200]);
+}
+
+#[test]
+fn a_client_that_hangs_up_leaves_no_change_without_its_audit_entry() {
+    use std::io::Write as _;
+    let server = TestServer::start();
+    let scopes: Scopes = [Scope::Admin].into_iter().collect();
+    let admin = server.issue(NewKey { scopes, ..NewKey::named("admin") });
+    for number in 0..30 {
+        server.issue(NewKey::named(format!("key {number}")));
+    }
+    let records = server.store().records().expect("memory can be read");
+    for record in &records[1..] {
+        let mut stream = server.connect();
+        let head = format!(
+            "POST {KEYS}/{}/revoke HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\ncontent-length: 0\r\n\r\n",
+            record.id,
+            admin.expose()
+        );
+        stream.write_all(head.as_bytes()).expect("the server reads");
+        // Without a look at the answer.
+        drop(stream);
+    }
+    let revoked = || {
+        let records = server.store().records().expect("memory can be read");
+        records.iter().filter(|record| record.revoked_at.is_some()).count()
+    };
+    let mut seen = (0, Instant::now());
+    while seen.0 < 30 && seen.1.elapsed() < Duration::from_secs(3) {
+        std::thread::sleep(Duration::from_millis(20));
+        if revoked() > seen.0 {
+            seen = (revoked(), Instant::now());
+        }
+    }
+    let is_revocation = |line: &&Value| line["event"] == "key_revoked";
+    assert_eq!(server.audit_lines().iter().filter(is_revocation).count(), revoked());
+    assert!(revoked() > 0, "some of the calls came through");
+}
+
+/// A store that, told so, cannot be read for changes.
+#[derive(Debug)]
+struct Unfollowable(Arc<MemoryStore>);
+
+static IS_UNFOLLOWABLE: AtomicBool = AtomicBool::new(false);
+
+impl KeyStore for Unfollowable {
+    fn insert(&self, record: &KeyRecord, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.0.insert(record, entry)
+    }
+
+    fn update(&self, id: &KeyId, decide: &mut Decide<'_>) -> Result<(), StoreError> {
+        self.0.update(id, decide)
+    }
+
+    fn record(&self, id: &KeyId) -> Result<KeyRecord, StoreError> {
+        self.0.record(id)
+    }
+
+    fn page(&self, after: Option<&KeyId>, limit: usize) -> Result<KeyPage, StoreError> {
+        self.0.page(after, limit)
+    }
+
+    fn changes(&self, since: Option<Revision>) -> Result<KeyChanges, StoreError> {
+        if IS_UNFOLLOWABLE.load(Ordering::Relaxed) {
+            return Err(StoreError::UnreadableRow("none can be read".to_owned()));
+        }
+        self.0.changes(since)
+    }
+
+    fn record_uses(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
+        self.0.record_uses(uses)
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        self.0.check_writable()
+    }
+}
+
+#[test]
+fn a_committed_change_succeeds_and_counts_where_the_ring_cannot_follow() {
+    let ring_store: fn(Arc<MemoryStore>) -> Arc<dyn KeyStore> = |store| Arc::new(Unfollowable(store));
+    let server = TestServer::start_with(Setup { ring_store, ..Setup::default() });
+    let admin = admin(&server);
+    let key = server.issue(NewKey::named("lost"));
+    let id = server.store().records().expect("memory can be read").last().expect("it is there").id.clone();
+    IS_UNFOLLOWABLE.store(true, Ordering::Relaxed);
+    let created = admin.post(KEYS, r#"{"name": "new"}"#);
+    assert_eq!(created.status, 201, "{}", String::from_utf8_lossy(&created.bytes));
+    let new = created.json()["key"].as_str().expect("the key").to_owned();
+    assert_eq!(server.client_with(&new).get("/api/health").status, 200);
+    assert_eq!(admin.post(&format!("{KEYS}/{id}/revoke"), "").status, 200);
+    assert_eq!(server.client_with(key.expose()).get("/api/health").code(), "revoked_key");
+    let refused_at = Instant::now();
+    while server.anonymous().get("/readyz").status == 200 {
+        assert!(refused_at.elapsed() < Duration::from_secs(20), "a ring that does not follow is not ready");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let answer = server.anonymous().get("/readyz").json();
+    assert_eq!(answer["error"]["details"]["reason"], "keys");
+    IS_UNFOLLOWABLE.store(false, Ordering::Relaxed);
+    while server.anonymous().get("/readyz").status != 200 {
+        assert!(refused_at.elapsed() < Duration::from_secs(40), "it follows again");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_key_has_one_successor_until_that_is_revoked() {
+    let server = TestServer::start();
+    let admin = admin(&server);
+    let made = admin.post(KEYS, r#"{"name": "shop", "expires_at": "2030-01-01T00:00:00Z"}"#).json();
+    let id = made["id"].as_str().expect("its id");
+    let rotate = |body: &str| admin.post(&format!("{KEYS}/{id}/rotate"), body);
+    let lost = rotate("").json();
+    let again = rotate("");
+    assert_eq!((again.status, again.code().as_str()), (409, "conflict"));
+    assert_eq!(again.json()["error"]["details"], json!({"state": "replaced", "replaced_by": lost["id"]}));
+    assert_eq!(admin.get(&format!("{KEYS}/{id}")).json()["replaced_by"], lost["id"]);
+    let lost_id = lost["id"].as_str().expect("its id");
+    assert_eq!(admin.post(&format!("{KEYS}/{lost_id}/revoke"), "").status, 200);
+    let second = rotate(r#"{"overlap_seconds": 60}"#);
+    assert_eq!(second.status, 201, "a revoked successor makes room");
+    assert_eq!(second.json()["expires_at"], "2030-01-01T00:00:00.000Z", "not the end of the first overlap");
+}
+
+#[test]
+fn names_cannot_steer_a_terminal_and_far_expiries_are_allowed() {
+    let server = TestServer::start();
+    let admin = admin(&server);
+    for name in ["a\u{1b}[31m\nroot", "\0", "a\u{202e}b", "tab\tbed"] {
+        let answer = admin.post(KEYS, json!({ "name": name }).to_string());
+        assert_eq!(answer.code(), "validation_error", "{name:?}");
+        assert_eq!(answer.json()["error"]["details"]["fields"][0]["path"], "name");
+    }
+    for far in ["9999-12-31T23:59:59Z", "9999-12-30T22:00:00.999999Z"] {
+        let made = admin.post(KEYS, json!({"name": "far", "expires_at": far}).to_string());
+        assert_eq!(
+            (made.status, &made.json()["expires_at"]),
+            (201, &json!("9999-12-30T22:00:00.000Z")),
+            "{far}"
+        );
+        let key = made.json()["key"].as_str().expect("the key").to_owned();
+        assert_eq!(server.client_with(&key).get("/api/health").status, 200, "{far}");
+    }
+    for far in ["+262143-01-01T00:00:00Z", "9999-12-31"] {
+        let answer = admin.post(KEYS, json!({"name": "far", "expires_at": far}).to_string());
+        assert_eq!(answer.code(), "validation_error", "{far}");
+    }
 }
 
 /// An authority, and the files of what it vouches for.

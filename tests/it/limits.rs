@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use crate::support::client::{Answer, Client};
 use crate::support::fake::FORESEEN_BYTES;
 use crate::support::{Hands, Setup, TestServer, now};
-use jiff::Timestamp;
-use sentor_store::MemoryStore;
-use sentor_store::clock::Clock;
-use sentor_store::keys::{KeyId, KeyRecord, KeyStore as _, NewKey, Scope, StoreError, rotate};
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use sentor_store::clock::{Clock, Moment};
+use sentor_store::keys::{KeyId, KeyRecord, KeyStore as _, NewKey, Scope};
 use sentor_store::metering::{
-    DayUsage, Limit, Meter, Plan, Plans, RecentRequests, Refusal, UsageBatch, UsageQuery, UsageStore,
+    DayUsage, Limit, LimitError, Meter, Plan, Plans, RecentRequests, UsageBatch, UsageQuery, UsageStore,
 };
+use sentor_store::{MemoryStore, StoreError};
 use serde_json::{Value, json};
 
 fn plans(limit: Limit, most: u64) -> Plans {
@@ -117,13 +118,15 @@ fn every_authenticated_answer_says_how_far_the_minute_is_used() {
     assert_eq!(headers(&client.post("/api/predicts", "{")), [3, 1, 2], "a bad request was a request");
     assert_eq!(client.get("/api/admin/keys").status, 403);
     assert_eq!(headers(&client.get("/api/admin/keys")), [3, 1, 2], "and so does a refusal");
-    assert_eq!(headers(&client.get("/api/usage")), [3, 1, 2]);
+    assert_eq!(headers(&client.get("/api/usage")), [3, 0, 3], "a look at one's usage counts in the minute");
+    let refused = client.get("/api/usage");
+    assert_eq!((refused.code().as_str(), headers(&refused)), ("rate_limit_exceeded", [3, 0, 3]));
     assert_eq!(server.anonymous().get("/api/health").header("x-ratelimit-limit"), "");
 
     let unlimited = server.client().predict("", &docs());
     assert_eq!(headers(&unlimited), [i32::MAX as u64, i32::MAX as u64 - 1, 1]);
-    let twice = server.client_with(key.expose()).predict("", &docs());
-    assert_eq!((twice.status, headers(&twice)), (200, [3, 0, 3]));
+    let full = server.client_with(key.expose()).predict("", &docs());
+    assert_eq!((full.status, headers(&full)), (429, [3, 0, 3]));
 }
 
 #[test]
@@ -153,7 +156,8 @@ fn refusals_say_what_the_contract_says() {
     insta::assert_json_snapshot!("too_many_documents", stable(&client("few").predict("", &long)));
 
     let lost = client("no such plan").predict("", &docs());
-    assert_eq!((lost.status, lost.code().as_str()), (500, "server_error"), "a plan that is gone locks out");
+    assert_eq!((lost.status, lost.code().as_str()), (403, "unknown_plan"), "a plan that is gone locks out");
+    assert_eq!(lost.json()["error"]["details"]["plan"], "no such plan");
 }
 
 #[test]
@@ -171,7 +175,7 @@ fn a_month_is_a_month_and_survives_a_restart() {
     drop(first);
     let second = meter();
     assert!(admit(&second) && !admit(&second), "the counters went on");
-    let Err(Refusal::Quota(_, standing)) = second.admit(&key) else { panic!("the month is used up") };
+    let Err(LimitError::Quota(_, standing)) = second.admit(&key) else { panic!("the month is used up") };
     assert_eq!(standing.reset.to_string(), "2026-02-01T00:00:00Z");
     hands.set("2026-02-01T00:00:00Z");
     assert!(admit(&second), "a new month");
@@ -194,9 +198,59 @@ fn the_last_minute_survives_a_restart() {
     drop(first);
     hands.set("2026-03-01T12:00:59Z");
     let second = meter();
-    assert!(matches!(second.admit(&key), Err(Refusal::Minute(_))));
+    assert!(matches!(second.admit(&key), Err(LimitError::Minute(_))));
     hands.set("2026-03-01T12:01:00.1Z");
     assert!(second.admit(&key).is_ok());
+}
+
+#[test]
+fn a_clock_that_jumps_two_hours_blocks_and_frees_nobody() {
+    let moment =
+        Arc::new(std::sync::Mutex::new(Moment { wall: now(), monotonic: Duration::from_secs(7200) }));
+    let clock = Clock::from_moments({
+        let moment = Arc::clone(&moment);
+        move || *moment.lock().expect("no test panics here")
+    });
+    let move_on = |wall_hours: i64, seconds: u64| {
+        let mut moment = moment.lock().expect("no test panics here");
+        let passed = SignedDuration::from_hours(wall_hours) + SignedDuration::from_secs(seconds as i64);
+        *moment =
+            Moment { wall: moment.wall + passed, monotonic: moment.monotonic + Duration::from_secs(seconds) };
+    };
+    let plans = plans(Limit::RequestsPerMinute, 2);
+    let server = TestServer::start_with(Setup { plans, clock, ..Setup::default() });
+    let client = server.client_with(server.issue(of_plan("small")).expose());
+    for jump in [2, -2] {
+        assert_eq!([client.predict("", &docs()).status, client.predict("", &docs()).status], [200, 200]);
+        move_on(jump, 1);
+        let refused = client.predict("", &docs());
+        assert_eq!(refused.status, 429, "{jump} h: only a second has passed");
+        let wait = number(&refused, "retry-after");
+        assert!((58..=61).contains(&wait), "{jump} h: {wait} s");
+        move_on(0, wait);
+    }
+    server.meter().flush().expect("memory can be written");
+    // After a restart, with a clock that was put back since the requests were written.
+    assert_eq!([client.predict("", &docs()).status, client.predict("", &docs()).status], [200, 200]);
+    server.meter().flush().expect("memory can be written");
+    move_on(-2, 1);
+    let restarted = server.restarted_meter();
+    let key = record_of(&server);
+    let Err(LimitError::Minute(status)) = restarted.admit(&key) else { panic!("the minute is used up") };
+    let now = moment.lock().expect("no test panics here").wall;
+    assert!(status.reset.duration_since(now) <= SignedDuration::from_secs(61), "{status:?}");
+}
+
+#[test]
+fn plans_are_replaced_while_a_server_runs() {
+    let server = server(Limit::RequestsPerMinute, 1);
+    let client = server.client_with(server.issue(of_plan("gold")).expose());
+    assert_eq!(client.predict("", &docs()).code(), "unknown_plan");
+    assert_eq!(client.get("/api/usage").code(), "unknown_plan");
+    let mut plans = plans(Limit::RequestsPerMinute, 1);
+    plans.set("gold", Plan::UNLIMITED.with(Limit::RequestsPerMinute, Some(2)));
+    server.meter().replace_plans(plans);
+    assert_eq!([(); 3].map(|()| client.predict("", &docs()).status), [200, 200, 429]);
 }
 
 #[test]
@@ -205,8 +259,8 @@ fn a_key_and_its_successor_share_one_plan() {
     let old = server.issue(of_plan("small"));
     let record = server.store().records().expect("memory can be read").remove(0);
     let later = now() + jiff::SignedDuration::from_hours(1);
-    let (new, _) =
-        rotate(server.store(), &record.id, later, now(), &mut rand::rng()).expect("the key is active");
+    let rotated = server.change_keys(|keys| keys.rotate(&record.id, later, &mut rand::rng()));
+    let (new, _) = rotated.expect("the key is active");
     server.refresh_keys();
     let statuses =
         [&old, &new, &new, &old].map(|key| server.client_with(key.expose()).predict("", &docs()).status);
@@ -308,6 +362,10 @@ impl UsageStore for Fragile {
     fn recent_requests(&self, since: Timestamp) -> Result<Vec<RecentRequests>, StoreError> {
         self.inner.recent_requests(since)
     }
+
+    fn forget_usage_before(&self, day: Date) -> Result<(), StoreError> {
+        self.inner.forget_usage_before(day)
+    }
 }
 
 #[test]
@@ -322,7 +380,10 @@ fn where_usage_cannot_be_written_scoring_goes_on_and_health_says_so() {
     assert_eq!(client.predict("", &docs()).status, 200, "scoring goes on");
     let health = client.get("/api/health").json();
     assert_eq!((&health["store"]["usage"], &health["status"]), (&json!("failing"), &json!("healthy")));
+    let usage = client.get("/api/usage").json();
+    assert_eq!(usage["total"]["requests"], 2, "it is known before it is written, and asking writes nothing");
     store.is_broken.store(false, Ordering::Relaxed);
+    server.meter().flush().expect("the store is whole again");
     let usage = client.get("/api/usage").json();
     assert_eq!(usage["total"]["requests"], 2, "nothing was lost");
     assert_eq!(client.get("/api/health").json()["store"]["usage"], "ok");
@@ -391,7 +452,7 @@ fn a_key_that_is_revoked_under_load_is_out_within_a_second() {
         }
         std::thread::sleep(Duration::from_millis(500));
         // Straight in the store, as another process does.
-        server.store().revoke(&id, now()).expect("the key is there");
+        server.change_keys(|keys| keys.revoke(&id)).expect("the key is there");
         revoked_at.set(Instant::now()).expect("it is set once");
     });
     assert!(passed.into_inner() > 0, "the load was there");

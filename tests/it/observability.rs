@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::{Setup, TestServer, now};
 use sentor::http::Surface;
-use sentor_store::keys::{KeyStore as _, NewKey, Scope, rotate};
+use sentor_store::keys::{KeyStore as _, NewKey, Scope};
 
 fn metrics_client(server: &TestServer) -> Client {
     let new = NewKey { scopes: [Scope::Metrics].into_iter().collect(), ..NewKey::named("monitoring") };
@@ -90,8 +90,8 @@ fn what_becomes_of_keys_is_counted_whoever_did_it() {
     let expired = server.issue(new);
     let revoked = server.issue(NewKey::named("lost"));
     let record = server.store().records().expect("memory can be read").pop().expect("it is the last");
-    rotate(server.store(), &record.id, now(), now(), &mut rand::rng()).expect("it is active");
-    server.store().revoke(&record.id, now()).expect("it is there");
+    server.change_keys(|keys| keys.rotate(&record.id, now(), &mut rand::rng())).expect("it is active");
+    server.change_keys(|keys| keys.revoke(&record.id)).expect("it is there");
     server.refresh_keys();
 
     let unknown =

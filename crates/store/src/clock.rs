@@ -1,28 +1,59 @@
-//! What time it is: passed in, so that a test can say.
+//! The present moment, passed in so that a test can set it.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 /// A source of the present moment.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock(Arc<dyn Fn() -> Moment + Send + Sync>);
+
+/// A moment by two clocks: the wall clock, which can jump, and the monotonic clock, which cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Date and time: for days, months, and everything that is stored or shown.
+    pub wall: Timestamp,
+    /// The time since an arbitrary start: for spans such as the minute of a rate limit.
+    pub monotonic: Duration,
+}
+
+/// The monotonic time at which a process starts, so that what happened shortly before also has one.
+const MONOTONIC_START: Duration = Duration::from_hours(1);
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clocks.
     pub fn system() -> Self {
-        Self::from_fn(Timestamp::now)
+        let started = Instant::now();
+        Self::from_moments(move || Moment {
+            wall: Timestamp::now(),
+            monotonic: MONOTONIC_START + started.elapsed(),
+        })
     }
 
-    /// A clock that shows whatever `now` says.
+    /// A wall clock that shows what `now` returns, with a monotonic clock that runs along with it.
     pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self::from_moments(move || {
+            let wall = now();
+            let since_1970 = wall.duration_since(Timestamp::UNIX_EPOCH);
+            Moment { wall, monotonic: Duration::try_from(since_1970).unwrap_or_default() }
+        })
+    }
+
+    /// Two clocks that show what `now` returns.
+    pub fn from_moments(now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The present moment.
-    pub fn now(&self) -> Timestamp {
+    /// Returns the present moment by both clocks.
+    pub fn moment(&self) -> Moment {
         (self.0)()
+    }
+
+    /// Returns the present date and time.
+    pub fn now(&self) -> Timestamp {
+        self.moment().wall
     }
 }
 
@@ -32,7 +63,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A moment as it stands in answers: ISO 8601, UTC, in milliseconds (what every client can read).
+/// Writes a moment as answers show it: ISO 8601, UTC, in milliseconds, which every client can read.
 pub fn iso_8601(moment: Timestamp) -> String {
     format!("{moment:.3}")
 }

@@ -1,22 +1,45 @@
-//! Where keys and their usage are kept: in a SQLite file ([`SqliteStore`]), or in memory ([`MemoryStore`]).
+//! Keys, plans, limits, usage and audit, in a SQLite file ([`SqliteStore`]) or in memory ([`MemoryStore`]).
 //!
-//! Both are a [`KeyStore`] and a [`UsageStore`] and pass one test suite (`tests/store.rs`), so that another
-//! database can stand in for them.
+//! ```text
+//! request ─▶ KeyRing (keys/ring.rs): looks up an active key in memory ─▶ Meter (metering/meter.rs): admits and counts it
+//!                  ▲ follows, four times a second                             │ writes, twice a second
+//!                  └──────────────────────────── store ◀──────────────────────┘
+//! admin ─▶ KeyAdmin (keys/admin.rs): a change and its audit entry ─▶ store ─▶ AuditLog (audit/log.rs) ─▶ audit.jsonl
+//! ```
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | where a limit is counted | `metering/account.rs`: `Account::admit`; the minute in `metering/minute.rs` |
+//! | what a plan limits | `metering/plan.rs` |
+//! | the format of a key | `keys/api_key.rs` |
+//! | what is stored of a key | `keys/record.rs` |
+//! | who may change a key, and how | `keys/admin.rs` |
+//! | lines of the audit file | `audit/entry.rs`; the file itself in `audit/file.rs` |
+//! | tables and migrations | `sqlite/migrations.rs` |
+//!
+//! Every backend is a [`Store`] and passes one test suite (`tests/store.rs`).
+
+pub mod clock;
+mod error;
+pub mod heartbeat;
+
+pub mod keys;
+
+pub mod metering;
 
 pub mod audit;
-pub mod clock;
-pub mod keys;
+
 mod memory;
-pub mod metering;
-mod migrations;
 mod sqlite;
 
+use crate::audit::AuditStore;
 use crate::keys::KeyStore;
 use crate::metering::UsageStore;
+pub use error::{BackendError, FailureKind, StoreError};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
-/// A place for all that a server keeps.
-pub trait Store: KeyStore + UsageStore {}
+/// All that a server stores.
+pub trait Store: KeyStore + UsageStore + AuditStore {}
 
-impl<S: KeyStore + UsageStore> Store for S {}
+impl<S: KeyStore + UsageStore + AuditStore> Store for S {}

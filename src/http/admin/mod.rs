@@ -1,6 +1,6 @@
-//! `/api/admin/keys`: making, listing, rotating and revoking keys over HTTP, with the scope `admin`.
+//! `/api/admin/keys`: makes, lists, rotates and revokes keys over HTTP, with the scope `admin`.
 //!
-//! Every change, and every refused call, is a line of the audit log.
+//! A change and its audit entry are one transaction, which ends even if the client hangs up. Refused calls are audited too.
 
 mod request;
 mod view;
@@ -15,21 +15,21 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::app::App;
+use super::app::{App, Services};
 use super::error::{ApiError, ErrorCode};
 use super::observe::RequestContext;
 use super::query::{Parameters, bad_parameter};
 use super::{auth, blocking, body};
 use request::{CreateKey, RotateKey};
-use sentor_store::Store;
-use sentor_store::audit::{Actor, Event};
-use sentor_store::keys::{KeyId, KeyRecord, Scope, StoreError, rotate};
+use sentor_store::audit::{Actor, RefusedCall};
+use sentor_store::keys::{ApiKey, KeyAdmin, KeyId, KeyRecord, Scope};
+use sentor_store::{Store, StoreError};
 pub(crate) use view::{KeyView, NewKeyView};
 
-/// Keys in a listing, unless asked for more or fewer.
+/// Default number of keys in a page.
 const PAGE: usize = 100;
 
-/// Most keys in a listing.
+/// Largest number of keys in a page.
 const MAX_PAGE: usize = 1000;
 
 /// A part of all keys.
@@ -37,7 +37,7 @@ const MAX_PAGE: usize = 1000;
 pub(super) struct KeyPage {
     /// The oldest first.
     keys: Vec<KeyView>,
-    /// What the parameter `after` takes for the next part; null at the end.
+    /// The parameter `after` for the next part; null at the end.
     next: Option<String>,
 }
 
@@ -66,19 +66,17 @@ pub(super) async fn list_keys(
         return Err(bad_parameter("limit", &limit.to_string(), &expected));
     }
     let after = parameters.text("after")?.map(parse_id).transpose()?;
-    let records = in_store(&app, |store| store.records()).await?;
-    let start = match after {
-        Some(id) => match records.iter().position(|record| record.id == id) {
-            Some(index) => index + 1,
-            None => return Err(StoreError::NoSuchKey(id).into()),
-        },
-        None => 0,
-    };
-    let page = records.get(start..).unwrap_or_default();
+    let page = in_store(&app, move |store| store.page(after.as_ref(), limit)).await?;
+    for row in &page.unreadable {
+        tracing::warn!(
+            key_id = row.id.as_str(),
+            problem = row.problem,
+            "a listing leaves out an unreadable key"
+        );
+    }
     let now = app.now();
-    let keys: Vec<KeyView> = page.iter().take(limit).map(|record| KeyView::of(record, now)).collect();
-    let next = if page.len() > limit { keys.last().map(|key| key.id.clone()) } else { None };
-    Ok(Json(KeyPage { keys, next }))
+    let keys = page.records.iter().map(|record| KeyView::new(record, now)).collect();
+    Ok(Json(KeyPage { keys, next: page.next.map(|id| id.to_string()) }))
 }
 
 /// `POST /api/admin/keys`: the answer is the one time that the key is shown.
@@ -100,12 +98,10 @@ pub(super) async fn create_key(
     body::check_headers(&parts.headers, app.settings.limits.body_limit_bytes)?;
     let (bytes, _held) = body::read(&parts.headers, body, &app).await?;
     let now = app.now();
-    let new = CreateKey::parse(&bytes)?.check(app.services.meter.plans(), now)?;
-    let (key, record) = new.generate(now, &mut rand::rng());
-    let stored = record.clone();
-    in_store(&app, move |store| store.insert(&stored)).await?;
-    note(&app, &admin, &context, Event::KeyCreated(&record));
-    Ok((StatusCode::CREATED, Json(NewKeyView::of(&key, &record, now))))
+    let new = CreateKey::parse(&bytes)?.check(&app.services.meter.plans(), now)?;
+    let (key, record) =
+        change(&app, &admin, &context, move |keys| keys.create(new, &mut rand::rng())).await?;
+    Ok((StatusCode::CREATED, Json(NewKeyView::new(&key, &record, now))))
 }
 
 /// `GET /api/admin/keys/{id}`.
@@ -123,7 +119,7 @@ pub(super) async fn show_key(
 ) -> Result<Json<KeyView>, ApiError> {
     auth::require(&app, &headers, Scope::Admin, &context)?;
     let record = find_key(&app, parse_id(&id)?).await?;
-    Ok(Json(KeyView::of(&record, app.now())))
+    Ok(Json(KeyView::new(&record, app.now())))
 }
 
 /// `POST /api/admin/keys/{id}/rotate`: makes a key that takes the place of another.
@@ -148,10 +144,9 @@ pub(super) async fn rotate_key(
     let now = app.now();
     let until = RotateKey::parse(&bytes)?.old_expires_at(now)?;
     let id = parse_id(&id)?;
-    let old = id.clone();
-    let (key, record) = in_store(&app, move |store| rotate(store, &id, until, now, &mut rand::rng())).await?;
-    note(&app, &admin, &context, Event::KeyRotated { old: &old, new: &record });
-    Ok((StatusCode::CREATED, Json(NewKeyView::of(&key, &record, now))))
+    let (key, record) =
+        change(&app, &admin, &context, move |keys| keys.rotate(&id, until, &mut rand::rng())).await?;
+    Ok((StatusCode::CREATED, Json(NewKeyView::new(&key, &record, now))))
 }
 
 /// `POST /api/admin/keys/{id}/revoke`: the key is refused from now on.
@@ -168,13 +163,12 @@ pub(super) async fn revoke_key(
     Path(id): Path<String>,
 ) -> Result<Json<KeyView>, ApiError> {
     let admin = auth::require(&app, &headers, Scope::Admin, &context)?;
-    let (id, now) = (parse_id(&id)?, app.now());
-    let record = in_store(&app, move |store| store.revoke(&id, now)).await?;
-    note(&app, &admin, &context, Event::KeyRevoked(&record));
-    Ok(Json(KeyView::of(&record, now)))
+    let id = parse_id(&id)?;
+    let record = change(&app, &admin, &context, move |keys| keys.revoke(&id)).await?;
+    Ok(Json(KeyView::new(&record, app.now())))
 }
 
-/// Writes a line for each call that is refused, whoever made it. Of its path it has what is known to be no secret.
+/// Audits refused calls. Of the path, the line has only the route and an identifier, which are no secret.
 pub(super) async fn audit_refusals(
     State(app): State<Arc<App>>,
     route: MatchedPath,
@@ -187,43 +181,73 @@ pub(super) async fn audit_refusals(
     let response = next.run(request).await;
     if let Some(error) = response.extensions().get::<ApiError>() {
         let key_id = context.note(|notes| notes.key_id.clone());
-        let actor = Actor::Key { id: key_id.as_ref(), request_id: &context.id };
-        let event = Event::AdminRefused {
+        app.services.audit.refused(RefusedCall {
+            caller: key_id.as_ref(),
+            request_id: &context.id,
             method: method.as_str(),
             route: route.as_str(),
             id: id.as_ref(),
             code: error.code().name(),
-        };
-        app.services.audit.write(app.now(), actor, event);
+        });
     }
     response
 }
 
-/// The record of a key, whatever its state.
+/// Returns the record of a key in any state.
 pub(super) async fn find_key(app: &App, id: KeyId) -> Result<KeyRecord, ApiError> {
     in_store(app, move |store| store.record(&id)).await
 }
 
-/// Works with the store where that may take its time, and lets what changed count at once.
+/// Reads the store on a thread that may block.
 async fn in_store<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (store, keys) = (Arc::clone(&app.services.store), Arc::clone(&app.services.keys));
+    let store = Arc::clone(&app.services.store);
+    Ok(blocking(move || work(store.as_ref())).await??)
+}
+
+/// A change of keys, as far as the ring must know it.
+trait Changed: Send + 'static {
+    fn record(&self) -> &KeyRecord;
+}
+
+impl Changed for KeyRecord {
+    fn record(&self) -> &KeyRecord {
+        self
+    }
+}
+
+impl Changed for (ApiKey, KeyRecord) {
+    fn record(&self) -> &KeyRecord {
+        &self.1
+    }
+}
+
+/// Changes keys on a thread that may block. The change runs to its end even if the client hangs up, and counts at once.
+async fn change<T: Changed>(
+    app: &App,
+    admin: &KeyRecord,
+    context: &RequestContext,
+    work: impl FnOnce(KeyAdmin<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let Services { store, keys, audit, clock, .. } = app.services.clone();
+    let (admin, request_id) = (admin.id.clone(), Arc::clone(&context.id));
     let outcome = blocking(move || {
-        let value = work(store.as_ref())?;
-        keys.refresh()?;
-        Ok::<_, StoreError>(value)
+        let actor = Actor::Key { id: Some(&admin), request_id: &request_id };
+        let changed = work(KeyAdmin::new(store.as_ref(), &clock, actor))?;
+        audit.changed();
+        if let Err(error) = keys.refresh() {
+            // The change is committed, so it is no failure of this request.
+            tracing::warn!(%error, "cannot read the store after a change of keys: the change counts all the same");
+            keys.put(changed.record().clone());
+        }
+        Ok::<_, StoreError>(changed)
     });
     Ok(outcome.await??)
 }
 
-fn note(app: &App, admin: &KeyRecord, context: &RequestContext, event: Event<'_>) {
-    let actor = Actor::Key { id: Some(&admin.id), request_id: &context.id };
-    app.services.audit.write(app.now(), actor, event);
-}
-
-/// The identifier in a path or query.
+/// Parses an identifier in a path or query.
 pub(super) fn parse_id(text: &str) -> Result<KeyId, ApiError> {
     let message =
         "there is no such key; identifiers are as listings show them, and are not the keys themselves";

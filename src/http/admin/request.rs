@@ -8,41 +8,38 @@ use utoipa::ToSchema;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::openapi::words;
 use crate::http::problems::Problems;
-use sentor_store::keys::{Environment, KeyRecord, NewKey, Scope, Scopes};
+use sentor_store::keys::{Environment, KeyRecord, NewKey, Scope, Scopes, check_name, parse_expiry};
 use sentor_store::metering::Plans;
 
-/// Longest name of a key, in characters; listings show it.
-const MAX_NAME: usize = 200;
-
-/// How long an old key still works, unless said otherwise: a day.
+/// Default overlap of a rotation: a day.
 const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 60 * 60;
 
-/// Longest time that an old key may still work: a year.
+/// Longest overlap of a rotation: a year.
 const MAX_OVERLAP_SECONDS: i64 = 366 * 24 * 60 * 60;
 
-/// What a new key shall be.
+/// The properties of a new key.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct CreateKey {
-    /// For people; not of white space alone.
+    /// A name for people, without control characters, and not of white space alone.
     #[schema(max_length = 200, pattern = r"\S")]
     name: String,
-    /// A plan of the configuration; without it, `unlimited`.
+    /// A plan of the configuration; `unlimited` by default.
     plan: Option<String>,
-    /// What it may do; without it, `predict` and `cluster`.
+    /// The permissions; `predict` and `cluster` by default.
     #[schema(value_type = Option<Vec<words::Scope>>, min_items = 1)]
     scopes: Option<Vec<String>>,
-    /// What it is for; without it, `live`. Both kinds work alike.
+    /// The environment; `live` by default. Both work alike.
     #[schema(value_type = Option<words::KeyEnvironment>)]
     environment: Option<String>,
-    /// From when on it is not valid: a time to come, with its zone.
+    /// The end of the validity: a time to come, with its zone.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
 }
 
-/// How a key is to be followed by another. A body may be left out.
+/// How a key is rotated. A body may be left out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(super) struct RotateKey {
-    /// How long the old key still works; without it, a day.
+    /// The time for which the old key still works; a day by default.
     #[schema(minimum = 0, maximum = 31_622_400)]
     overlap_seconds: Option<i64>,
 }
@@ -52,11 +49,11 @@ impl CreateKey {
         parse(bytes)
     }
 
-    /// The key to make.
+    /// Checks the properties, and lists everything that is wrong.
     pub(super) fn check(self, plans: &Plans, now: Timestamp) -> Result<NewKey, ApiError> {
         let mut problems = Problems::default();
-        if self.name.trim().is_empty() || self.name.chars().count() > MAX_NAME {
-            problems.add("name", format!("must be 1 to {MAX_NAME} characters and not white space only"));
+        if let Err(error) = check_name(&self.name) {
+            problems.add("name", error.to_string());
         }
         let plan = self.plan.unwrap_or_else(|| KeyRecord::UNLIMITED.to_owned());
         if plans.find(&plan).is_none() {
@@ -86,8 +83,8 @@ impl CreateKey {
                 Environment::Live
             }
         };
-        let expires_at = self.expires_at.and_then(|text| match text.parse::<Timestamp>() {
-            Ok(at) if at > now => Some(at),
+        let expires_at = self.expires_at.and_then(|text| match parse_expiry(&text) {
+            Some(at) if at > now && text.contains(['T', 't', ' ']) => Some(at),
             _ => {
                 problems.add("expires_at", "must be a time to come, such as 2030-01-31T12:00:00Z");
                 None
@@ -105,7 +102,7 @@ impl RotateKey {
         if bytes.trim_ascii().is_empty() { Ok(Self::default()) } else { parse(bytes) }
     }
 
-    /// When the old key shall expire at the latest.
+    /// Returns the time at which the old key stops working.
     pub(super) fn old_expires_at(&self, now: Timestamp) -> Result<Timestamp, ApiError> {
         let seconds = self.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS);
         let expires_at = now.checked_add(SignedDuration::from_secs(seconds)).ok();

@@ -1,4 +1,4 @@
-//! A key as listings show it; also what `sentor keys` prints as JSON.
+//! A key in answers and in the JSON of `sentor keys`.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,21 +8,21 @@ use crate::http::openapi::words;
 use sentor_store::clock::iso_8601;
 use sentor_store::keys::{ApiKey, KeyRecord};
 
-/// All about a key, but not the key.
+/// Everything about a key, but not the key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyView {
-    /// Names it, and tells nothing of it.
+    /// Identifies the key. It reveals nothing of the key.
     pub(crate) id: String,
-    /// For people.
+    /// A name for people.
     name: String,
-    /// Its first characters.
+    /// The first characters of the key.
     prefix: String,
     /// `active`, `expired` or `revoked`.
     #[schema(value_type = words::KeyState)]
     state: &'static str,
-    /// Which limits hold for it.
+    /// The plan with its limits.
     plan: String,
-    /// What it may do.
+    /// The permissions.
     #[schema(value_type = Vec<words::Scope>)]
     scopes: Vec<&'static str>,
     /// The first key of its line of rotations: limits and usage are shared along the line.
@@ -35,37 +35,40 @@ pub(crate) struct KeyView {
     last_used_at: Option<String>,
     #[schema(format = DateTime)]
     revoked_at: Option<String>,
+    /// The key that a rotation put in its place.
+    replaced_by: Option<String>,
 }
 
-/// A new key, the one time that it can be seen.
+/// A new key, the one time that it is shown.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewKeyView {
-    /// The key itself.
+    /// The key.
     key: String,
     #[serde(flatten)]
     view: KeyView,
 }
 
 impl KeyView {
-    pub(crate) fn of(record: &KeyRecord, now: Timestamp) -> Self {
+    pub(crate) fn new(record: &KeyRecord, now: Timestamp) -> Self {
         Self {
             id: record.id.to_string(),
             name: record.name.clone(),
             prefix: record.prefix.clone(),
-            state: record.state(now).word(),
+            state: record.state(now).name(),
             plan: record.plan.clone(),
-            scopes: record.scopes.words(),
+            scopes: record.scopes.names(),
             account: record.account.to_string(),
             created_at: iso_8601(record.created_at),
-            expires_at: record.expires_at.map(iso_8601),
+            expires_at: record.ends_at().map(iso_8601),
             last_used_at: record.last_used_at.map(iso_8601),
             revoked_at: record.revoked_at.map(iso_8601),
+            replaced_by: record.replaced_by.as_ref().map(ToString::to_string),
         }
     }
 }
 
 impl NewKeyView {
-    pub(crate) fn of(key: &ApiKey, record: &KeyRecord, now: Timestamp) -> Self {
-        Self { key: key.expose().to_owned(), view: KeyView::of(record, now) }
+    pub(crate) fn new(key: &ApiKey, record: &KeyRecord, now: Timestamp) -> Self {
+        Self { key: key.expose().to_owned(), view: KeyView::new(record, now) }
     }
 }

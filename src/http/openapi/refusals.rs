@@ -74,7 +74,11 @@ fn codes(path: &str) -> Vec<ErrorCode> {
         "/readyz" => &[&[ErrorCode::NotReady]],
         "/api/health" => &[&WITH_KEY],
         "/metrics" => &[&WITH_KEY, &[ErrorCode::InsufficientScope]],
-        "/api/usage" => &[&WITH_KEY, &[ErrorCode::InsufficientScope, ErrorCode::NotFound]],
+        "/api/usage" => &[
+            &WITH_KEY,
+            &[ErrorCode::InsufficientScope, ErrorCode::NotFound],
+            &[ErrorCode::UnknownPlan, ErrorCode::RateLimitExceeded],
+        ],
         "/api/predicts" => &[&WITH_KEY, &WITH_DOCUMENTS],
         _ => &[&WITH_KEY, &WITH_CHANGE],
     };
@@ -147,6 +151,9 @@ fn example(code: ErrorCode) -> ApiError {
             .detail("window", "day")
             .detail("plan", "free")
             .retry_after(3600),
+        ErrorCode::UnknownPlan => {
+            refusal("the plan gold of this API key is not set up on this server").detail("plan", "gold")
+        }
         ErrorCode::RateLimitExceeded => {
             refusal("rate limit exceeded: the plan free allows 5 requests a minute")
                 .detail("limit", 5)

@@ -139,7 +139,7 @@ mod tests {
     fn the_words_are_those_of_the_handlers() {
         assert!(words::<LanguageChoice>().iter().all(|word| Choice::parse(word).is_some()));
         assert!(words::<Offsets>().iter().all(|word| OffsetUnit::parse(word).is_some()));
-        let scopes = sentor_store::keys::Scope::ALL.map(sentor_store::keys::Scope::word);
+        let scopes = sentor_store::keys::Scope::ALL.map(sentor_store::keys::Scope::name);
         assert_eq!(words::<Scope>(), scopes);
         let usage = serde_json::to_value(sentor_store::metering::Usage::default()).expect("a struct is JSON");
         let described = serde_json::to_value(Usage::schema()).expect("a schema is JSON");

@@ -114,7 +114,7 @@ fn read_head(
 /// What the server did not do is not counted.
 fn give_back_of_fault<T>(admission: &Admission, answer: &Result<T, ApiError>) {
     if answer.as_ref().is_err_and(ApiError::is_server_fault) {
-        admission.give_back();
+        admission.refund();
     }
 }
 
@@ -167,7 +167,7 @@ async fn score(
     let scored = || outcomes.iter().flatten();
     let tokens = scored().map(|analysis| analysis.tokens).sum();
     context.note(|notes| notes.tokens = Some(tokens));
-    admission.note(Usage {
+    admission.add_usage(Usage {
         documents: count(scored().count()),
         characters: count(characters),
         tokens: count(tokens),

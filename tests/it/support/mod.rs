@@ -14,11 +14,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sentor::config::{Config, Environment, Overrides};
 use sentor::http::{Analyze, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls};
-use sentor_store::audit::AuditLog;
+use sentor_store::audit::{Actor, AuditLog};
 use sentor_store::clock::Clock;
-use sentor_store::keys::{ApiKey, KeyRing, KeyStore, NewKey};
+use sentor_store::keys::{ApiKey, KeyAdmin, KeyRing, KeyStore, NewKey};
 use sentor_store::metering::{Meter, Plans, UsageStore};
 use sentor_store::{MemoryStore, Store};
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 use client::Client;
@@ -40,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) usage_store: Option<Arc<dyn UsageStore>>,
     /// What is changed over HTTP, and must be writable; `None`: where the keys are.
     pub(crate) changed_store: Option<Arc<dyn Store>>,
+    /// Makes the store that the key ring follows, of the one with the keys.
+    pub(crate) ring_store: fn(Arc<MemoryStore>) -> Arc<dyn KeyStore>,
 }
 
 impl Default for Setup {
@@ -60,6 +63,7 @@ impl Default for Setup {
             tls: None,
             usage_store: None,
             changed_store: None,
+            ring_store: |store| store,
         }
     }
 }
@@ -70,7 +74,7 @@ pub(crate) struct TestServer {
     pub(crate) app: Arc<App>,
     store: Arc<MemoryStore>,
     services: Services,
-    audit: Lines,
+    data_dir: TempDir,
     stop: watch::Sender<Stop>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -82,16 +86,18 @@ impl TestServer {
 
     pub(crate) fn start_with(setup: Setup) -> Self {
         let store = Arc::new(MemoryStore::default());
-        let keys =
-            KeyRing::follow(Arc::clone(&store) as Arc<dyn KeyStore>, None).expect("memory can be read");
+        let keys = KeyRing::follow((setup.ring_store)(Arc::clone(&store)), None).expect("memory can be read");
         let usage_store = setup.usage_store.unwrap_or_else(|| Arc::clone(&store) as _);
         let meter = Meter::start(usage_store, setup.plans, setup.clock.clone()).expect("it can be read");
-        let audit = Lines::default();
+        let data_dir = TempDir::new().expect("a temporary folder");
+        let changed_store = setup.changed_store.unwrap_or_else(|| Arc::clone(&store) as _);
+        let audit = AuditLog::start(Arc::clone(&changed_store) as _, data_dir.path(), setup.clock.clone())
+            .expect("the folder can be written");
         let services = Services {
             keys: Arc::new(keys),
             meter: Arc::new(meter),
-            store: setup.changed_store.unwrap_or_else(|| Arc::clone(&store) as _),
-            audit: Arc::new(AuditLog::to(audit.clone())),
+            store: changed_store,
+            audit: Arc::new(audit),
             clock: setup.clock,
         };
         let app = Arc::new(App::new(setup.settings, services.clone()));
@@ -116,7 +122,7 @@ impl TestServer {
             });
             runtime.shutdown_background();
         });
-        Self { address, app, store, services, audit, stop, thread: Mutex::new(Some(thread)) }
+        Self { address, app, store, services, data_dir, stop, thread: Mutex::new(Some(thread)) }
     }
 
     /// A server that holds texts with `[held]`, and what holds them.
@@ -127,10 +133,16 @@ impl TestServer {
 
     /// Makes a key that the server knows at once.
     pub(crate) fn issue(&self, new: NewKey) -> ApiKey {
-        let (key, record) = new.generate(now(), &mut rand::rng());
-        self.store.insert(&record).expect("memory can be written");
+        let made = self.change_keys(|keys| keys.create(new, &mut rand::rng()));
+        let (key, _) = made.expect("memory can be written");
         self.services.keys.refresh().expect("memory can be read");
         key
+    }
+
+    /// Changes keys straight in the store, as another process does.
+    pub(crate) fn change_keys<T>(&self, change: impl FnOnce(KeyAdmin<'_>) -> T) -> T {
+        let clock = Clock::from_fn(now);
+        change(KeyAdmin::new(self.store.as_ref(), &clock, Actor::CommandLine))
     }
 
     pub(crate) fn store(&self) -> &MemoryStore {
@@ -141,13 +153,28 @@ impl TestServer {
         self.services.keys.refresh().expect("memory can be read");
     }
 
+    /// A meter that starts from what the store has, as that of the next process does.
+    pub(crate) fn restarted_meter(&self) -> Meter {
+        let (plans, clock) = (self.meter().plans().as_ref().clone(), self.services.clock.clone());
+        Meter::start(Arc::clone(&self.store) as _, plans, clock).expect("memory can be read")
+    }
+
     pub(crate) fn meter(&self) -> &Meter {
         &self.services.meter
     }
 
-    /// The lines of the audit log.
+    /// The lines of the audit file, but for the keys that [`TestServer::issue`] made.
     pub(crate) fn audit_lines(&self) -> Vec<serde_json::Value> {
-        self.audit.read().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+        self.services.audit.flush();
+        let text =
+            std::fs::read_to_string(self.data_dir.path().join("audit.jsonl")).expect("there is a file");
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON"));
+        lines.filter(|line: &serde_json::Value| line["actor"] != "command_line").collect()
+    }
+
+    /// Ends the audit thread, which then writes what it only counted.
+    pub(crate) fn close_audit(&self) {
+        self.services.audit.close();
     }
 
     /// A client without a key.
@@ -198,26 +225,6 @@ impl Drop for TestServer {
         if !std::thread::panicking() {
             self.join();
         }
-    }
-}
-
-/// Text that one side writes and the other reads.
-#[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    pub(crate) fn read(&self) -> String {
-        String::from_utf8(self.0.lock().expect("no writer panics").clone()).expect("it is text")
-    }
-}
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no writer panics").write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

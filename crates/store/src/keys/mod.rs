@@ -1,17 +1,29 @@
-//! Keys: what a caller shows to be let in.
+//! Keys: their format, their records, and who may use them.
 //!
-//! A key is random text with a checksum ([`ApiKey`]); only its SHA-256 ([`KeyDigest`]) is ever stored, with
-//! its name, scopes and life span ([`KeyRecord`]), in a [`KeyStore`]. A [`KeyRing`] holds all records of a
-//! store in memory for the hot path, and follows the store within a second.
+//! A key is random text with a checksum ([`ApiKey`]). A [`KeyStore`] keeps only its SHA-256 ([`KeyDigest`]), with its
+//! name, scopes and life span ([`KeyRecord`]). [`KeyAdmin`] makes, rotates and revokes keys. A [`KeyRing`] holds all
+//! records in memory, authenticates requests, and follows the store within a second.
 
-mod events;
-mod key;
+mod api_key;
 mod record;
-mod ring;
+mod scope;
+
 mod store;
 
+mod admin;
+mod input;
+
+mod lookup;
+mod ring;
+mod snapshot;
+
+mod events;
+
+pub use admin::KeyAdmin;
+pub use api_key::{ApiKey, ApiKeyError, Environment, KeyDigest};
 pub use events::KeyEvents;
-pub use key::{ApiKey, ApiKeyError, Environment, KeyDigest};
-pub use record::{KeyId, KeyRecord, KeyState, NewKey, Scope, Scopes, UnknownScope};
-pub use ring::{KeyRing, Refusal};
-pub use store::{KeyStore, StoreError, rotate};
+pub use input::{MAX_NAME_CHARACTERS, NameError, check_name, is_control, last_expiry, parse_expiry};
+pub use record::{KeyId, KeyRecord, KeyState, NewKey};
+pub use ring::{AuthError, KeyRing};
+pub use scope::{Scope, Scopes, UnknownScope};
+pub use store::{CurrentKey, Decide, KeyChanges, KeyPage, KeyStore, KeyUpdate, Revision, UnreadableKey};

@@ -1,32 +1,32 @@
-//! What is known of a key, and the states that it goes through.
+//! What is stored of a key, and its states.
 
 use std::fmt;
-use std::str::FromStr;
 
 use jiff::Timestamp;
 use rand::RngExt as _;
 
-use super::key::{ApiKey, Environment, KeyDigest};
+use super::api_key::{ApiKey, Environment, KeyDigest};
+use super::scope::Scopes;
 
-/// Names a key in listings and logs, and tells nothing of it.
+/// Identifies a key in listings and logs. It reveals nothing of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(String);
 
 impl KeyId {
-    /// The identifier that a text names; any text may.
+    /// Makes an identifier of any text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The identifier that a text from outside may be; `None` for others, such as a whole key that somebody took
-    /// for one: those must not be echoed.
+    /// Parses an identifier that a caller sent. Returns `None` for other texts, such as a whole key sent by mistake,
+    /// which must not be echoed.
     pub fn parse(text: &str) -> Option<Self> {
         let is_plain = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         (is_plain && !text.is_empty()).then(|| Self::new(text))
     }
 
-    /// That of the key from outside the store.
-    pub fn configured() -> Self {
+    /// The identifier of the static key, which the configuration sets.
+    pub fn static_key() -> Self {
         Self::new("configured")
     }
 
@@ -37,7 +37,7 @@ impl KeyId {
         Self(std::iter::once('k').chain(letters).collect())
     }
 
-    /// As text.
+    /// Returns the identifier as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -49,100 +49,23 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Something that a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// Score documents.
-    Predict,
-    /// Cluster documents and name topics.
-    Cluster,
-    /// Manage keys.
-    Admin,
-    /// Read metrics.
-    Metrics,
-}
-
-impl Scope {
-    /// All of them.
-    pub const ALL: [Scope; 4] = [Self::Predict, Self::Cluster, Self::Admin, Self::Metrics];
-
-    /// Its word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Predict => "predict",
-            Self::Cluster => "cluster",
-            Self::Admin => "admin",
-            Self::Metrics => "metrics",
-        }
-    }
-}
-
-/// There is no such scope.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no scope {0:?}; the scopes are predict, cluster, admin and metrics")]
-pub struct UnknownScope(String);
-
-impl FromStr for Scope {
-    type Err = UnknownScope;
-
-    fn from_str(word: &str) -> Result<Self, UnknownScope> {
-        Self::ALL.into_iter().find(|scope| scope.word() == word).ok_or_else(|| UnknownScope(word.to_owned()))
-    }
-}
-
-/// All that a key may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(u8);
-
-impl Scopes {
-    /// What a caller needs who only sends documents; what a key gets unless told otherwise.
-    pub fn caller() -> Self {
-        [Scope::Predict, Scope::Cluster].into_iter().collect()
-    }
-
-    /// Whether `scope` is among them.
-    pub fn contains(self, scope: Scope) -> bool {
-        self.0 & Self::bit(scope) != 0
-    }
-
-    /// Each of them.
-    pub fn iter(self) -> impl Iterator<Item = Scope> {
-        Scope::ALL.into_iter().filter(move |scope| self.contains(*scope))
-    }
-
-    /// Their words.
-    pub fn words(self) -> Vec<&'static str> {
-        self.iter().map(Scope::word).collect()
-    }
-
-    fn bit(scope: Scope) -> u8 {
-        1 << scope as u8
-    }
-}
-
-impl FromIterator<Scope> for Scopes {
-    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().fold(0, |bits, scope| bits | Self::bit(scope)))
-    }
-}
-
-/// What a new key shall be.
+/// The properties of a key to be made.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// For people.
+    /// A name for people. [`super::check_name`] checks one from outside.
     pub name: String,
-    /// What it is for.
+    /// Live or test.
     pub environment: Environment,
-    /// Which limits hold for it.
+    /// The name of the plan with its limits.
     pub plan: String,
-    /// What it may do.
+    /// Its permissions.
     pub scopes: Scopes,
-    /// From when on it is no longer valid.
+    /// The end of its validity.
     pub expires_at: Option<Timestamp>,
 }
 
 impl NewKey {
-    /// A key without limits that scores documents for ever.
+    /// A key without limits that scores documents and never expires.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -153,7 +76,7 @@ impl NewKey {
         }
     }
 
-    /// Makes the key, and what shall be stored of it.
+    /// Makes the key and its record.
     pub fn generate(self, now: Timestamp, random: &mut impl rand::CryptoRng) -> (ApiKey, KeyRecord) {
         let key = ApiKey::generate(self.environment, random);
         let id = KeyId::generate(random);
@@ -169,6 +92,8 @@ impl NewKey {
             expires_at: self.expires_at,
             last_used_at: None,
             revoked_at: None,
+            replaced_by: None,
+            retires_at: None,
         };
         (key, record)
     }
@@ -177,41 +102,46 @@ impl NewKey {
 /// What is stored of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// Names it.
+    /// Identifies the key.
     pub id: KeyId,
-    /// Whose limits and usage it shares: the first key of a line of rotations, mostly the key itself.
+    /// Identifies the account, which has the limits and the usage: the first key of a line of rotations, mostly the key
+    /// itself.
     pub account: KeyId,
-    /// For people.
+    /// A name for people.
     pub name: String,
-    /// Its first characters.
+    /// The first characters of the key.
     pub prefix: String,
-    /// What it is found by.
+    /// The SHA-256 of the key.
     pub digest: KeyDigest,
-    /// Which limits hold for it.
+    /// The name of the plan with its limits.
     pub plan: String,
-    /// What it may do.
+    /// Its permissions.
     pub scopes: Scopes,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when on it is no longer valid.
+    /// The end of its validity, as it was set when the key was made. [`KeyRecord::ends_at`] also knows of a rotation.
     pub expires_at: Option<Timestamp>,
-    /// When it last let someone in; written some seconds late.
+    /// When it last admitted a request; written some seconds late.
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// The key that a rotation put in its place.
+    pub replaced_by: Option<KeyId>,
+    /// The end of the overlap in which the key and its successor both work.
+    pub retires_at: Option<Timestamp>,
 }
 
-/// Where a key is in its life.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    /// It lets in.
+    /// It works.
     Active,
-    /// Its time is over.
+    /// It has expired.
     Expired {
         /// Since when.
         at: Timestamp,
     },
-    /// Someone took it back.
+    /// It was revoked.
     Revoked {
         /// Since when.
         at: Timestamp,
@@ -219,8 +149,8 @@ pub enum KeyState {
 }
 
 impl KeyState {
-    /// Its word.
-    pub fn word(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Expired { .. } => "expired",
@@ -233,14 +163,19 @@ impl KeyRecord {
     /// The plan without limits.
     pub const UNLIMITED: &str = "unlimited";
 
-    /// What the key is for, as its own text says.
+    /// Returns the environment, which the prefix names.
     pub fn environment(&self) -> Environment {
-        Environment::of_key(&self.prefix)
+        Environment::from_prefix(&self.prefix)
     }
 
-    /// Where the key is in its life at `now`. A revoked key stays revoked when its time is over too.
+    /// Returns the end of its validity: its expiry or the end of the overlap, whichever is first.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        [self.expires_at, self.retires_at].into_iter().flatten().min()
+    }
+
+    /// Returns the state at `now`. A revoked key stays revoked after its expiry.
     pub fn state(&self, now: Timestamp) -> KeyState {
-        match (self.revoked_at, self.expires_at) {
+        match (self.revoked_at, self.ends_at()) {
             (Some(at), _) => KeyState::Revoked { at },
             (None, Some(at)) if at <= now => KeyState::Expired { at },
             _ => KeyState::Active,
@@ -261,14 +196,6 @@ mod tests {
     }
 
     #[test]
-    fn scopes_hold_what_they_were_given() {
-        let scopes: Scopes = [Scope::Metrics, Scope::Predict].into_iter().collect();
-        assert_eq!(scopes.words(), ["predict", "metrics"]);
-        assert!(!scopes.contains(Scope::Admin));
-        assert_eq!("root".parse::<Scope>(), Err(UnknownScope("root".to_owned())));
-    }
-
-    #[test]
     fn a_key_expires_at_its_moment_and_revocation_outweighs_that() {
         let now = Timestamp::UNIX_EPOCH;
         let later = Timestamp::from_second(10).expect("a valid time");
@@ -277,6 +204,8 @@ mod tests {
         record.expires_at = Some(later);
         assert_eq!(record.state(now), KeyState::Active);
         assert_eq!(record.state(later), KeyState::Expired { at: later });
+        record.retires_at = Some(now);
+        assert_eq!(record.state(later), KeyState::Expired { at: now });
         record.revoked_at = Some(now);
         assert_eq!(record.state(later), KeyState::Revoked { at: now });
     }

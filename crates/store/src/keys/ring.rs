@@ -1,28 +1,36 @@
-//! All keys in memory, for the hot path, kept as the store has them.
+//! Authenticates requests from memory, and follows the store.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
+};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::api_key::ApiKey;
 use super::events::KeyEvents;
-use super::key::{ApiKey, KeyDigest};
-use super::record::{KeyId, KeyRecord, KeyState, Scopes};
-use super::store::{KeyStore, StoreError};
+use super::lookup::LookupGate;
+use super::record::{KeyId, KeyRecord, KeyState};
+use super::scope::Scopes;
+use super::snapshot::Snapshot;
+use super::store::{KeyStore, UnreadableKey};
+use crate::error::{FailureKind, StoreError};
+use crate::heartbeat::Heartbeat;
 
-/// How often the store is asked whether it changed: a revoked key is out in well under a second.
+/// The interval between polls of the store: a revoked key is refused well within a second.
 const POLL: Duration = Duration::from_millis(250);
 
-/// After how many polls the times of last use are written.
-const POLLS_BETWEEN_NOTES: u32 = 40;
+/// Polls between writes of the times of last use.
+const POLLS_BETWEEN_USES: u32 = 40;
 
-/// Tells whose a key is, without a look into the store.
-///
-/// A thread of its own follows the store, until the ring is dropped.
+/// How long the look-up of an unknown key waits for a poll that is under way.
+const LOOKUP_WAIT: Duration = Duration::from_millis(50);
+
+/// All keys in memory. The thread `key-ring` follows the store until the ring is closed or dropped.
 #[derive(Debug)]
 pub struct KeyRing {
     shared: Arc<Shared>,
@@ -38,63 +46,66 @@ struct Follower {
 #[derive(Debug)]
 struct Shared {
     store: Arc<dyn KeyStore>,
-    /// A key from outside the store.
-    outside: Option<KeyRecord>,
+    /// The key of the configuration, which no store holds.
+    static_key: Option<KeyRecord>,
     snapshot: RwLock<Snapshot>,
-    /// Held while the store is read: a slow reader must not put old records in over newer ones.
+    /// Held while the store is read: a slow reader must not replace newer records by older ones.
     refreshing: Mutex<()>,
-    /// Whether the last look into the store succeeded.
-    healthy: AtomicBool,
+    /// Whether the last poll succeeded.
+    is_healthy: AtomicBool,
+    /// Whether the store is gone or exchanged, so that the state of every key is unknown.
+    is_exchanged: AtomicBool,
+    lookups: Mutex<LookupGate>,
+    started: Instant,
+    /// Beats at each poll, whether it succeeds or not.
+    heartbeat: Heartbeat,
+    /// Beats when the ring is as the store.
+    followed: Heartbeat,
 }
 
-/// The keys as they were at a revision of the store.
-#[derive(Debug)]
-struct Snapshot {
-    revision: u64,
-    entries: HashMap<KeyDigest, Entry>,
-    /// How the keys came to be as they are, from the first snapshot on.
-    events: KeyEvents,
-}
-
-#[derive(Debug)]
-struct Entry {
-    record: Arc<KeyRecord>,
-    /// Microseconds since 1970 of a use that is not yet written to the store; 0 for none.
-    used_at: AtomicI64,
-}
-
-/// Why a key does not let in.
+/// Why a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Nobody issued it.
+pub enum AuthError {
+    /// The store has no such key.
     Unknown,
-    /// Its time is over.
+    /// The key has expired.
     Expired {
-        /// Since when.
+        /// When it expired.
         at: Timestamp,
     },
-    /// It was taken back.
+    /// The key was revoked.
     Revoked {
-        /// Since when.
+        /// When it was revoked.
         at: Timestamp,
     },
+    /// The key's row in the store cannot be read, so the key counts as revoked.
+    Unreadable,
+    /// The store is gone or exchanged, so no key's state is known.
+    StoreExchanged,
 }
 
 impl KeyRing {
-    /// Takes the keys of `store`, and `outside` beside them, and follows the store from then on.
+    /// Reads the keys of `store`, adds the static key, and starts to follow the store.
     ///
     /// # Errors
     ///
     /// If the store cannot be read.
-    pub fn follow(store: Arc<dyn KeyStore>, outside: Option<&ApiKey>) -> Result<Self, StoreError> {
-        let outside = outside.map(outside_record);
-        let snapshot = RwLock::new(Snapshot::take(store.as_ref(), outside.as_ref())?);
+    pub fn follow(store: Arc<dyn KeyStore>, static_key: Option<&ApiKey>) -> Result<Self, StoreError> {
+        let static_key = static_key.map(static_record);
+        let all = store.changes(None)?;
+        report_unreadable(&all.unreadable);
+        let started = Instant::now();
         let shared = Arc::new(Shared {
             store,
-            outside,
-            snapshot,
+            snapshot: RwLock::new(Snapshot::new(all, static_key.as_ref())),
+            static_key,
             refreshing: Mutex::default(),
-            healthy: AtomicBool::new(true),
+            is_healthy: AtomicBool::new(true),
+            is_exchanged: AtomicBool::new(false),
+            lookups: Mutex::new(LookupGate::new(Duration::ZERO)),
+            started,
+            heartbeat: Heartbeat::start(),
+            followed: Heartbeat::start(),
         });
         let (stop, stopped) = mpsc::channel();
         let follower = Arc::clone(&shared);
@@ -110,69 +121,111 @@ impl KeyRing {
         Ok(Self { shared, follower: Mutex::new(follower) })
     }
 
-    /// Whose `key` is, if it lets in at `now`.
+    /// Looks up an active key in memory.
     ///
     /// # Errors
     ///
-    /// Why it does not let in.
-    pub fn authenticate(&self, key: &ApiKey, now: Timestamp) -> Result<Arc<KeyRecord>, Refusal> {
+    /// Why the key is refused.
+    pub fn authenticate(&self, key: &ApiKey, now: Timestamp) -> Result<Arc<KeyRecord>, AuthError> {
         let digest = key.digest();
+        let is_exchanged = self.shared.is_exchanged.load(Ordering::Relaxed);
         let snapshot = self.shared.snapshot();
-        let entry = snapshot.entries.get(&digest).ok_or(Refusal::Unknown)?;
+        let Some(entry) = snapshot.entries.get(&digest) else {
+            return Err(if is_exchanged { AuthError::StoreExchanged } else { AuthError::Unknown });
+        };
+        if is_exchanged && entry.record.id != KeyId::static_key() {
+            return Err(AuthError::StoreExchanged);
+        }
+        if !entry.is_readable {
+            return Err(AuthError::Unreadable);
+        }
         match entry.record.state(now) {
             KeyState::Active => {
-                entry.used_at.store(now.as_microsecond(), Ordering::Relaxed);
+                entry.use_at(now);
                 Ok(Arc::clone(&entry.record))
             }
-            KeyState::Expired { at } => Err(Refusal::Expired { at }),
-            KeyState::Revoked { at } => Err(Refusal::Revoked { at }),
+            KeyState::Expired { at } => Err(AuthError::Expired { at }),
+            KeyState::Revoked { at } => Err(AuthError::Revoked { at }),
         }
     }
 
-    /// What became of keys since the ring began to follow the store.
+    /// Looks up a key that is not in memory, because another process may have made it since the last poll: brings the ring
+    /// up to date with the store, once for each unknown key and within a bounded rate. Blocks on the store.
+    ///
+    /// # Errors
+    ///
+    /// Why the key is refused.
+    pub fn look_up(&self, key: &ApiKey, now: Timestamp) -> Result<Arc<KeyRecord>, AuthError> {
+        let digest = key.digest();
+        let elapsed = self.shared.started.elapsed();
+        if !lock(&self.shared.lookups).admit(&digest, elapsed) {
+            return Err(AuthError::Unknown);
+        }
+        let is_current = self.shared.refresh_within(LOOKUP_WAIT);
+        let outcome = self.authenticate(key, now);
+        if is_current && outcome == Err(AuthError::Unknown) {
+            lock(&self.shared.lookups).remember_unknown(digest);
+        }
+        outcome
+    }
+
+    /// Returns the counts of changes of keys.
     pub fn events(&self) -> KeyEvents {
         self.shared.snapshot().events
     }
 
-    /// Whether no key at all would let in.
+    /// Returns `true` if there is no key at all.
     pub fn is_empty(&self) -> bool {
         self.shared.snapshot().entries.is_empty()
     }
 
-    /// The plans of the keys that let in at `now`, and how many keys each has.
+    /// Counts the active keys of each plan.
     pub fn plans_in_use(&self, now: Timestamp) -> BTreeMap<String, usize> {
-        let mut plans = BTreeMap::new();
-        for entry in self.shared.snapshot().entries.values() {
-            if entry.record.state(now) == KeyState::Active {
-                *plans.entry(entry.record.plan.clone()).or_default() += 1;
-            }
-        }
-        plans
+        self.shared.snapshot().plans_in_use(now)
     }
 
-    /// Whether the store could be read when the ring last looked.
+    /// Returns the number of keys whose rows cannot be read, and which count as revoked.
+    pub fn unreadable_keys(&self) -> usize {
+        self.shared.snapshot().unreadable()
+    }
+
+    /// Returns `true` if the last poll succeeded.
     pub fn is_following(&self) -> bool {
-        self.shared.healthy.load(Ordering::Relaxed)
+        self.shared.is_healthy.load(Ordering::Relaxed)
     }
 
-    /// Looks into the store now, for who cannot wait for the ring to do so by itself.
+    /// Returns the time for which the ring has not been up to date with the store; well under a second if all is well.
+    pub fn behind_for(&self) -> Duration {
+        self.shared.followed.age()
+    }
+
+    /// The heartbeat of the thread that follows the store, four times a second.
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.shared.heartbeat
+    }
+
+    /// Brings the ring up to date with the store. Blocks on the store.
     ///
     /// # Errors
     ///
     /// If the store cannot be read.
     pub fn refresh(&self) -> Result<(), StoreError> {
         if self.shared.refresh()? {
-            self.shared.note_uses();
+            self.shared.write_uses();
         }
         Ok(())
     }
 
+    /// Puts in a record that this process just committed, where [`KeyRing::refresh`] fails after the change.
+    pub fn put(&self, record: KeyRecord) {
+        self.shared.snapshot_mut().put(record);
+    }
+
     /// Stops following and writes the last times of use.
     pub fn close(&self) {
-        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Follower { stop, thread }) = follower {
+        if let Some(Follower { stop, thread }) = lock(&self.follower).take() {
             drop(stop);
-            // The thread cannot panic other than by a bug, and then has said so itself.
+            // If the thread panicked, the panic hook has logged it.
             let _ = thread.join();
         }
     }
@@ -186,7 +239,7 @@ impl Drop for KeyRing {
 
 impl Shared {
     fn snapshot(&self) -> RwLockReadGuard<'_, Snapshot> {
-        // A snapshot is changed in single steps, so a panic elsewhere leaves none half done.
+        // A snapshot changes in single steps, so a panic elsewhere leaves nothing half done.
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -194,130 +247,132 @@ impl Shared {
         self.snapshot.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs until `stopped` hangs up.
+    /// Polls the store until `stopped` hangs up.
     fn follow(&self, stopped: &mpsc::Receiver<()>) {
         let mut polls = 0;
         loop {
             let stop = stopped.recv_timeout(POLL) != Err(RecvTimeoutError::Timeout);
             polls += 1;
             let outcome = self.refresh();
-            if stop || matches!(outcome, Ok(true)) || polls % POLLS_BETWEEN_NOTES == 0 {
-                self.note_uses();
+            if stop || matches!(outcome, Ok(true)) || polls % POLLS_BETWEEN_USES == 0 {
+                self.write_uses();
             }
-            let was_healthy = self.healthy.swap(outcome.is_ok(), Ordering::Relaxed);
+            let was_healthy = self.is_healthy.swap(outcome.is_ok(), Ordering::Relaxed);
             match outcome {
                 Ok(_) if !was_healthy => tracing::info!("the key store can be used again"),
-                // Said once, not four times a second; keys in memory go on working.
+                // Once, not four times a second.
                 Err(error) if was_healthy => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%error, cause, "the key store fails: keys stay as they were last read");
                 }
                 _ => {}
             }
+            self.heartbeat.beat();
             if stop {
                 return;
             }
         }
     }
 
-    /// Takes up what changed in the store; whether anything did.
+    /// Brings the snapshot up to date, and returns `true` if anything changed.
     fn refresh(&self) -> Result<bool, StoreError> {
-        let _refreshing = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh_locked(&lock(&self.refreshing))
+    }
+
+    /// Brings the snapshot up to date unless another refresh takes too long, and returns `true` if it is.
+    fn refresh_within(&self, wait: Duration) -> bool {
+        let started = Instant::now();
+        loop {
+            match self.refreshing.try_lock() {
+                Ok(guard) => return self.refresh_locked(&guard).is_ok(),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    return self.refresh_locked(&poisoned.into_inner()).is_ok();
+                }
+                Err(TryLockError::WouldBlock) if started.elapsed() < wait => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Err(TryLockError::WouldBlock) => return false,
+            }
+        }
+    }
+
+    fn refresh_locked(&self, _refreshing: &MutexGuard<'_, ()>) -> Result<bool, StoreError> {
         let known = self.snapshot().revision;
-        // The revision first: a change in between is read twice, and never missed.
-        let revision = self.store.revision()?;
-        if revision == known {
+        let changes = match self.store.changes(Some(known)) {
+            Ok(changes) => {
+                self.set_exchanged(false);
+                changes
+            }
+            Err(error) => {
+                if error.failure_kind() == Some(FailureKind::Exchanged) {
+                    self.set_exchanged(true);
+                }
+                return Err(error);
+            }
+        };
+        self.followed.beat();
+        if !changes.is_complete && changes.revision == known {
             return Ok(false);
         }
-        // Of a hundred thousand keys mostly one has changed, and readers wait only while it is put in.
-        if let Some(records) = self.store.changed_since(known)? {
-            self.snapshot_mut().update(revision, records);
-        } else {
-            let fresh = Snapshot::take(self.store.as_ref(), self.outside.as_ref())?;
+        let unreadable = if changes.is_complete {
+            // Made before the lock is taken: readers wait only for the swap.
+            let rows = changes.unreadable.clone();
+            let mut fresh = Snapshot::new(changes, self.static_key.as_ref());
             let mut snapshot = self.snapshot_mut();
-            let events = snapshot.events_until(&fresh);
-            *snapshot = Snapshot { events, ..fresh };
-        }
+            let unreadable = fresh.succeed(&snapshot, rows);
+            *snapshot = fresh;
+            unreadable
+        } else {
+            self.snapshot_mut().apply(changes)
+        };
+        report_unreadable(&unreadable);
         Ok(true)
     }
 
-    /// Writes when keys were last used. What cannot be written is kept for the next time.
-    fn note_uses(&self) {
+    /// Refuses every key of the store while the store is exchanged.
+    fn set_exchanged(&self, is_exchanged: bool) {
+        let was_exchanged = self.is_exchanged.swap(is_exchanged, Ordering::Relaxed);
+        if is_exchanged && !was_exchanged {
+            tracing::error!(
+                "the key store was removed or exchanged under the server: every key of it is refused until the file is \
+                 back or the server is restarted"
+            );
+        } else if was_exchanged && !is_exchanged {
+            tracing::info!("the key store is back: its keys are accepted again");
+        }
+    }
+
+    /// Writes when keys were last used. Uses that cannot be written stay for the next time.
+    fn write_uses(&self) {
         let unwritten = self.snapshot().unwritten_uses();
         let uses: Vec<(KeyId, Timestamp)> = unwritten.iter().map(|(_, id, at)| (id.clone(), *at)).collect();
-        match self.store.note_uses(&uses) {
+        match self.store.record_uses(&uses) {
             Ok(()) => {
                 let snapshot = self.snapshot();
                 for (digest, _, at) in unwritten {
                     snapshot.forget_use(&digest, at);
                 }
             }
-            // Of a store that cannot be written the meter tells, and loudly.
-            Err(error) => tracing::debug!(%error, "cannot note when keys were last used"),
+            // The meter logs it when the store cannot be written.
+            Err(error) => tracing::debug!(%error, "cannot write when keys were last used"),
         }
     }
 }
 
-impl Snapshot {
-    fn take(store: &dyn KeyStore, outside: Option<&KeyRecord>) -> Result<Self, StoreError> {
-        // The revision first: a change in between makes for one needless reload, not for a missed one.
-        let revision = store.revision()?;
-        let entry = |record: KeyRecord| (record.digest, Entry::new(record, 0));
-        // The store's records come last, so that they count more than the key from outside.
-        let entries = outside.cloned().into_iter().chain(store.records()?).map(entry).collect();
-        Ok(Self { revision, entries, events: KeyEvents::default() })
-    }
-
-    /// Puts in records that were added or changed.
-    fn update(&mut self, revision: u64, records: Vec<KeyRecord>) {
-        self.revision = revision;
-        for record in records {
-            let old = self.entries.get(&record.digest);
-            self.events.note(old.map(|old| old.record.as_ref()), &record);
-            let used_at = old.map_or(0, |old| old.used_at.load(Ordering::Relaxed));
-            self.entries.insert(record.digest, Entry::new(record, used_at));
-        }
-    }
-
-    /// What became of keys when `later` takes the place of this.
-    fn events_until(&self, later: &Self) -> KeyEvents {
-        let mut events = self.events;
-        for (digest, entry) in &later.entries {
-            events.note(self.entries.get(digest).map(|old| old.record.as_ref()), &entry.record);
-        }
-        events
-    }
-
-    /// The times of use that have not been written yet.
-    fn unwritten_uses(&self) -> Vec<(KeyDigest, KeyId, Timestamp)> {
-        let unwritten = self.entries.iter().filter_map(|(digest, entry)| {
-            let microseconds = entry.used_at.load(Ordering::Relaxed);
-            let at = Timestamp::from_microsecond(microseconds).ok().filter(|_| microseconds != 0)?;
-            Some((*digest, entry.record.id.clone(), at))
-        });
-        unwritten.collect()
-    }
-
-    /// Takes it that a use is written, unless there was a later one.
-    fn forget_use(&self, digest: &KeyDigest, at: Timestamp) {
-        if let Some(entry) = self.entries.get(digest) {
-            let at = at.as_microsecond();
-            // It fails where there was a later one, and that is to be written next time.
-            let _ = entry.used_at.compare_exchange(at, 0, Ordering::Relaxed, Ordering::Relaxed);
-        }
+fn report_unreadable(rows: &[UnreadableKey]) {
+    for row in rows {
+        tracing::error!(
+            key_id = row.id.as_str(),
+            problem = row.problem,
+            "a key's row in the store cannot be read: the key counts as revoked"
+        );
     }
 }
 
-impl Entry {
-    fn new(record: KeyRecord, used_at: i64) -> Self {
-        Self { record: Arc::new(record), used_at: AtomicI64::new(used_at) }
-    }
-}
-
-fn outside_record(key: &ApiKey) -> KeyRecord {
+fn static_record(key: &ApiKey) -> KeyRecord {
     KeyRecord {
-        id: KeyId::configured(),
-        account: KeyId::configured(),
+        id: KeyId::static_key(),
+        account: KeyId::static_key(),
         name: "from the configuration".to_owned(),
         prefix: key.shown_prefix().to_owned(),
         digest: key.digest(),
@@ -327,5 +382,12 @@ fn outside_record(key: &ApiKey) -> KeyRecord {
         expires_at: None,
         last_used_at: None,
         revoked_at: None,
+        replaced_by: None,
+        retires_at: None,
     }
+}
+
+/// The values behind these locks change in single steps, so a panic elsewhere leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,165 +1,112 @@
-//! Where records are kept: what every store can do.
-
-use std::path::PathBuf;
+//! The trait of a store of keys.
 
 use jiff::Timestamp;
 
-use super::key::ApiKey;
-use super::record::{KeyId, KeyRecord, KeyState, NewKey};
+use super::api_key::KeyDigest;
+use super::record::{KeyId, KeyRecord};
+use crate::audit::AuditEntry;
+use crate::error::StoreError;
 
-/// A place where records are kept. All stores pass one test suite (`tests/store.rs`).
+/// A store of keys. All backends pass one test suite (`tests/store.rs`). Every method may block on a disk or network.
 ///
-/// Every method may block on a disk.
+/// What a change of a key means is decided outside the backends ([`super::KeyAdmin`]); a backend gives the transaction.
 pub trait KeyStore: Send + Sync + std::fmt::Debug {
-    /// Adds a record, once and for good.
-    fn insert(&self, record: &KeyRecord) -> Result<(), StoreError>;
+    /// Adds a record and its audit entry, in one transaction.
+    fn insert(&self, record: &KeyRecord, entry: &AuditEntry) -> Result<(), StoreError>;
 
-    /// All records, the oldest first.
-    fn records(&self) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Reads and changes a record in one transaction that no other change of this key can overlap: calls `decide` with
+    /// the key as it is, and writes the update and its audit entry. Writes nothing if `decide` returns `None` or an error.
+    fn update(&self, id: &KeyId, decide: &mut Decide<'_>) -> Result<(), StoreError>;
 
-    /// The record of one key.
+    /// Returns one record.
     fn record(&self, id: &KeyId) -> Result<KeyRecord, StoreError>;
 
-    /// Marks a record as revoked; one that already was keeps its time.
-    fn revoke(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError>;
+    /// Returns up to `limit` records in the order in which they were added, from the first after the key `after` on.
+    fn page(&self, after: Option<&KeyId>, limit: usize) -> Result<KeyPage, StoreError>;
 
-    /// Adds `replacement` and lets the record `id` expire at `old_expires_at`: both or neither.
-    fn replace(
-        &self,
-        id: &KeyId,
-        replacement: &KeyRecord,
-        old_expires_at: Timestamp,
-    ) -> Result<(), StoreError>;
+    /// Returns the records that changed after `since`, by any process; all records if `since` is `None` or records were
+    /// removed. A change must never be missed: a backend whose changes can become visible out of order returns them again.
+    fn changes(&self, since: Option<Revision>) -> Result<KeyChanges, StoreError>;
 
-    /// Notes when keys were last used. An earlier time than the stored one is ignored.
-    fn note_uses(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError>;
+    /// Writes when keys were last used. An earlier time than the stored one is ignored. This is no change of a key.
+    fn record_uses(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError>;
 
-    /// A number that grows with every change but those of [`KeyStore::note_uses`], whoever made it.
-    fn revision(&self) -> Result<u64, StoreError>;
-
-    /// The records that were added or changed after `revision`, and perhaps some before; `None` where records were
-    /// removed, so that all must be read.
-    fn changed_since(&self, revision: u64) -> Result<Option<Vec<KeyRecord>>, StoreError>;
-
-    /// Whether a change could be made now: goes the way of one, as far as the disk, and changes nothing.
+    /// Checks whether a change can be made now: takes the path of one, as far as the disk, and changes nothing.
     fn check_writable(&self) -> Result<(), StoreError>;
-}
 
-/// Makes a new key that follows the key `id`: same name, plan, scopes and account. The old one expires at
-/// `old_expires_at` or at its own time, whichever is first.
-///
-/// # Errors
-///
-/// If there is no such key, or it is revoked or expired: such a key has no successor.
-pub fn rotate(
-    store: &dyn KeyStore,
-    id: &KeyId,
-    old_expires_at: Timestamp,
-    now: Timestamp,
-    random: &mut impl rand::CryptoRng,
-) -> Result<(ApiKey, KeyRecord), StoreError> {
-    let old = store.record(id)?;
-    let state = old.state(now);
-    if state != KeyState::Active {
-        return Err(StoreError::NotActive { id: id.clone(), state: state.word() });
+    /// Returns all readable records in the order in which they were added.
+    fn records(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut records = Vec::new();
+        let mut after: Option<KeyId> = None;
+        loop {
+            let mut page = self.page(after.as_ref(), 1000)?;
+            records.append(&mut page.records);
+            after = page.next;
+            if after.is_none() {
+                return Ok(records);
+            }
+        }
     }
-    let successor = NewKey {
-        name: old.name.clone(),
-        environment: old.environment(),
-        plan: old.plan.clone(),
-        scopes: old.scopes,
-        expires_at: old.expires_at,
-    };
-    let (key, mut record) = successor.generate(now, random);
-    // A new key must not be a second helping of the same plan.
-    record.account = old.account;
-    let old_expires_at = old.expires_at.map_or(old_expires_at, |own| own.min(old_expires_at));
-    store.replace(id, &record, old_expires_at)?;
-    Ok((key, record))
 }
 
-/// Why a store did not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file cannot be opened or made.
-    #[error("cannot open the store {}; --data-dir or SENTOR_DATA_DIR moves it", .path.display())]
-    Open {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is there and is no store, or is a broken one.
-    #[error("{} is not a readable store; restore it from a backup or move it away", .path.display())]
-    Corrupt {
-        /// Which file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// A later version of Sentor wrote the file.
-    #[error("{} is of schema {found}, and this program knows up to {known}; use a newer Sentor", .path.display())]
-    TooNew {
-        /// Which file.
-        path: PathBuf,
-        /// The file's schema.
-        found: i64,
-        /// The newest known one.
-        known: i64,
-    },
-    /// Another program has the file to itself.
-    #[error("the store {} is locked by another program; end that program, or wait for it", .path.display())]
-    Locked {
-        /// Which file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// The file or its folder cannot be written.
-    #[error(
-        "the store {} can be read but not written; sentor must own the file and its folder, on a disk that is \
-         not read-only",
-        .path.display()
-    )]
-    ReadOnly {
-        /// Which file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// There is no room left.
-    #[error("the disk of the store {} is full", .path.display())]
-    Full {
-        /// Which file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// SQLite could not read or write, for another reason.
-    #[error("cannot use the store {}", .path.display())]
-    Database {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: rusqlite::Error,
-    },
-    /// A stored record makes no sense.
-    #[error("the store {} holds a record that makes no sense: {problem}", .path.display())]
-    BadRecord {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The store has no such key.
-    #[error("there is no key {0}; `sentor keys list` shows all")]
-    NoSuchKey(KeyId),
-    /// The key is past the state that the step needs.
-    #[error("the key {id} is {state}")]
-    NotActive {
-        /// Which key.
-        id: KeyId,
-        /// Its state.
-        state: &'static str,
-    },
+/// Decides in a transaction how a key changes; `None` for no change.
+pub type Decide<'a> = dyn FnMut(&CurrentKey) -> Result<Option<KeyUpdate>, StoreError> + 'a;
+
+/// A key as it is in a transaction.
+#[derive(Debug)]
+pub struct CurrentKey {
+    /// The key.
+    pub record: KeyRecord,
+    /// The key in `replaced_by`, if it exists and is readable.
+    pub successor: Option<KeyRecord>,
+}
+
+/// A change of a key.
+#[derive(Debug)]
+pub struct KeyUpdate {
+    /// The key after the change. Identifier, account, digest and prefix stay.
+    pub record: KeyRecord,
+    /// A new key to insert.
+    pub successor: Option<KeyRecord>,
+    /// The audit entry of the change.
+    pub entry: AuditEntry,
+}
+
+/// A part of all keys.
+#[derive(Debug, Default)]
+pub struct KeyPage {
+    /// The readable records.
+    pub records: Vec<KeyRecord>,
+    /// The unreadable rows of this part.
+    pub unreadable: Vec<UnreadableKey>,
+    /// The last key of this part, if there are more.
+    pub next: Option<KeyId>,
+}
+
+/// A position in the history of a store's keys. It never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision(pub u64);
+
+/// What changed in a store.
+#[derive(Debug)]
+pub struct KeyChanges {
+    /// The position up to which these are all changes.
+    pub revision: Revision,
+    /// Whether these are all keys of the store, not only changed ones.
+    pub is_complete: bool,
+    /// The changed records.
+    pub records: Vec<KeyRecord>,
+    /// Changed rows that cannot be read.
+    pub unreadable: Vec<UnreadableKey>,
+}
+
+/// A stored key that cannot be read, such as one with a scope that this program does not know. It counts as revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableKey {
+    /// Identifies the key.
+    pub id: KeyId,
+    /// The SHA-256 of the key, if that is readable.
+    pub digest: Option<KeyDigest>,
+    /// What cannot be read.
+    pub problem: String,
 }

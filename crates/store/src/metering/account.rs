@@ -1,16 +1,18 @@
-//! The counters of one account. Pure: the time is passed in.
+//! The counters of one account: where every limit is counted. Pure: the time is passed in.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
+use super::minute::MinuteWindow;
 use super::plan::{Limit, Plan};
 use super::usage::Usage;
-use super::window::MinuteWindow;
+use crate::clock::Moment;
 
-/// A calendar period that a plan limits the requests of, in UTC.
+/// A calendar period in UTC whose requests a plan limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
     /// From midnight to midnight.
@@ -20,15 +22,15 @@ pub enum Quota {
 }
 
 impl Quota {
-    /// Its word.
-    pub fn word(self) -> &'static str {
+    /// Its name in answers.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Day => "day",
             Self::Month => "month",
         }
     }
 
-    /// What of a plan sets it.
+    /// The limit of a plan for this period.
     pub fn limit(self) -> Limit {
         match self {
             Self::Day => Limit::RequestsPerDay,
@@ -36,7 +38,7 @@ impl Quota {
         }
     }
 
-    /// When the period that `today` is in will be over.
+    /// Returns the end of the period that contains `today`.
     fn end(self, today: Date) -> Timestamp {
         let next = match self {
             Self::Day => today.checked_add(1.day()),
@@ -47,75 +49,75 @@ impl Quota {
     }
 }
 
-/// How far something that is limited has been used.
+/// How much of a limit is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// How much the plan allows; `None` for any amount.
+pub struct RateLimitStatus {
+    /// The plan's limit; `None` for no limit.
     pub limit: Option<u64>,
-    /// How much of it is used.
+    /// The number of requests that count.
     pub used: u64,
-    /// When there will be more.
+    /// The time at which more will be available.
     pub reset: Timestamp,
 }
 
-impl Standing {
-    /// How much is left, where there is a limit.
+impl RateLimitStatus {
+    /// Returns what is left of the limit, if there is one.
     pub fn remaining(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_sub(self.used))
     }
 }
 
-/// Why a request is not let in.
+/// Why the plan of a key does not admit a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum LimitError {
     /// The last minute had as many requests as the plan allows.
-    Minute(Standing),
-    /// As many requests as the plan allows are being answered.
+    Minute(RateLimitStatus),
+    /// The account has as many requests in flight as the plan allows.
     Concurrent {
-        /// How many that is.
+        /// The plan's limit.
         limit: u64,
     },
     /// The day's or the month's requests are used up.
-    Quota(Quota, Standing),
+    Quota(Quota, RateLimitStatus),
     /// The configuration does not know the key's plan.
     UnknownPlan,
 }
 
-/// Counters of an account, and what of them has not been written yet.
+/// The counters of an account, and their changes that are not yet in the store.
 #[derive(Debug)]
 pub(super) struct Account {
     minute: MinuteWindow,
-    /// The day that `used_in_day` is of. It never goes back, so neither do the counters if the clock does.
+    /// The day of `used_in_day`. It never goes back, so a wall clock that is put back frees no second day.
     today: Date,
     used_in_day: u64,
     used_in_month: u64,
-    running: u64,
+    in_flight: u64,
     pending: Pending,
 }
 
-/// What has not been written yet.
+/// Changes that are not yet in the store.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     /// Additions to the sums of days; almost always of one day.
     pub(super) days: BTreeMap<Date, Usage>,
-    /// Requests since the last writing.
+    /// Requests since the last flush.
     pub(super) recent: u64,
 }
 
 impl Account {
-    /// An account that has not been used.
+    /// An unused account.
     pub(super) fn new(today: Date) -> Self {
         Self {
             minute: MinuteWindow::default(),
             today,
             used_in_day: 0,
             used_in_month: 0,
-            running: 0,
+            in_flight: 0,
             pending: Pending::default(),
         }
     }
 
-    /// Takes up what a store knows of a day of this month.
+    /// Adds the stored requests of a day of this month.
     pub(super) fn restore_day(&mut self, day: Date, requests: i64) {
         let requests = u64::try_from(requests).unwrap_or(0);
         self.used_in_month += requests;
@@ -124,96 +126,117 @@ impl Account {
         }
     }
 
-    /// Takes up what a store knows of the last minute.
-    pub(super) fn restore_recent(&mut self, at: Timestamp, requests: u64) {
+    /// Adds stored requests of the last minute, at a monotonic time.
+    pub(super) fn restore_recent(&mut self, at: Duration, requests: u64) {
         self.minute.add(at, requests);
     }
 
-    /// Counts a request and returns the day that it counts for, or says why it is not let in.
-    pub(super) fn admit(&mut self, plan: &Plan, now: Timestamp) -> Result<Date, Refusal> {
-        // The longest wait first: who waits for a minute should not learn then that the day is used up.
+    /// Admits a request and counts it in every limit of `plan`, or says which limit is used up. Returns the day for which
+    /// the request counts.
+    pub(super) fn admit(&mut self, plan: &Plan, now: Moment) -> Result<Date, LimitError> {
+        // The longest wait first: a caller that waits for a minute should not learn then that the day is used up.
         for quota in [Quota::Month, Quota::Day] {
-            let standing = self.quota(quota, plan, now);
-            if standing.remaining() == Some(0) {
-                return Err(Refusal::Quota(quota, standing));
+            let status = self.quota(quota, plan, now.wall);
+            if status.remaining() == Some(0) {
+                return Err(LimitError::Quota(quota, status));
             }
         }
-        let standing = self.minute(plan, now);
-        if standing.remaining() == Some(0) {
-            return Err(Refusal::Minute(standing));
+        self.check_minute(plan, now)?;
+        if let Some(limit) = plan.limit(Limit::ConcurrentRequests).filter(|limit| self.in_flight >= *limit) {
+            return Err(LimitError::Concurrent { limit });
         }
-        if let Some(limit) = plan.limit(Limit::ConcurrentRequests).filter(|limit| self.running >= *limit) {
-            return Err(Refusal::Concurrent { limit });
-        }
-        self.minute.add(now, 1);
+        self.count_in_minute(now);
         self.used_in_day += 1;
         self.used_in_month += 1;
-        self.running += 1;
-        self.pending.recent += 1;
-        self.note(self.today, Usage { requests: 1, ..Usage::default() });
+        self.in_flight += 1;
+        self.add_usage(self.today, Usage { requests: 1, ..Usage::default() });
         Ok(self.today)
     }
 
-    /// A request that was let in is over.
-    pub(super) fn finish(&mut self) {
-        self.running = self.running.saturating_sub(1);
+    /// Admits a request that costs no scoring, such as a look at one's usage, and counts it in the minute alone.
+    pub(super) fn admit_query(&mut self, plan: &Plan, now: Moment) -> Result<RateLimitStatus, LimitError> {
+        self.check_minute(plan, now)?;
+        self.count_in_minute(now);
+        Ok(self.minute(plan, now))
     }
 
-    /// Adds to what was used on a day.
-    pub(super) fn note(&mut self, day: Date, usage: Usage) {
+    fn check_minute(&mut self, plan: &Plan, now: Moment) -> Result<(), LimitError> {
+        let status = self.minute(plan, now);
+        if status.remaining() == Some(0) { Err(LimitError::Minute(status)) } else { Ok(()) }
+    }
+
+    fn count_in_minute(&mut self, now: Moment) {
+        self.minute.add(now.monotonic, 1);
+        self.pending.recent += 1;
+    }
+
+    /// Ends an admitted request.
+    pub(super) fn finish(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Adds to the usage of a day.
+    pub(super) fn add_usage(&mut self, day: Date, usage: Usage) {
         *self.pending.days.entry(day).or_default() += usage;
     }
 
-    /// Takes a request back out of its day and month. The minute keeps it, for the load was there.
-    pub(super) fn give_back(&mut self, day: Date) {
+    /// Takes a request back out of its day and month. The minute keeps it, because the load was there.
+    pub(super) fn refund(&mut self, day: Date) {
         if day == self.today {
             self.used_in_day = self.used_in_day.saturating_sub(1);
         }
         if day.first_of_month() == self.today.first_of_month() {
             self.used_in_month = self.used_in_month.saturating_sub(1);
         }
-        self.note(day, Usage { requests: -1, ..Usage::default() });
+        self.add_usage(day, Usage { requests: -1, ..Usage::default() });
     }
 
-    /// How far the last minute is used.
-    pub(super) fn minute(&mut self, plan: &Plan, now: Timestamp) -> Standing {
+    /// Returns how much of the last minute is used.
+    pub(super) fn minute(&mut self, plan: &Plan, now: Moment) -> RateLimitStatus {
         let limit = plan.limit(Limit::RequestsPerMinute);
-        let used = self.minute.used(now);
-        Standing { limit, used, reset: self.minute.next_free(limit.unwrap_or(u64::MAX)).max(now) }
+        let used = self.minute.used(now.monotonic);
+        let wait = self.minute.next_free(limit.unwrap_or(u64::MAX)).saturating_sub(now.monotonic);
+        RateLimitStatus { limit, used, reset: now.wall.checked_add(wait).unwrap_or(Timestamp::MAX) }
     }
 
-    /// How far the day or the month is used.
-    pub(super) fn quota(&mut self, quota: Quota, plan: &Plan, now: Timestamp) -> Standing {
-        self.turn_to(utc_date(now));
+    /// Returns how much of the day or the month is used.
+    pub(super) fn quota(&mut self, quota: Quota, plan: &Plan, now: Timestamp) -> RateLimitStatus {
+        self.roll_over(utc_date(now));
         let used = match quota {
             Quota::Day => self.used_in_day,
             Quota::Month => self.used_in_month,
         };
-        Standing { limit: plan.limit(quota.limit()), used, reset: quota.end(self.today) }
+        RateLimitStatus { limit: plan.limit(quota.limit()), used, reset: quota.end(self.today) }
     }
 
-    /// Whether there is something to write.
+    /// Changes of days' sums that are not yet in the store.
+    pub(super) fn pending_days(&self) -> impl Iterator<Item = (Date, Usage)> {
+        self.pending.days.iter().map(|(day, usage)| (*day, *usage))
+    }
+
+    /// Whether there are changes that are not yet in the store.
     pub(super) fn has_pending(&self) -> bool {
         self.pending.recent > 0 || !self.pending.days.is_empty()
     }
 
-    /// Takes what has not been written yet.
-    pub(super) fn take_pending(&mut self, now: Timestamp) -> Pending {
+    /// Takes the changes that are not yet in the store.
+    pub(super) fn take_pending(&mut self, now: Moment) -> Pending {
         let mut pending = std::mem::take(&mut self.pending);
-        // Requests that could not be written for longer than a minute count no more.
-        pending.recent = pending.recent.min(self.minute.used(now));
+        // Requests that waited for more than a minute no longer count.
+        pending.recent = pending.recent.min(self.minute.used(now.monotonic));
         pending
     }
 
-    /// Puts back what could not be written.
+    /// Puts back changes that the store did not take.
     pub(super) fn put_back(&mut self, pending: Pending) {
         for (day, usage) in pending.days {
-            self.note(day, usage);
+            self.add_usage(day, usage);
         }
         self.pending.recent += pending.recent;
     }
 
-    fn turn_to(&mut self, today: Date) {
+    /// Starts the counters of a new day or month.
+    fn roll_over(&mut self, today: Date) {
         if today <= self.today {
             return;
         }
@@ -225,7 +248,7 @@ impl Account {
     }
 }
 
-/// The day in UTC.
+/// Returns the day in UTC.
 pub(super) fn utc_date(now: Timestamp) -> Date {
     now.to_zoned(TimeZone::UTC).date()
 }
@@ -233,17 +256,22 @@ pub(super) fn utc_date(now: Timestamp) -> Date {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
-    fn at(text: &str) -> Timestamp {
-        text.parse().expect("a valid time")
+    fn at(text: &str) -> Moment {
+        moment(text.parse().expect("a valid time"))
+    }
+
+    fn moment(wall: Timestamp) -> Moment {
+        Clock::from_fn(move || wall).moment()
     }
 
     fn plan(limit: Limit, most: u64) -> Plan {
         Plan::UNLIMITED.with(limit, Some(most))
     }
 
-    fn account(now: Timestamp) -> Account {
-        Account::new(utc_date(now))
+    fn account(now: Moment) -> Account {
+        Account::new(utc_date(now.wall))
     }
 
     #[test]
@@ -254,23 +282,23 @@ mod tests {
         for _ in 0..2 {
             account.admit(&plan, evening).expect("two a day");
         }
-        let Err(Refusal::Quota(Quota::Day, standing)) = account.admit(&plan, evening) else {
+        let Err(LimitError::Quota(Quota::Day, status)) = account.admit(&plan, evening) else {
             panic!("the day is used up")
         };
-        assert_eq!((standing.limit, standing.used, standing.remaining()), (Some(2), 2, Some(0)));
-        assert_eq!(standing.reset, at("2028-03-01T00:00:00Z"));
-        let midnight = standing.reset;
+        assert_eq!((status.limit, status.used, status.remaining()), (Some(2), 2, Some(0)));
+        assert_eq!(status.reset, at("2028-03-01T00:00:00Z").wall);
+        let midnight = status.reset;
         assert_eq!(account.quota(Quota::Month, &plan, midnight).used, 0, "the month is over too");
         for day in ["2028-03-01T00:00:00Z", "2028-03-01T00:00:00Z", "2028-03-02T00:00:00Z"] {
             account.admit(&plan, at(day)).expect("three a month");
         }
-        let Err(Refusal::Quota(Quota::Month, standing)) = account.admit(&plan, at("2028-03-31T23:59:59Z"))
+        let Err(LimitError::Quota(Quota::Month, status)) = account.admit(&plan, at("2028-03-31T23:59:59Z"))
         else {
             panic!("the month is used up")
         };
-        assert_eq!(standing.reset, at("2028-04-01T00:00:00Z"));
-        account.admit(&plan, standing.reset).expect("who waits as told gets in");
-        assert_eq!(account.quota(Quota::Day, &plan, standing.reset).used, 1);
+        assert_eq!(status.reset, at("2028-04-01T00:00:00Z").wall);
+        account.admit(&plan, moment(status.reset)).expect("a caller that waits as told is admitted");
+        assert_eq!(account.quota(Quota::Day, &plan, status.reset).used, 1);
     }
 
     #[test]
@@ -289,7 +317,7 @@ mod tests {
         let plan = plan(Limit::ConcurrentRequests, 2);
         account.admit(&plan, now).expect("the first");
         account.admit(&plan, now).expect("the second");
-        assert_eq!(account.admit(&plan, now), Err(Refusal::Concurrent { limit: 2 }));
+        assert_eq!(account.admit(&plan, now), Err(LimitError::Concurrent { limit: 2 }));
         account.finish();
         account.admit(&plan, now).expect("another may follow");
         assert_eq!(account.minute(&plan, now).used, 3, "what was refused does not count");
@@ -303,12 +331,42 @@ mod tests {
         let day = account.admit(&plan, now).expect("one a day");
         let pending = account.take_pending(now);
         assert_eq!((pending.days[&day].requests, pending.recent), (1, 1));
-        account.give_back(day);
-        account.admit(&plan, now).expect("it was given back");
+        account.refund(day);
+        account.admit(&plan, now).expect("it was refunded");
         let pending = account.take_pending(now);
         assert_eq!((pending.days[&day].requests, pending.recent), (0, 1));
         account.put_back(pending);
         assert!(account.has_pending());
         assert_eq!(account.take_pending(at("2026-03-01T12:05:00Z")).recent, 0, "over a minute ago");
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_moves_no_minute() {
+        let plan = plan(Limit::RequestsPerMinute, 1);
+        let start = at("2026-03-01T12:00:00Z");
+        let later = |seconds| start.monotonic + Duration::from_secs(seconds);
+        for jumped in ["2026-03-01T10:00:00Z", "2026-03-01T14:00:00Z"] {
+            let wall = at(jumped).wall;
+            let mut account = account(start);
+            account.admit(&plan, start).expect("one a minute");
+            let Err(LimitError::Minute(status)) = account.admit(&plan, Moment { wall, monotonic: later(1) })
+            else {
+                panic!("{jumped}: only a second has passed")
+            };
+            let wait = status.reset.duration_since(wall).as_secs();
+            assert!((58..=60).contains(&wait), "{jumped}: {wait} s");
+            account.admit(&plan, Moment { wall, monotonic: later(61) }).expect("a minute has passed");
+        }
+    }
+
+    #[test]
+    fn a_query_counts_in_the_minute_alone() {
+        let now = at("2026-03-01T12:00:00Z");
+        let mut account = account(now);
+        let plan = plan(Limit::RequestsPerMinute, 2).with(Limit::RequestsPerDay, Some(1));
+        account.admit_query(&plan, now).expect("the first of two");
+        account.admit(&plan, now).expect("the day has one, and the minute two");
+        assert!(matches!(account.admit_query(&plan, now), Err(LimitError::Minute(_))));
+        assert_eq!(account.quota(Quota::Day, &plan, now.wall).used, 1);
     }
 }

@@ -1,29 +1,39 @@
-//! The counters of all accounts, and the thread that writes them.
+//! Admits requests against plans: the accounts of all keys, and the thread that writes them to the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
-use super::account::{Account, Pending, Quota, Refusal, Standing, utc_date};
+use super::account::{Account, LimitError, Pending, Quota, RateLimitStatus, utc_date};
 use super::plan::{Plan, Plans};
 use super::usage::{DayUsage, RecentRequests, Usage, UsageBatch, UsageQuery, UsageStore};
-use crate::clock::Clock;
-use crate::keys::{KeyId, KeyRecord, StoreError};
+use crate::clock::{Clock, Moment};
+use crate::error::StoreError;
+use crate::heartbeat::Heartbeat;
+use crate::keys::{KeyId, KeyRecord};
 
-/// How often counters are written: what a killed process loses is well under a second of them.
+/// The interval between flushes: a killed process loses well under a second of counts.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
-/// How long recent requests are kept: their minute, and a little for slots and a slow clock.
+/// How long the store keeps recent requests: a minute, and some slack for slots and clock differences.
 const RECENT_FOR: SignedDuration = SignedDuration::from_secs(70);
 
-/// Lets requests in against the plans of their keys, and keeps account of what they use.
+/// The interval between deletions of usage that is past its retention.
+const FORGET_EVERY: Duration = Duration::from_hours(1);
+
+/// How long usage is kept unless [`Meter::set_usage_retention`] says otherwise: a year, and a month to bill it.
+pub const DEFAULT_USAGE_RETENTION_DAYS: u32 = 400;
+
+/// Admits requests against the plans of their keys, and counts what they use.
 ///
-/// Everything is decided in memory. A thread of its own writes to the store, until the meter is dropped.
+/// Every decision is made in memory, under the lock of one account. The thread `meter` writes to the store until the
+/// meter is closed or dropped.
 #[derive(Debug)]
 pub struct Meter {
     shared: Arc<Shared>,
@@ -38,16 +48,20 @@ struct Flusher {
 
 #[derive(Debug)]
 struct Shared {
-    plans: Plans,
+    plans: RwLock<Arc<Plans>>,
+    /// Unknown plans that were logged since the plans were last replaced.
+    reported_plans: Mutex<HashSet<String>>,
     clock: Clock,
     store: Arc<dyn UsageStore>,
+    retention_days: AtomicU32,
     accounts: RwLock<HashMap<KeyId, Arc<Cell>>>,
-    /// Accounts with something to write, each once.
+    /// Accounts with changes that are not in the store, each once.
     dirty: Mutex<Vec<Arc<Cell>>>,
-    /// Since when nothing could be written.
+    /// The start of an outage of the store.
     failing_since: Mutex<Option<Timestamp>>,
-    /// Held while writing, so that who asks for it knows afterwards that all before has been written.
+    /// Held during a flush, so that whoever takes it knows that no change is between an account and the store.
     writing: Mutex<()>,
+    heartbeat: Heartbeat,
 }
 
 /// An account and its lock.
@@ -58,21 +72,24 @@ struct Cell {
 }
 
 impl Meter {
-    /// Goes on from what `store` knows of this month and minute, and writes to it from then on.
+    /// Restores the counters of this month and minute from `store`, and starts to write to it.
     ///
     /// # Errors
     ///
     /// If the store cannot be read.
     pub fn start(store: Arc<dyn UsageStore>, plans: Plans, clock: Clock) -> Result<Self, StoreError> {
-        let accounts = restore(store.as_ref(), clock.now())?;
+        let accounts = restore(store.as_ref(), clock.moment())?;
         let shared = Arc::new(Shared {
-            plans,
+            plans: RwLock::new(Arc::new(plans)),
+            reported_plans: Mutex::default(),
             clock,
             store,
+            retention_days: AtomicU32::new(DEFAULT_USAGE_RETENTION_DAYS),
             accounts: RwLock::new(accounts),
             dirty: Mutex::default(),
             failing_since: Mutex::default(),
             writing: Mutex::default(),
+            heartbeat: Heartbeat::start(),
         });
         let (stop, stopped) = mpsc::channel();
         let flushing = Arc::clone(&shared);
@@ -88,77 +105,131 @@ impl Meter {
         Ok(Self { shared, flusher: Mutex::new(flusher) })
     }
 
-    /// Lets a request of the holder of `key` in, and counts it, or says why not.
+    /// Admits a request of `key` and counts it, or says which limit is used up.
     ///
     /// # Errors
     ///
-    /// Why it is not let in. It does not count then.
-    pub fn admit(&self, key: &KeyRecord) -> Result<Admission, Refusal> {
-        let plan = *self.plan(key).ok_or(Refusal::UnknownPlan)?;
+    /// The limit that is used up. The request does not count then.
+    pub fn admit(&self, key: &KeyRecord) -> Result<Admission, LimitError> {
+        let plan = self.known_plan(key)?;
         let cell = self.shared.cell(&key.account);
-        let now = self.shared.clock.now();
-        let (day, standing) = self.shared.change(&cell, |account| {
+        let now = self.shared.clock.moment();
+        let (day, minute) = self.shared.change(&cell, |account| {
             let day = account.admit(&plan, now)?;
             Ok((day, account.minute(&plan, now)))
         })?;
-        Ok(Admission { shared: Arc::clone(&self.shared), cell, plan, day, standing })
+        Ok(Admission { shared: Arc::clone(&self.shared), cell, plan, day, minute })
     }
 
-    /// How far the last minute of `key` is used; `None` where the configuration does not know its plan.
-    pub fn minute(&self, key: &KeyRecord) -> Option<Standing> {
-        let plan = self.plan(key)?;
-        let cell = self.shared.cell(&key.account);
-        Some(lock(&cell.account).minute(plan, self.shared.clock.now()))
-    }
-
-    /// How far the day or month of `key` is used; `None` where the configuration does not know its plan.
-    pub fn quota(&self, key: &KeyRecord, quota: Quota) -> Option<Standing> {
-        let plan = self.plan(key)?;
-        let cell = self.shared.cell(&key.account);
-        Some(lock(&cell.account).quota(quota, plan, self.shared.clock.now()))
-    }
-
-    /// The plan of `key`, where the configuration knows it.
-    pub fn plan(&self, key: &KeyRecord) -> Option<&Plan> {
-        self.shared.plans.find(&key.plan)
-    }
-
-    /// All plans.
-    pub fn plans(&self) -> &Plans {
-        &self.shared.plans
-    }
-
-    /// What was used, up to this moment. Blocks on the store.
+    /// Admits a request of `key` that scores nothing, and counts it in the minute alone.
     ///
     /// # Errors
     ///
-    /// If the store cannot be written or read.
+    /// If the minute is used up.
+    pub fn admit_query(&self, key: &KeyRecord) -> Result<RateLimitStatus, LimitError> {
+        let plan = self.known_plan(key)?;
+        let cell = self.shared.cell(&key.account);
+        let now = self.shared.clock.moment();
+        self.shared.change(&cell, |account| account.admit_query(&plan, now))
+    }
+
+    /// Returns how much of the last minute `key` has used; `None` if its plan is unknown.
+    pub fn minute(&self, key: &KeyRecord) -> Option<RateLimitStatus> {
+        let plan = self.plan(key)?;
+        let cell = self.shared.cell(&key.account);
+        Some(lock(&cell.account).minute(&plan, self.shared.clock.moment()))
+    }
+
+    /// Returns how much of the day or month `key` has used; `None` if its plan is unknown.
+    pub fn quota(&self, key: &KeyRecord, quota: Quota) -> Option<RateLimitStatus> {
+        let plan = self.plan(key)?;
+        let cell = self.shared.cell(&key.account);
+        Some(lock(&cell.account).quota(quota, &plan, self.shared.clock.now()))
+    }
+
+    /// Returns the plan of `key`, if the configuration has it.
+    pub fn plan(&self, key: &KeyRecord) -> Option<Plan> {
+        self.plans().find(&key.plan).copied()
+    }
+
+    /// Returns the plans in force.
+    pub fn plans(&self) -> Arc<Plans> {
+        Arc::clone(&self.shared.plans.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other plans in force. Counters stay; admitted requests keep the plan that admitted them.
+    pub fn replace_plans(&self, plans: Plans) {
+        *self.shared.plans.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plans);
+        lock(&self.shared.reported_plans).clear();
+    }
+
+    /// Sets for how many days usage is kept. The current month is always kept, because quotas count it.
+    pub fn set_usage_retention(&self, days: u32) {
+        self.shared.retention_days.store(days, Ordering::Relaxed);
+    }
+
+    /// Returns the usage up to this moment: what the store has, and what is not yet in it. Writes nothing. Blocks on the
+    /// store.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
     pub fn usage(&self, query: &UsageQuery) -> Result<Vec<DayUsage>, StoreError> {
-        self.flush()?;
-        self.shared.store.usage(query)
+        let _writing = lock(&self.shared.writing);
+        let stored = self.shared.store.usage(query)?;
+        let mut days: BTreeMap<(KeyId, Date), Usage> =
+            stored.into_iter().map(|DayUsage { account, day, usage }| ((account, day), usage)).collect();
+        let dirty = lock(&self.shared.dirty).clone();
+        for cell in dirty.iter().filter(|cell| query.account.as_ref().is_none_or(|id| *id == cell.id)) {
+            for (day, usage) in lock(&cell.account).pending_days() {
+                if (query.from..=query.to).contains(&day) {
+                    *days.entry((cell.id.clone(), day)).or_default() += usage;
+                }
+            }
+        }
+        Ok(days.into_iter().map(|((account, day), usage)| DayUsage { account, day, usage }).collect())
     }
 
-    /// Writes now what has not been written. Blocks on the store.
+    /// Writes all changes to the store now. Blocks on the store.
     ///
     /// # Errors
     ///
-    /// If the store cannot be written; nothing is lost, and the next writing has it all.
+    /// If the store cannot be written. Nothing is lost: the next flush writes the changes.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.shared.flush()
     }
 
-    /// Since when nothing could be written, if the last attempt failed.
+    /// Returns the start of the outage, if the last flush failed.
     pub fn failing_since(&self) -> Option<Timestamp> {
         *lock(&self.shared.failing_since)
+    }
+
+    /// The heartbeat of the thread that writes to the store, twice a second.
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.shared.heartbeat
     }
 
     /// Stops the thread and writes what is left.
     pub fn close(&self) {
         if let Some(Flusher { stop, thread }) = lock(&self.flusher).take() {
             drop(stop);
-            // The thread cannot panic other than by a bug, and then has said so itself.
+            // If the thread panicked, the panic hook has logged it.
             let _ = thread.join();
         }
+    }
+
+    /// Returns the plan of a key. Logs an unknown plan once, not at each request.
+    fn known_plan(&self, key: &KeyRecord) -> Result<Plan, LimitError> {
+        self.plan(key).ok_or_else(|| {
+            if lock(&self.shared.reported_plans).insert(key.plan.clone()) {
+                tracing::error!(
+                    plan = key.plan,
+                    key_id = key.id.as_str(),
+                    "the plan of a key is not in the configuration, so its requests are refused; add [plans.NAME]"
+                );
+            }
+            LimitError::UnknownPlan
+        })
     }
 }
 
@@ -168,36 +239,35 @@ impl Drop for Meter {
     }
 }
 
-/// A request that was let in, until it is answered.
+/// An admitted request. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Admission {
     shared: Arc<Shared>,
     cell: Arc<Cell>,
     plan: Plan,
     day: Date,
-    standing: Standing,
+    minute: RateLimitStatus,
 }
 
 impl Admission {
-    /// How far the last minute was used with this request.
-    pub fn standing(&self) -> Standing {
-        self.standing
+    /// How much of the last minute was used, this request included.
+    pub fn rate_limit(&self) -> RateLimitStatus {
+        self.minute
     }
 
-    /// The plan that let it in.
+    /// The plan that admitted the request.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Adds what the request used, beside having been a request.
-    pub fn note(&self, usage: Usage) {
-        self.shared.change(&self.cell, |account| account.note(self.day, usage));
+    /// Adds what the request used, beside the request itself.
+    pub fn add_usage(&self, usage: Usage) {
+        self.shared.change(&self.cell, |account| account.add_usage(self.day, usage));
     }
 
-    /// Takes the request back out of its day and month, for which it is called once: it was not answered, by no fault of its
-    /// sender.
-    pub fn give_back(&self) {
-        self.shared.change(&self.cell, |account| account.give_back(self.day));
+    /// Takes the request back out of its day and month, because the server failed it. Call it once at most.
+    pub fn refund(&self) {
+        self.shared.change(&self.cell, |account| account.refund(self.day));
     }
 }
 
@@ -217,24 +287,30 @@ impl Shared {
         })
     }
 
-    /// Changes an account, and sees to it that the change is written.
+    /// Changes an account, and puts it on the list of accounts to write.
     fn change<T>(&self, cell: &Arc<Cell>, change: impl FnOnce(&mut Account) -> T) -> T {
         let mut account = lock(&cell.account);
         let was_pending = account.has_pending();
         let value = change(&mut account);
-        // Still under the account's lock, so that an account with something pending is always in the list.
+        // Still under the account's lock: an account with pending changes is always on the list.
         if !was_pending && account.has_pending() {
             lock(&self.dirty).push(Arc::clone(cell));
         }
         value
     }
 
-    /// Runs until `stopped` hangs up.
+    /// Flushes until `stopped` hangs up.
     fn flush_until(&self, stopped: &mpsc::Receiver<()>) {
+        let mut forget_at = Duration::ZERO;
         loop {
             let stop = stopped.recv_timeout(FLUSH_EVERY) != Err(RecvTimeoutError::Timeout);
-            // A failure has been logged, and is tried again with the next.
+            // A failure is logged, and the next flush tries again.
             let _ = self.flush();
+            let now = self.clock.moment();
+            if now.monotonic >= forget_at && self.forget_usage(now.wall) {
+                forget_at = now.monotonic + FORGET_EVERY;
+            }
+            self.heartbeat.beat();
             if stop {
                 return;
             }
@@ -243,7 +319,7 @@ impl Shared {
 
     fn flush(&self) -> Result<(), StoreError> {
         let _writing = lock(&self.writing);
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let cells = std::mem::take(&mut *lock(&self.dirty));
         if cells.is_empty() {
             return Ok(());
@@ -252,20 +328,19 @@ impl Shared {
         let mut failing_since = lock(&self.failing_since);
         match &outcome {
             Ok(()) if failing_since.take().is_some() => tracing::info!("usage can be written again"),
-            // Said once, not twice a second.
+            // Once, not twice a second.
             Err(error) if failing_since.is_none() => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
                 tracing::error!(%error, cause, "cannot write usage: it is kept in memory, and tried again");
-                *failing_since = Some(now);
+                *failing_since = Some(now.wall);
             }
             _ => {}
         }
         outcome
     }
 
-    fn write(&self, cells: &[Arc<Cell>], now: Timestamp) -> Result<(), StoreError> {
-        let forget_before = now.checked_sub(RECENT_FOR).unwrap_or(Timestamp::MIN);
-        let mut batch = UsageBatch { forget_before, ..UsageBatch::default() };
+    fn write(&self, cells: &[Arc<Cell>], now: Moment) -> Result<(), StoreError> {
+        let mut batch = UsageBatch { keep_recent: recent_range(now.wall), ..UsageBatch::default() };
         let mut taken: Vec<Pending> = Vec::with_capacity(cells.len());
         for cell in cells {
             let pending = lock(&cell.account).take_pending(now);
@@ -276,7 +351,8 @@ impl Shared {
                 usage,
             }));
             if pending.recent > 0 {
-                batch.recent.push(RecentRequests { account: account(), at: now, requests: pending.recent });
+                let (at, requests) = (now.wall, pending.recent);
+                batch.recent.push(RecentRequests { account: account(), at, requests });
             }
             taken.push(pending);
         }
@@ -288,6 +364,18 @@ impl Shared {
         }
         outcome
     }
+
+    /// Deletes usage that is past its retention, and returns whether that succeeded.
+    fn forget_usage(&self, now: Timestamp) -> bool {
+        let today = utc_date(now);
+        let days = i64::from(self.retention_days.load(Ordering::Relaxed));
+        let oldest_kept = today.checked_sub(days.days()).unwrap_or(Date::MIN).min(today.first_of_month());
+        let outcome = self.store.forget_usage_before(oldest_kept);
+        if let Err(error) = &outcome {
+            tracing::debug!(%error, "cannot delete usage that is past its retention");
+        }
+        outcome.is_ok()
+    }
 }
 
 impl Cell {
@@ -296,16 +384,25 @@ impl Cell {
     }
 }
 
-/// The counters as a store knows them.
-fn restore(store: &dyn UsageStore, now: Timestamp) -> Result<HashMap<KeyId, Arc<Cell>>, StoreError> {
-    let today = utc_date(now);
+/// The times of recent requests that the store keeps. Those far in the future are of a clock that was put back.
+fn recent_range(now: Timestamp) -> std::ops::RangeInclusive<Timestamp> {
+    let from = now.checked_sub(RECENT_FOR).unwrap_or(Timestamp::MIN);
+    let to = now.checked_add(RECENT_FOR).unwrap_or(Timestamp::MAX);
+    from..=to
+}
+
+/// Reads the counters of this month and minute.
+fn restore(store: &dyn UsageStore, now: Moment) -> Result<HashMap<KeyId, Arc<Cell>>, StoreError> {
+    let today = utc_date(now.wall);
     let mut accounts: HashMap<KeyId, Account> = HashMap::new();
     let month = UsageQuery { from: today.first_of_month(), to: today.last_of_month(), account: None };
     for DayUsage { account, day, usage } in store.usage(&month)? {
         accounts.entry(account).or_insert_with(|| Account::new(today)).restore_day(day, usage.requests);
     }
-    let minute_ago = now.checked_sub(RECENT_FOR).unwrap_or(Timestamp::MIN);
-    for RecentRequests { account, at, requests } in store.recent_requests(minute_ago)? {
+    for RecentRequests { account, at, requests } in store.recent_requests(*recent_range(now.wall).start())? {
+        // What seems to come later was written before the clock was put back: it counts as if it came now.
+        let age = Duration::try_from(now.wall.duration_since(at)).unwrap_or_default();
+        let at = now.monotonic.saturating_sub(age);
         accounts.entry(account).or_insert_with(|| Account::new(today)).restore_recent(at, requests);
     }
     let cells = accounts.into_iter().map(|(id, account)| {
@@ -315,7 +412,7 @@ fn restore(store: &dyn UsageStore, now: Timestamp) -> Result<HashMap<KeyId, Arc<
     Ok(cells.collect())
 }
 
-/// What these locks guard is changed in single steps, so a panic elsewhere leaves nothing half done.
+/// The values behind these locks change in single steps, so a panic elsewhere leaves nothing half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,16 +1,19 @@
-//! What keys may use and have used: plans, limits and accounting.
+//! Plans, limits and usage.
 //!
-//! A [`Plan`] says how much a key may use. The [`Meter`] lets requests in against it ([`Meter::admit`]) from
-//! counters in memory, sums up what they use, and writes both to a [`UsageStore`] twice a second, from which
-//! it goes on after a restart. A key and those that follow it by rotation are one account.
+//! A [`Plan`] has the limits of a key. The [`Meter`] admits each request ([`Meter::admit`]); the counting itself is in
+//! `account.rs`, and the sliding minute in `minute.rs`. Counters live in memory. A thread writes them to a [`UsageStore`]
+//! twice a second, and a restart restores them from there. A key and its successors by rotation are one account.
+
+mod plan;
+
+mod meter;
 
 mod account;
-mod meter;
-mod plan;
-mod usage;
-mod window;
+mod minute;
 
-pub use account::{Quota, Refusal, Standing};
-pub use meter::{Admission, Meter};
+mod usage;
+
+pub use account::{LimitError, Quota, RateLimitStatus};
+pub use meter::{Admission, DEFAULT_USAGE_RETENTION_DAYS, Meter};
 pub use plan::{Limit, Plan, Plans};
 pub use usage::{DayUsage, RecentRequests, Usage, UsageBatch, UsageQuery, UsageStore};

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::keys::KeyRecord;
 
-/// Something that a plan can limit.
+/// A quantity that a plan can limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Requests in any 60 seconds.
@@ -18,12 +18,12 @@ pub enum Limit {
     CharactersPerCall,
     /// Documents of one request.
     DocumentsPerCall,
-    /// Requests that are being answered at once.
+    /// Requests in flight at a time.
     ConcurrentRequests,
 }
 
 impl Limit {
-    /// All of them.
+    /// All limits.
     pub const ALL: [Limit; 6] = [
         Self::RequestsPerMinute,
         Self::RequestsPerDay,
@@ -33,7 +33,7 @@ impl Limit {
         Self::ConcurrentRequests,
     ];
 
-    /// What it is called in configurations and answers.
+    /// Its name in configurations and answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::RequestsPerMinute => "requests_per_minute",
@@ -46,7 +46,7 @@ impl Limit {
     }
 }
 
-/// How much a key may use, and how large its share is while others wait too.
+/// The limits of a key, and its share while other keys wait too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     limits: [Option<u64>; Limit::ALL.len()],
@@ -58,14 +58,14 @@ impl Plan {
     /// A plan without any limit.
     pub const UNLIMITED: Plan = Plan { limits: [None; Limit::ALL.len()], weight: NonZeroU32::MIN };
 
-    /// The same plan with one limit changed; `None` takes it away.
+    /// Returns the plan with one limit changed; `None` removes the limit.
     #[must_use]
     pub fn with(mut self, limit: Limit, most: Option<u64>) -> Self {
         self.limits[limit as usize] = most;
         self
     }
 
-    /// How much it allows; `None` for any amount.
+    /// Returns a limit; `None` for no limit.
     pub fn limit(&self, limit: Limit) -> Option<u64> {
         self.limits[limit as usize]
     }
@@ -76,29 +76,29 @@ impl Plan {
 pub struct Plans(BTreeMap<String, Plan>);
 
 impl Plans {
-    /// The plan of that name.
+    /// Looks up a plan.
     pub fn find(&self, name: &str) -> Option<&Plan> {
         self.0.get(name)
     }
 
-    /// Adds a plan, or takes the place of one.
+    /// Adds or replaces a plan.
     pub fn set(&mut self, name: &str, plan: Plan) {
         self.0.insert(name.to_owned(), plan);
     }
 
-    /// Names and plans, by name.
+    /// Iterates over names and plans, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Plan)> {
         self.0.iter().map(|(name, plan)| (name.as_str(), plan))
     }
 
-    /// Their names.
+    /// Returns all names.
     pub fn names(&self) -> Vec<&str> {
         self.0.keys().map(String::as_str).collect()
     }
 }
 
 impl Default for Plans {
-    /// The published plans, and the one of a self-hosted key.
+    /// The published plans, and the plan of a self-hosted key.
     fn default() -> Self {
         let published = |minute, day, month| {
             Plan::UNLIMITED
@@ -112,7 +112,7 @@ impl Default for Plans {
             ("starter", published(60, 1000, 10_000)),
             ("growth", published(200, 3000, 30_000)),
             ("business", published(500, 10_000, 100_000)),
-            // What is agreed on with each customer stands in the configuration.
+            // The limits of each customer are set in the configuration.
             ("enterprise", Plan::UNLIMITED),
         ];
         Self(plans.into_iter().map(|(name, plan)| (name.to_owned(), plan)).collect())

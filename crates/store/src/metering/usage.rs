@@ -1,25 +1,26 @@
-//! What was used, and where that is kept.
+//! Usage: what was used, by account and day, and the trait of the store that keeps it.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, RangeInclusive};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use crate::keys::{KeyId, StoreError};
+use crate::error::StoreError;
+use crate::keys::KeyId;
 
-/// Sums of what was used. As a change, `requests` is below zero where one is given back.
+/// Sums of what was used. In a change, `requests` is negative if a request is refunded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// Requests that were let in.
+    /// Admitted requests.
     pub requests: i64,
-    /// Documents that were scored.
+    /// Scored documents.
     pub documents: i64,
     /// Unicode characters of their texts.
     pub characters: i64,
     /// Model tokens of their texts and entities.
     pub tokens: i64,
-    /// Entities that they were scored toward.
+    /// Entities of the scored documents.
     pub entities: i64,
 }
 
@@ -42,60 +43,67 @@ impl std::iter::Sum for Usage {
     }
 }
 
-/// What an account used on a day, in UTC.
+/// The usage of an account on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DayUsage {
-    /// Whose: a key and those that followed it by rotation.
+    /// A key and its successors by rotation.
     pub account: KeyId,
     /// The day, in UTC.
     pub day: Date,
-    /// How much.
+    /// The sums.
     pub usage: Usage,
 }
 
 /// Requests of an account that count toward its last minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentRequests {
-    /// Whose.
+    /// A key and its successors by rotation.
     pub account: KeyId,
-    /// When they came, or a little later.
+    /// When they came, by the wall clock, or up to a flush later.
     pub at: Timestamp,
-    /// How many.
+    /// Their number.
     pub requests: u64,
 }
 
-/// What is to be added to a store.
-#[derive(Clone, Debug, Default)]
+/// Changes for a store.
+#[derive(Clone, Debug)]
 pub struct UsageBatch {
     /// Additions to the sums of days.
     pub days: Vec<DayUsage>,
     /// Additions to the requests of the last minute.
     pub recent: Vec<RecentRequests>,
-    /// Recent requests from before this moment are no longer needed.
-    pub forget_before: Timestamp,
+    /// Recent requests of other times are deleted.
+    pub keep_recent: RangeInclusive<Timestamp>,
 }
 
-/// Which sums to look up.
+impl Default for UsageBatch {
+    fn default() -> Self {
+        Self { days: Vec::new(), recent: Vec::new(), keep_recent: Timestamp::MIN..=Timestamp::MAX }
+    }
+}
+
+/// Selects days of usage.
 #[derive(Clone, Debug)]
 pub struct UsageQuery {
     /// The first day.
     pub from: Date,
     /// The last day, included.
     pub to: Date,
-    /// Only those of this account.
+    /// One account; `None` for all.
     pub account: Option<KeyId>,
 }
 
-/// A place where usage is kept. All stores pass one test suite (`tests/store.rs`).
-///
-/// Every method may block on a disk.
+/// A store of usage. All backends pass one test suite (`tests/store.rs`). Every method may block on a disk or network.
 pub trait UsageStore: Send + Sync + std::fmt::Debug {
-    /// Adds what was used: all of it or nothing.
+    /// Adds a batch: all of it or nothing.
     fn add_usage(&self, batch: &UsageBatch) -> Result<(), StoreError>;
 
-    /// Sums by account, then by day. Days without use are left out.
+    /// Returns the sums by account, then by day. Days without usage are left out.
     fn usage(&self, query: &UsageQuery) -> Result<Vec<DayUsage>, StoreError>;
 
-    /// Requests that came at `since` or later, the oldest first.
+    /// Returns the requests that came at `since` or later, the oldest first.
     fn recent_requests(&self, since: Timestamp) -> Result<Vec<RecentRequests>, StoreError>;
+
+    /// Deletes the sums of all days before `day`.
+    fn forget_usage_before(&self, day: Date) -> Result<(), StoreError>;
 }

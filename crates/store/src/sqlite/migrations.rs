@@ -1,15 +1,16 @@
-//! The schemas that the SQLite file has had, each as the steps that lead to it from the one before.
+//! The schemas of the SQLite file, each as the steps from the one before.
 //!
-//! A migration that was released is never changed, and `tests/data/schema-N.sql` holds a file of each schema
-//! that a test opens.
+//! A released migration is never changed. `tests/data/schema-N.sql` has a file of each earlier schema, which a test opens.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// Each brings a file from the schema of its index to the next.
+/// Marks a file as a store of Sentor, in SQLite's header: "SENT".
+pub(super) const APPLICATION_ID: i64 = 0x5345_4E54;
+
+/// Each brings a file from the schema with its index to the next.
 ///
-/// Times are microseconds since 1970, and days are ISO dates in UTC. `keys_revision` lets a running server see
-/// cheaply that keys changed, and `keys.revision` which; the triggers leave `last_used_at` out, which changes all
-/// the time.
+/// Times are microseconds since 1970, and days are ISO dates in UTC. `keys_revision` tells a running server cheaply that
+/// keys changed, and `keys.revision` which. The triggers leave `last_used_at` out, which changes all the time.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE keys (
@@ -72,30 +73,82 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX recent_requests_by_time ON recent_requests (at);
 ",
+    "
+    ALTER TABLE keys ADD COLUMN replaced_by TEXT;
+    ALTER TABLE keys ADD COLUMN retires_at INTEGER;
+    DROP TRIGGER keys_changed;
+    CREATE TRIGGER keys_changed
+        AFTER UPDATE OF name, digest, plan, scopes, expires_at, revoked_at, account, replaced_by, retires_at
+        ON keys BEGIN
+        UPDATE keys_revision SET revision = revision + 1;
+        UPDATE keys SET revision = (SELECT revision FROM keys_revision) WHERE id = NEW.id;
+    END;
+    ALTER TABLE keys_revision ADD COLUMN store_id TEXT NOT NULL DEFAULT '';
+    UPDATE keys_revision SET store_id = hex(randomblob(16));
+    CREATE TABLE audit (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        entry TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE audit_position (position INTEGER NOT NULL) STRICT;
+    INSERT INTO audit_position VALUES (0);
+",
 ];
 
-/// The schema that this program writes.
+/// Returns the schema that this program writes.
 pub(super) fn newest() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-/// Brings the file up to the newest schema, all steps or none, and returns the schema that it had. A file of
-/// a newer schema is left as it is.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
-    let found = version(connection)?;
-    // The usual case: a server that starts should not have to wait for another's writing.
-    if found >= newest() {
-        return Ok(found);
+/// What was found in a file that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsuitable {
+    /// A newer schema.
+    TooNew(i64),
+    /// A database of another program.
+    Foreign,
+}
+
+/// Brings the file up to the newest schema, all steps or none. Leaves an unsuitable file as it is.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<Result<(), Unsuitable>> {
+    // The usual case first: a start should not have to wait for another process that writes.
+    if let Some(done) = check(connection)? {
+        return Ok(done);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have come first.
+    if let Some(done) = check(&transaction)? {
+        return Ok(done);
+    }
     let found = version(&transaction)?;
     for (version, migration) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
         transaction.execute_batch(migration)?;
         transaction.pragma_update(None, "user_version", version)?;
     }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.commit()?;
-    Ok(found)
+    Ok(Ok(()))
+}
+
+/// Returns `None` if steps are missing.
+fn check(connection: &Connection) -> rusqlite::Result<Option<Result<(), Unsuitable>>> {
+    let found = version(connection)?;
+    let application_id = application_id(connection)?;
+    if application_id != APPLICATION_ID && (application_id != 0 || found > LAST_UNMARKED) {
+        return Ok(Some(Err(Unsuitable::Foreign)));
+    }
+    Ok(match found - newest() {
+        0 => Some(Ok(())),
+        1.. => Some(Err(Unsuitable::TooNew(found))),
+        _ => None,
+    })
+}
+
+/// The last schema whose files have no application identifier.
+const LAST_UNMARKED: i64 = 2;
+
+/// Returns the application identifier of the file.
+pub(super) fn application_id(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "application_id", |row| row.get(0))
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {

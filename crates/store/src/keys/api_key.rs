@@ -1,4 +1,4 @@
-//! The key itself: `sentor_<environment>_<random>_<checksum>`.
+//! The format of a key: `sentor_<environment>_<random>_<checksum>`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,13 +15,13 @@ const RANDOM_LENGTH: usize = 32;
 /// A CRC-32 takes six base-62 digits.
 const CHECKSUM_LENGTH: usize = 6;
 
-/// Longer than any key; what is longer is refused unread.
+/// Longer than any key. Longer texts are refused before they are parsed.
 const MAX_LENGTH: usize = 160;
 
-/// Random characters that a listing shows; those left are far beyond guessing.
+/// Random characters that a listing shows. The other 26 cannot be guessed.
 const SHOWN_LENGTH: usize = 6;
 
-/// A key whose form and checksum are right. Whether anyone issued it is for the store to say.
+/// A key whose form and checksum are right. The store knows whether it was issued.
 ///
 /// ```
 /// use sentor_store::keys::{ApiKey, ApiKeyError, Environment};
@@ -34,7 +34,7 @@ const SHOWN_LENGTH: usize = 6;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
-/// What a key is for; both kinds work alike, and the name tells people and secret scanners apart.
+/// The environment of a key. Both work alike; the name helps people and secret scanners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
     /// `sentor_live_…`
@@ -44,34 +44,34 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// Its word in a key.
-    pub fn word(self) -> &'static str {
+    /// Its name in a key.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Test => "test",
         }
     }
 
-    /// What a key, or the head of one, says that it is for.
-    pub(super) fn of_key(key: &str) -> Self {
+    /// Reads the environment from a key or its prefix.
+    pub(super) fn from_prefix(key: &str) -> Self {
         if key.starts_with("sentor_test_") { Self::Test } else { Self::Live }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Live, Self::Test].into_iter().find(|environment| environment.word() == word)
+        [Self::Live, Self::Test].into_iter().find(|environment| environment.name() == word)
     }
 }
 
-/// Why a text is no key. Says nothing of the text, for it may be a secret of someone else.
+/// Why a text is no key. The message does not quote the text, which may be another secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiKeyError {
-    /// Nothing at all.
+    /// The text is empty.
     #[error("it is empty")]
     Empty,
     /// Longer than any key.
     #[error("it is longer than any Sentor key")]
     TooLong,
-    /// Not the parts of a key.
+    /// The text has not the parts of a key.
     #[error("it does not look like sentor_live_… or sentor_test_… with all its characters")]
     Form,
     /// The checksum does not fit.
@@ -80,21 +80,21 @@ pub enum ApiKeyError {
 }
 
 impl ApiKey {
-    /// A new key.
+    /// Makes a random key.
     pub fn generate(environment: Environment, random: &mut impl rand::CryptoRng) -> Self {
         let characters: String = (0..RANDOM_LENGTH)
             .map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]))
             .collect();
-        let body = format!("sentor_{}_{characters}", environment.word());
+        let body = format!("sentor_{}_{characters}", environment.name());
         let checksum = checksum(&body);
         Self(format!("{body}_{checksum}"))
     }
 
-    /// The key whose text is `body` and the checksum that fits.
+    /// Makes a key of `body` and its checksum.
     ///
     /// # Errors
     ///
-    /// Where `body` is not of the form `sentor_<environment>_<random>`.
+    /// If `body` is not of the form `sentor_<environment>_<random>`.
     pub fn with_checksum(body: &str) -> Result<Self, ApiKeyError> {
         format!("{body}_{}", checksum(body)).parse()
     }
@@ -104,20 +104,20 @@ impl ApiKey {
         &self.0
     }
 
-    /// What is stored of it.
+    /// Returns the SHA-256 that the store keeps.
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(Sha256::digest(self.0.as_bytes()).into())
     }
 
-    /// Its first characters, enough to recognise it by.
+    /// Returns the first characters, enough to recognise the key.
     pub fn shown_prefix(&self) -> &str {
         let random_start = "sentor_live_".len();
         &self.0[..random_start + SHOWN_LENGTH]
     }
 
-    /// What it is for.
+    /// Returns the environment.
     pub fn environment(&self) -> Environment {
-        Environment::of_key(&self.0)
+        Environment::from_prefix(&self.0)
     }
 }
 
@@ -156,7 +156,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// CRC-32 of all that stands before the last underscore, in base 62.
+/// Returns the CRC-32 of the text before the last underscore, in base 62.
 fn checksum(body: &str) -> String {
     let mut rest = crc32fast::hash(body.as_bytes()) as usize;
     let mut digits = ['0'; CHECKSUM_LENGTH];
@@ -167,14 +167,14 @@ fn checksum(body: &str) -> String {
     digits.iter().collect()
 }
 
-/// The SHA-256 of a key. Keys are random, so nothing slower is called for.
+/// The SHA-256 of a key. Keys are random, so no slower hash is needed.
 ///
-/// Compared in constant time; never shown.
+/// It is compared in constant time, and never shown.
 #[derive(Clone, Copy)]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// Takes what [`KeyDigest::bytes`] gave.
+    /// Makes a digest of stored bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

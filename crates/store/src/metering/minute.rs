@@ -1,19 +1,18 @@
-//! Requests of the last minute.
+//! The sliding minute of a rate limit. Times are monotonic: a wall clock that jumps neither frees nor blocks a caller.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use jiff::Timestamp;
-
-/// How finely the window moves. A request counts for 60 to 60.1 seconds: never less than a minute, so no
-/// minute anywhere holds more than the limit.
-const SLOT_MS: i64 = 100;
+/// The step of the window. A request counts for 60 to 60.1 seconds: never less than a minute, so no 60 seconds
+/// hold more requests than the limit.
+const SLOT_MS: u64 = 100;
 
 /// Slots in a minute.
-const MINUTE_SLOTS: i64 = 60_000 / SLOT_MS;
+const MINUTE_SLOTS: u64 = 60_000 / SLOT_MS;
 
-/// Counts the requests of the last minute, wherever that starts.
+/// The requests of the last 60 seconds.
 ///
-/// Slots without requests take no room, so this holds at most 601 of them, whatever the limit.
+/// Empty slots are not stored, so there are at most 601 of them, whatever the limit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MinuteWindow {
     slots: VecDeque<Slot>,
@@ -22,14 +21,14 @@ pub(super) struct MinuteWindow {
 
 #[derive(Clone, Debug)]
 struct Slot {
-    /// Slots since 1970.
-    number: i64,
+    /// Slots since the clock's start.
+    number: u64,
     requests: u64,
 }
 
 impl MinuteWindow {
-    /// Requests that count at `now`.
-    pub(super) fn used(&mut self, now: Timestamp) -> u64 {
+    /// Returns the number of requests that count at `now`.
+    pub(super) fn used(&mut self, now: Duration) -> u64 {
         let current = slot_at(now);
         while let Some(oldest) = self.slots.front()
             && oldest.number + MINUTE_SLOTS < current
@@ -40,8 +39,9 @@ impl MinuteWindow {
         self.used
     }
 
-    /// Adds requests. If the clock was put back, they count as if they came with the newest.
-    pub(super) fn add(&mut self, at: Timestamp, requests: u64) {
+    /// Adds requests. Threads read the clock before they take the lock, so `at` can be a little before the newest slot;
+    /// the requests then count with that slot.
+    pub(super) fn add(&mut self, at: Duration, requests: u64) {
         let number = slot_at(at);
         self.used += requests;
         match self.slots.back_mut() {
@@ -50,9 +50,9 @@ impl MinuteWindow {
         }
     }
 
-    /// When the next request will be given back, or, where as many as `limit` are used, when one more will be
-    /// let in. The past where nothing is used. Call [`MinuteWindow::used`] first.
-    pub(super) fn next_free(&self, limit: u64) -> Timestamp {
+    /// Returns the time at which the next request stops counting or, if `limit` or more are used, at which one more
+    /// fits. Zero if nothing is used. Call [`MinuteWindow::used`] first.
+    pub(super) fn next_free(&self, limit: u64) -> Duration {
         let needed = self.used.saturating_sub(limit).saturating_add(1);
         let mut freed = 0;
         let freeing = self.slots.iter().find(|slot| {
@@ -61,12 +61,12 @@ impl MinuteWindow {
         });
         let leaves_ms =
             freeing.or(self.slots.back()).map_or(0, |slot| (slot.number + MINUTE_SLOTS + 1) * SLOT_MS);
-        Timestamp::from_millisecond(leaves_ms).unwrap_or(Timestamp::MAX)
+        Duration::from_millis(leaves_ms)
     }
 }
 
-fn slot_at(time: Timestamp) -> i64 {
-    time.as_millisecond().div_euclid(SLOT_MS)
+fn slot_at(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2) / SLOT_MS
 }
 
 #[cfg(test)]
@@ -74,8 +74,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn at(milliseconds: i64) -> Timestamp {
-        Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).expect("a valid time")
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(1_700_000_000_000 + milliseconds)
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_back_gives_nothing_away() {
+    fn an_earlier_time_than_the_newest_counts_with_the_newest() {
         let mut window = MinuteWindow::default();
         window.add(at(30_000), 1);
         window.add(at(0), 1);
@@ -109,14 +109,15 @@ mod tests {
     }
 
     proptest! {
-        /// Letting in whatever fits, no 60 seconds hold more than the limit, and who waits as told gets in.
+        /// If every request that fits is admitted, no 60 seconds hold more than the limit, and a caller that waits as
+        /// told is admitted.
         #[test]
         fn no_minute_holds_more_than_the_limit(
-            gaps in prop::collection::vec(prop_oneof![0_i64..50, 0_i64..3000, 0_i64..70_000], 1..400),
+            gaps in prop::collection::vec(prop_oneof![0_u64..50, 0_u64..3000, 0_u64..70_000], 1..400),
             limit in 1_u64..20,
         ) {
             let mut window = MinuteWindow::default();
-            let mut passed: Vec<i64> = Vec::new();
+            let mut passed: Vec<u64> = Vec::new();
             let mut time = 0;
             for gap in gaps {
                 time += gap;
@@ -124,7 +125,7 @@ mod tests {
                 if used < limit {
                     window.add(at(time), 1);
                     passed.push(time);
-                    let in_a_minute = passed.iter().filter(|&&other| other > time - 60_000).count() as u64;
+                    let in_a_minute = passed.iter().filter(|&&other| other + 60_000 > time).count() as u64;
                     prop_assert!(in_a_minute <= limit, "{in_a_minute} within a minute");
                 } else {
                     let wait = window.next_free(limit);
