@@ -40,20 +40,25 @@ const ALWAYS: [ErrorCode; 5] = [
 ];
 
 /// What a request with a key may be refused for.
-const WITH_KEY: [ErrorCode; 4] =
-    [ErrorCode::MissingKey, ErrorCode::InvalidKey, ErrorCode::ExpiredKey, ErrorCode::RevokedKey];
+const WITH_KEY: [ErrorCode; 5] = [
+    ErrorCode::MissingKey,
+    ErrorCode::InvalidKey,
+    ErrorCode::ExpiredKey,
+    ErrorCode::RevokedKey,
+    ErrorCode::NotReady,
+];
 
 /// What a request with documents may be refused for, besides.
 const WITH_DOCUMENTS: [ErrorCode; 9] = [
     ErrorCode::InsufficientScope,
     ErrorCode::QuotaExceeded,
+    ErrorCode::UnknownPlan,
     ErrorCode::RateLimitExceeded,
     ErrorCode::RequestTimeout,
     ErrorCode::PayloadTooLarge,
     ErrorCode::UnsupportedMediaType,
     ErrorCode::ValidationError,
     ErrorCode::Overloaded,
-    ErrorCode::NotReady,
 ];
 
 /// What a request that changes a key may be refused for, besides.
