@@ -27,7 +27,7 @@ use crate::config::{Config, ConfigError, Overrides};
 use crate::http::TlsError;
 use crate::telemetry::{self, EndpointError};
 use sentor_analysis::StartError;
-use sentor_store::keys::StoreError;
+use sentor_store::StoreError;
 
 /// How a run ended, as its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +223,11 @@ fn print(data: &[u8]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sentor_store::{BackendError, FailureKind};
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the store")]
+    struct Unopened(#[source] io::Error);
 
     #[test]
     fn the_command_line_is_sound() {
@@ -236,7 +241,8 @@ mod tests {
         assert_eq!(message(&error), "failed: cannot write a: no space left");
         assert_eq!(message(&anyhow::Error::from(cause()).context("failed")), "failed: no space left");
         let source = io::Error::from(io::ErrorKind::PermissionDenied);
-        let denied = anyhow::Error::from(StoreError::Open { path: "sentor.db".into(), source });
+        let backend = BackendError::new(FailureKind::Unavailable, Unopened(source));
+        let denied = anyhow::Error::from(StoreError::from(backend));
         assert!(message(&denied).contains("permission denied; another user owns it"), "{}", message(&denied));
     }
 
