@@ -205,15 +205,15 @@ fn the_last_minute_survives_a_restart() {
 
 #[test]
 fn a_clock_that_jumps_two_hours_blocks_and_frees_nobody() {
-    let moment =
-        Arc::new(std::sync::Mutex::new(Moment { wall: now(), monotonic: Duration::from_secs(7200) }));
+    let moment = Arc::new(std::sync::Mutex::new(Moment { wall: now(), monotonic: Duration::from_hours(2) }));
     let clock = Clock::from_moments({
         let moment = Arc::clone(&moment);
         move || *moment.lock().expect("no test panics here")
     });
     let move_on = |wall_hours: i64, seconds: u64| {
         let mut moment = moment.lock().expect("no test panics here");
-        let passed = SignedDuration::from_hours(wall_hours) + SignedDuration::from_secs(seconds as i64);
+        let passed =
+            SignedDuration::from_hours(wall_hours) + SignedDuration::from_secs(seconds.cast_signed());
         *moment =
             Moment { wall: moment.wall + passed, monotonic: moment.monotonic + Duration::from_secs(seconds) };
     };

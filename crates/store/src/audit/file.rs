@@ -88,7 +88,7 @@ impl AuditFile {
             }
             let newest = entries.last().map(|stored| stored.sequence);
             let text = text_of(&entries, if is_first { lines } else { &[] });
-            self.append(file, text.as_bytes(), newest.is_some()).map_err(|source| self.error(source))?;
+            self.append(file, &text, newest.is_some()).map_err(|source| self.error(source))?;
             if let Some(newest) = newest {
                 position = newest;
                 store.set_audit_position(position)?;
@@ -126,16 +126,16 @@ impl AuditFile {
 }
 
 /// The entries with their sequence numbers, then the other lines.
-fn text_of(entries: &[StoredEntry], lines: &[String]) -> String {
-    let mut text = String::new();
+fn text_of(entries: &[StoredEntry], lines: &[String]) -> Vec<u8> {
+    let mut text = Vec::new();
     for StoredEntry { sequence, entry } in entries {
         // The entry is a JSON object with members.
         let members = entry.as_json().strip_prefix('{').unwrap_or("}");
-        text.push_str(&format!("{SEQUENCE}{sequence},{members}\n"));
+        text.extend_from_slice(format!("{SEQUENCE}{sequence},{members}\n").as_bytes());
     }
     for line in lines {
-        text.push_str(line);
-        text.push('\n');
+        text.extend_from_slice(line.as_bytes());
+        text.push(b'\n');
     }
     text
 }

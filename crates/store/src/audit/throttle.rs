@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::keys::KeyId;
 
 /// The window in which lines are counted, and the shortest time between two lines with counts.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Lines of one key in a window.
 const LINES_PER_KEY: u32 = 30;

@@ -83,7 +83,8 @@ impl<'a> KeyAdmin<'a> {
             made = Some((key, successor.clone()));
             Ok(Some(KeyUpdate { record, successor: Some(successor), entry }))
         })?;
-        Ok(made.expect("the store calls `decide` before it succeeds"))
+        // A store calls `decide` before it succeeds.
+        made.ok_or_else(|| StoreError::NoSuchKey(id.clone()))
     }
 
     /// Revokes a key. A key that already is revoked keeps its time.
@@ -102,6 +103,7 @@ impl<'a> KeyAdmin<'a> {
             let entry = AuditEntry::new(now, self.actor, Event::KeyRevoked(&record));
             Ok(is_change.then_some(KeyUpdate { record, successor: None, entry }))
         })?;
-        Ok(revoked.expect("the store calls `decide` before it succeeds"))
+        // A store calls `decide` before it succeeds.
+        revoked.ok_or_else(|| StoreError::NoSuchKey(id.clone()))
     }
 }

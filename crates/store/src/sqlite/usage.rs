@@ -71,13 +71,13 @@ impl UsageStore for SqliteStore {
             )?;
             rows.collect()
         })?;
-        let parse = |(account, day, usage): (String, String, Usage)| match day.parse() {
-            Ok(day) => Some(DayUsage { account: KeyId::new(account), day, usage }),
+        let parse = |(account, day, usage): (String, String, Usage)| {
+            let parsed = day.parse().ok();
             // One bad row must not keep a server from its start.
-            Err(_) => {
+            if parsed.is_none() {
                 tracing::error!(account, day, "a row of usage has no valid day: it is left out");
-                None
             }
+            Some(DayUsage { account: KeyId::new(account), day: parsed?, usage })
         };
         Ok(raw.into_iter().filter_map(parse).collect())
     }
