@@ -6,7 +6,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::IoBinding;
 use ort::value::Tensor;
-use sentor_engine::encode::Row;
+use sentor_engine::encode::Sequence;
 use sentor_engine::registry::ModelFolder;
 
 #[path = "support/bare.rs"]
@@ -24,7 +24,7 @@ fn runs(criterion: &mut Criterion) {
             .expect("the model folder is in the repository");
         let mut session = Bare::load(&environment, &folder.network(), 1).expect("the model loads");
         for (count, tokens) in [(1, 16), (1, 32), (8, 32)] {
-            let rows = vec![bare::row(&folder, tokens); count];
+            let rows = vec![bare::sequence(&folder, tokens); count];
             let shape = format!("{count}x{tokens}");
             group.throughput(Throughput::Elements((count * tokens) as u64));
             group.bench_function(BenchmarkId::new(format!("{model}/views"), &shape), |bencher| {
@@ -50,7 +50,7 @@ struct Bound<'a> {
 
 impl<'a> Bound<'a> {
     /// Binds for rows of the shape of these.
-    fn new(bare: &'a mut Bare, rows: &[Row]) -> ort::Result<Self> {
+    fn new(bare: &'a mut Bare, rows: &[Sequence]) -> ort::Result<Self> {
         bare.inputs.fill(rows);
         let inputs = &bare.inputs;
         let (ids, spans) = ([inputs.rows, inputs.tokens], [inputs.span_row.len()]);
@@ -72,7 +72,7 @@ impl<'a> Bound<'a> {
     }
 
     /// Writes rows of the bound shape over the last ones, and runs them.
-    fn run(&mut self, rows: &[Row]) -> ort::Result<Vec<[f32; 3]>> {
+    fn run(&mut self, rows: &[Sequence]) -> ort::Result<Vec<[f32; 3]>> {
         self.bare.inputs.fill(rows);
         for (tensor, source) in self.tensors.iter_mut().zip(sources(&self.bare.inputs)) {
             tensor.extract_tensor_mut().1.copy_from_slice(source);

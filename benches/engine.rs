@@ -1,10 +1,10 @@
-//! Rows to logits: the engine with one worker against the shapes that requests make.
+//! Sequences to logits: the engine with one worker against the shapes that requests make.
 //!
 //! One worker, so that the figure is the rate of one core; `pipeline` measures all of them. Divide a shape's
 //! rate by that of `8x32` to see what its batching costs.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sentor_engine::encode::{Row, RowSpan};
+use sentor_engine::encode::{Sequence, SequenceSpan};
 use sentor_engine::registry::ModelFolder;
 use sentor_engine::{Caller, Engine, EngineSettings, Runtime};
 
@@ -20,24 +20,24 @@ fn runs(criterion: &mut Criterion) {
             .expect("the model folder is in the repository");
         let settings = EngineSettings {
             workers: 1,
-            run_tokens: 256,
-            queue_tokens: 1 << 20,
+            max_batch_tokens: 256,
+            max_queued_tokens: 1 << 20,
             cache_bytes: 0,
             deduplicate: false,
             niceness: 0,
         };
         let special = folder.manifest().tokens;
         let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
-        for (rows, tokens) in [(1, 16), (1, 32), (4, 32), (8, 32), (32, 32), (8, 128)] {
+        for (count, tokens) in [(1, 16), (1, 32), (4, 32), (8, 32), (32, 32), (8, 128)] {
             let mut ids: Vec<u32> = (0..tokens).map(|index| 1000 + index).collect();
             (ids[0], ids[tokens as usize - 1]) = (special.cls, special.sep);
-            let row = Row { ids, spans: vec![RowSpan::new(1, tokens as usize - 2)] };
-            group.throughput(Throughput::Elements(u64::from(rows * tokens)));
-            group.bench_function(BenchmarkId::new(model, format!("{rows}x{tokens}")), |bencher| {
+            let sequence = Sequence { ids, spans: vec![SequenceSpan::new(1, tokens as usize - 2)] };
+            group.throughput(Throughput::Elements(u64::from(count * tokens)));
+            group.bench_function(BenchmarkId::new(model, format!("{count}x{tokens}")), |bencher| {
                 bencher.iter_batched(
-                    || vec![(0, row.clone()); rows as usize],
-                    |rows| {
-                        let ticket = engine.submit(rows, &caller, None).expect("the queue is empty");
+                    || vec![(0, sequence.clone()); count as usize],
+                    |sequences| {
+                        let ticket = engine.submit(sequences, &caller, None).expect("the queue is empty");
                         ticket.wait().expect("the engine is up")
                     },
                     criterion::BatchSize::SmallInput,

@@ -118,8 +118,8 @@ class Server:
     def counters(self):
         """What is needed to tell how the work was done."""
         names = [
-            "sentor_engine_tokens_total", "sentor_engine_padded_tokens_total", "sentor_engine_runs_total",
-            "sentor_engine_rows_total", "sentor_engine_busy_seconds_total", "sentor_documents_total",
+            "sentor_engine_tokens_total", "sentor_engine_padded_tokens_total", "sentor_engine_batches_total",
+            "sentor_engine_sequences_total", "sentor_engine_busy_seconds_total", "sentor_documents_total",
         ]
         found = {name: sum(self.metrics(name).values()) for name in names}
         found["threads"] = self.metrics("sentor_thread_cpu_seconds_total")
@@ -142,7 +142,7 @@ class Server:
         documents = max(1.0, grown["sentor_documents_total"])
         one["engine"] = {
             "tokens_per_document": grown["sentor_engine_tokens_total"] / documents,
-            "rows_per_run": grown["sentor_engine_rows_total"] / max(1.0, grown["sentor_engine_runs_total"]),
+            "rows_per_run": grown["sentor_engine_sequences_total"] / max(1.0, grown["sentor_engine_batches_total"]),
             "padding": 1 - grown["sentor_engine_tokens_total"] / max(1.0, grown["sentor_engine_padded_tokens_total"]),
             "busy_cores": grown["sentor_engine_busy_seconds_total"] / wall,
             "cores_by_threads": threads,

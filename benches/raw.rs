@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use ort::environment::Environment;
 use sentor_engine::available_cores;
-use sentor_engine::encode::Row;
+use sentor_engine::encode::Sequence;
 use sentor_engine::registry::ModelFolder;
 use serde_json::{Value, json};
 
@@ -118,7 +118,7 @@ impl Bench {
 
     /// Tokens per second of all sessions together, after a warm-up of three runs each.
     fn rate(&self, configuration: Configuration) -> f64 {
-        let rows = vec![bare::row(&self.folder, configuration.tokens); configuration.rows];
+        let rows = vec![bare::sequence(&self.folder, configuration.tokens); configuration.rows];
         let (begin, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
             let sessions: Vec<_> = (0..configuration.sessions)
@@ -152,7 +152,7 @@ impl Bench {
     /// Median and mean of one run after another.
     fn latency(&self, tokens: usize) -> Value {
         let mut session = self.session(1);
-        let rows = [bare::row(&self.folder, tokens)];
+        let rows = [bare::sequence(&self.folder, tokens)];
         warm_up(&mut session, &rows);
         let started = Instant::now();
         let mut micros = Vec::new();
@@ -171,7 +171,7 @@ impl Bench {
     }
 }
 
-fn warm_up(session: &mut Bare, rows: &[Row]) {
+fn warm_up(session: &mut Bare, rows: &[Sequence]) {
     for _ in 0..3 {
         session.run(rows).expect("the model runs");
     }

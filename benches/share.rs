@@ -30,7 +30,7 @@ fn main() {
         let settings = Settings {
             models: vec![(language, path.clone())],
             workers: Some(1),
-            queue_tokens: 1 << 20,
+            max_queued_tokens: 1 << 20,
             // What is measured is the work, not the memory of it.
             cache_bytes: 0,
             deduplicate: false,

@@ -8,9 +8,9 @@ use ort::ep::CPU;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
-use sentor_engine::encode::{Row, RowSpan};
+use sentor_engine::NetworkSource;
+use sentor_engine::encode::{Sequence, SequenceSpan};
 use sentor_engine::registry::ModelFolder;
-use sentor_engine::{NetworkSource, Runtime};
 
 /// One session of a span model.
 pub(crate) struct Bare {
@@ -32,19 +32,18 @@ pub(crate) struct Inputs {
 
 /// The library's environment, of which a process has one.
 pub(crate) fn environment() -> Environment {
+    sentor_engine::disable_telemetry();
     let library = sentor_engine::default_library().expect("there is a cache folder");
     let builder = ort::init_from(&library).expect("ONNX Runtime has been fetched");
-    let environment = builder.with_telemetry(false).build().expect("the first environment of this process");
-    Runtime::keep_freed_memory();
-    environment
+    builder.with_telemetry(false).build().expect("the first environment of this process")
 }
 
-/// A row of so many tokens, special ones included, with two spans: a sentence and a mention.
-pub(crate) fn row(folder: &ModelFolder, tokens: usize) -> Row {
+/// A sequence of so many tokens, special ones included, with two spans: a sentence and a mention.
+pub(crate) fn sequence(folder: &ModelFolder, tokens: usize) -> Sequence {
     let special = folder.manifest().tokens;
     let mut ids: Vec<u32> = (0..tokens).map(|index| 1000 + u32::try_from(index).unwrap_or(0)).collect();
     (ids[0], ids[tokens - 1]) = (special.cls, special.sep);
-    Row { ids, spans: vec![RowSpan::new(1, tokens - 2), RowSpan::new(2, 2)] }
+    Sequence { ids, spans: vec![SequenceSpan::new(1, tokens - 2), SequenceSpan::new(2, 2)] }
 }
 
 impl Bare {
@@ -65,8 +64,8 @@ impl Bare {
         Ok(Self { session, inputs: Inputs::default() })
     }
 
-    /// Runs rows of one length with views of reused buffers, as the engine does.
-    pub(crate) fn run(&mut self, rows: &[Row]) -> ort::Result<Vec<[f32; 3]>> {
+    /// Runs sequences of one length with views of reused buffers, as the engine does.
+    pub(crate) fn run(&mut self, rows: &[Sequence]) -> ort::Result<Vec<[f32; 3]>> {
         self.inputs.fill(rows);
         let Inputs { rows, tokens, input_ids, attention_mask, span_row, span_start, span_end } = &self.inputs;
         let (ids, spans) = ([*rows, *tokens], [span_row.len()]);
@@ -84,7 +83,7 @@ impl Bare {
 }
 
 impl Inputs {
-    pub(crate) fn fill(&mut self, rows: &[Row]) {
+    pub(crate) fn fill(&mut self, rows: &[Sequence]) {
         (self.rows, self.tokens) = (rows.len(), rows.first().map_or(0, |row| row.ids.len()));
         for buffer in [
             &mut self.input_ids,

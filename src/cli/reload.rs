@@ -71,7 +71,6 @@ impl InService {
             let models: Vec<String> =
                 analyzer.models().iter().map(|model| format!("{} {}", model.name, model.version)).collect();
             app.make_ready(Arc::clone(&analyzer) as _);
-            analyzer.learn_when_idle();
             let old =
                 std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), analyzer);
             let duration_ms = started.elapsed().as_secs_f64() * 1000.0;

@@ -128,7 +128,6 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             // Whoever started the server does not listen to it; its callers still may.
             tracing::warn!(%error, "cannot print where the server listens");
         }
-        analyzer.learn_when_idle();
         drop(analyzer);
         while let Some(ended) = servers.join_next().await {
             ended.context("serving")?;

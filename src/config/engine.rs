@@ -10,8 +10,8 @@ pub struct EngineConfig {
     pub workers: Option<usize>,
     /// Niceness of the worker threads, 0 to 19.
     pub worker_niceness: u8,
-    /// Maximum padded tokens per batch; `None`: autotuned for each model.
-    pub max_batch_tokens: Option<usize>,
+    /// Maximum padded tokens per batch.
+    pub max_batch_tokens: usize,
     /// Maximum tokens in the queue.
     pub max_queued_tokens: usize,
     /// Maximum bytes of request bodies in memory at one time.
@@ -27,7 +27,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "workers",
         kind: Kind::Count { least: 1, most: 1024 },
         default: Fallback::Unset("one for each physical core that the process may use"),
-        help: "Threads that run the model.",
+        help: "Threads that run the models, which are in memory once for all of them.",
     },
     Setting {
         name: "worker_niceness",
@@ -40,17 +40,15 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "max_batch_tokens",
         kind: Kind::Count { least: 1, most: 1 << 20 },
-        default: Fallback::Unset(
-            "autotuned for each model when the server is idle after its first start; 256 until then",
-        ),
-        help: "Maximum padded tokens per batch. Larger batches gain little on a CPU and make short requests wait. The \
-               autotuned value is kept in learnt.json in the data folder.",
+        default: Fallback::Value("256"),
+        help: "Maximum padded tokens per batch. Larger batches gain little on a CPU and make short requests wait.",
     },
     Setting {
         name: "max_queued_tokens",
         kind: Kind::Count { least: 1, most: 1 << 40 },
         default: Fallback::Value("2000000"),
-        help: "Maximum tokens in the queue; the server refuses more work with 503 and Retry-After. One key may hold three \
+        help: "Maximum tokens in the queue; the server refuses more work with 503 and Retry-After. Each sentence, mention \
+               and entity of an answer counts as 4 tokens at least. One key may hold three \
                quarters of the free space, so that no key shuts out the others. A request is queued whole or not at all; an \
                empty queue accepts one request that is larger than this.",
     },
@@ -82,7 +80,7 @@ impl EngineConfig {
             workers: reader.count_or_unset("workers"),
             // The setting allows no more than 19.
             worker_niceness: u8::try_from(reader.count("worker_niceness")).unwrap_or_default(),
-            max_batch_tokens: reader.count_or_unset("max_batch_tokens"),
+            max_batch_tokens: reader.count("max_batch_tokens"),
             max_queued_tokens: reader.count("max_queued_tokens"),
             max_buffered_bytes: reader.count("max_buffered_bytes"),
             cache_bytes: reader.count("cache_bytes"),

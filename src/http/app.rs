@@ -34,7 +34,7 @@ pub trait Analyze: Send + Sync {
         options: Options,
     ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>>;
 
-    /// Whether a request of at least `body_bytes` would be refused now, as [`Analyzer::foresee_refusal`] tells.
+    /// Whether a request of at least `body_bytes` would be refused now, as [`Analyzer::precheck`] tells.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Analyze for Analyzer {
         caller: &Caller,
         deadline: Option<Instant>,
     ) -> Result<(), AnalysisError> {
-        Analyzer::foresee_refusal(self, body_bytes, caller, deadline)
+        Analyzer::precheck(self, body_bytes, caller, deadline)
     }
 
     fn models(&self) -> Vec<ModelStatus> {

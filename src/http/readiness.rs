@@ -37,7 +37,11 @@ pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     if !analyzer.models().iter().any(|model| model.ready) {
         return Err(not_ready("models", "no model is ready", 1));
     }
-    if analyzer.statistics().engine.stalled > STALLED_AFTER {
+    let engine = analyzer.statistics().engine;
+    if engine.workers > 0 && engine.workers_alive == 0 {
+        return Err(not_ready("workers", "no worker of the engine is alive", 5));
+    }
+    if engine.stalled > STALLED_AFTER {
         return Err(not_ready("queue", "the engine has not finished anything for too long", 5));
     }
     let Services { keys, meter, audit, .. } = &app.services;

@@ -1,4 +1,4 @@
-//! What the analyzer counts by itself, as metrics: read when they are asked for, not kept twice.
+//! The statistics of the analyzer as metrics, read at each scrape.
 
 use std::time::Duration;
 
@@ -7,111 +7,134 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use sentor_analysis::AnalyzerStatistics;
 use sentor_engine::{DurationStatistics, ModelStatistics};
 
-/// The families of one moment's statistics. Those without a value (of models, where there are none) are left out.
+/// Converts statistics to metric families. Families without a value are left out.
 pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
     let engine = &statistics.engine;
     let models = |value: fn(&ModelStatistics) -> f64| -> Vec<(Vec<LabelPair>, f64)> {
         engine.models.iter().map(|model| (vec![label("model", &model.name)], value(model))).collect()
     };
-    let refusals = [
-        ("queue_full", engine.refusals.queue_full),
-        ("deadline", engine.refusals.deadline),
-        ("shutting_down", engine.refusals.shutting_down),
+    let rejections = [
+        ("queue_full", engine.rejections.queue_full),
+        ("deadline", engine.rejections.deadline),
+        ("shutting_down", engine.rejections.shutting_down),
     ];
     let steps = [
         ("plan", &statistics.plans),
         ("wait", &engine.waits),
-        ("run", &engine.runs),
+        ("run", &engine.batches),
         ("aggregate", &statistics.aggregations),
     ];
     let cache = &engine.cache;
     let all = [
-        gauges("sentor_engine_workers", "Worker threads.", alone(engine.workers as f64)),
+        gauges("sentor_engine_workers", "Configured worker threads.", alone(engine.workers as f64)),
         gauges(
-            "sentor_engine_waiting_rows",
-            "Rows that wait for a worker, by model.",
-            models(|model| model.waiting_rows as f64),
+            "sentor_engine_workers_alive",
+            "Workers that are ready for batches or at work.",
+            alone(engine.workers_alive as f64),
+        ),
+        counters(
+            "sentor_engine_worker_replacements_total",
+            "Workers that panicked and were replaced.",
+            alone(engine.worker_replacements as f64),
         ),
         gauges(
-            "sentor_engine_waiting_tokens",
-            "Tokens that wait for a worker, with padding, by model.",
-            models(|model| model.waiting_tokens as f64),
+            "sentor_engine_queued_sequences",
+            "Sequences in the queue, by model.",
+            models(|model| model.queued_sequences as f64),
+        ),
+        gauges(
+            "sentor_engine_queued_tokens",
+            "Tokens in the queue, with padding, by model.",
+            models(|model| model.queued_tokens as f64),
         ),
         gauges(
             "sentor_engine_token_cost_seconds",
-            "What a padded token is reckoned to cost one worker, by model.",
+            "Estimated time of one worker for a token, by model.",
             models(|model| model.token_cost.as_secs_f64()),
         ),
         gauges(
-            "sentor_engine_run_tokens",
-            "Most tokens that a run is given, with padding, by model: as set, or as learnt.",
-            models(|model| model.run_tokens as f64),
+            "sentor_engine_max_batch_tokens",
+            "Most tokens in a batch, with padding, by model.",
+            models(|model| model.max_batch_tokens as f64),
         ),
-        counters("sentor_engine_runs_total", "Runs of a model.", models(|model| model.runs as f64)),
         counters(
-            "sentor_engine_failed_runs_total",
-            "Runs that failed, by model.",
-            models(|model| model.failed_runs as f64),
+            "sentor_engine_batches_total",
+            "Batches that a model was given.",
+            models(|model| model.batches as f64),
         ),
-        counters("sentor_engine_rows_total", "Rows run, by model.", models(|model| model.rows as f64)),
+        counters(
+            "sentor_engine_failed_batches_total",
+            "Batches that a model failed on, so that their sequences were scored one by one, by model.",
+            models(|model| model.failed_batches as f64),
+        ),
+        counters(
+            "sentor_engine_failed_sequences_total",
+            "Sequences that a model failed on, by model.",
+            models(|model| model.failed_sequences as f64),
+        ),
+        counters(
+            "sentor_engine_sequences_total",
+            "Sequences in batches, by model.",
+            models(|model| model.sequences as f64),
+        ),
         counters(
             "sentor_engine_spans_total",
-            "Spans read in rows: sentences, mentions and entities, by model.",
+            "Spans scored in sequences: sentences, mentions and entities, by model.",
             models(|model| model.spans as f64),
         ),
         counters(
             "sentor_engine_tokens_total",
-            "Tokens run, without padding, by model.",
+            "Tokens in batches, without padding, by model.",
             models(|model| model.tokens as f64),
         ),
         counters(
             "sentor_engine_padded_tokens_total",
-            "Tokens run, with padding, by model.",
+            "Tokens in batches, with padding, by model.",
             models(|model| model.padded_tokens as f64),
         ),
         counters(
             "sentor_engine_busy_seconds_total",
-            "Time that workers spent in runs, all workers together, by model.",
+            "Time in a model, all workers together, by model.",
             models(|model| model.busy.as_secs_f64()),
         ),
         counters(
-            "sentor_engine_refusals_total",
-            "Requests that the engine did not take, by reason.",
-            refusals.map(|(reason, count)| (vec![label("reason", reason)], count as f64)).to_vec(),
+            "sentor_engine_rejections_total",
+            "Requests that the engine rejected, by reason.",
+            rejections.map(|(reason, count)| (vec![label("reason", reason)], count as f64)).to_vec(),
         ),
         counters(
-            "sentor_engine_deduplicated_rows_total",
-            "Rows that were not run because an equal one waited or ran already.",
-            alone(engine.deduplicated_rows as f64),
+            "sentor_engine_deduplicated_sequences_total",
+            "Sequences that joined an equal one in place of being scored.",
+            alone(engine.deduplicated_sequences as f64),
         ),
         counters(
-            "sentor_engine_abandoned_rows_total",
-            "Rows whose callers gave up before they ran.",
-            alone(engine.abandoned_rows as f64),
+            "sentor_engine_abandoned_sequences_total",
+            "Sequences whose requests were withdrawn before they were scored.",
+            alone(engine.abandoned_sequences as f64),
         ),
         gauges(
             "sentor_engine_stalled_seconds",
-            "How long the oldest run has taken so far, or rows have waited without one of them being taken.",
+            "How long the oldest batch has been under way, or the queue has not moved.",
             alone(engine.stalled.as_secs_f64()),
         ),
-        counters("sentor_cache_hits_total", "Rows found in the cache.", alone(cache.hits as f64)),
+        counters("sentor_cache_hits_total", "Sequences found in the cache.", alone(cache.hits as f64)),
         counters(
             "sentor_cache_misses_total",
-            "Rows looked for in the cache and not found.",
+            "Sequences looked up in the cache and not found.",
             alone(cache.misses as f64),
         ),
-        gauges("sentor_cache_entries", "Rows in the cache.", alone(cache.entries as f64)),
-        gauges("sentor_cache_size_bytes", "What the cached rows take.", alone(cache.bytes as f64)),
+        gauges("sentor_cache_entries", "Sequences in the cache.", alone(cache.entries as f64)),
+        gauges("sentor_cache_size_bytes", "Memory of the cache.", alone(cache.bytes as f64)),
         histograms(
             "sentor_predict_step_duration_seconds",
-            "Time of each step of scoring: plan (text to tokens), wait (in the queue), run (of the model), aggregate.",
+            "Time of each step of scoring: plan (text to tokens), wait (in the queue), run (of a batch), aggregate.",
             steps.map(|(step, durations)| (vec![label("step", step)], durations)).to_vec(),
         ),
     ];
     all.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
 }
 
-/// Processor time by kind of thread; none where the system does not tell.
+/// Processor time by kind of thread; `None` if the system does not report it.
 pub(super) fn thread_family(times: &[(&'static str, Duration)]) -> Option<MetricFamily> {
     let values = times.iter().map(|(kind, time)| (vec![label("threads", kind)], time.as_secs_f64()));
     let family = counters(
@@ -197,12 +220,12 @@ mod tests {
         let mut statistics = AnalyzerStatistics::default();
         statistics.engine.models = vec![ModelStatistics {
             name: "small".to_owned(),
-            waiting_tokens: 64,
+            queued_tokens: 64,
             busy: Duration::from_millis(1500),
             ..ModelStatistics::default()
         }];
         statistics.engine.cache.hits = 3;
-        statistics.engine.waits.note(Duration::from_millis(3));
+        statistics.engine.waits.record(Duration::from_millis(3));
         let times = [("http", Duration::from_millis(250))];
         let families: Vec<MetricFamily> =
             families(&statistics).into_iter().chain(thread_family(&times)).collect();
@@ -210,7 +233,7 @@ mod tests {
         TextEncoder::new().encode(&families, &mut text).expect("the families are whole");
         let text = String::from_utf8(text).expect("the format is text");
         for line in [
-            "sentor_engine_waiting_tokens{model=\"small\"} 64",
+            "sentor_engine_queued_tokens{model=\"small\"} 64",
             "sentor_engine_busy_seconds_total{model=\"small\"} 1.5",
             "sentor_cache_hits_total 3",
             "sentor_predict_step_duration_seconds_bucket{step=\"wait\",le=\"0.0025\"} 0",

@@ -82,18 +82,18 @@ fn the_defaults_work_with_nothing_given() {
 fn a_later_source_counts_more() {
     let of = |config: &Config| config.engine.max_batch_tokens;
     let scene = Scene::new().file("sentor.toml", "max_batch_tokens = 1_000\nlog_format = \"json\"");
-    assert_eq!(of(&scene.config()), Some(1000));
+    assert_eq!(of(&scene.config()), 1000);
     let scene = scene.variable("SENTOR_MAX_BATCH_TOKENS", "2_000");
-    assert_eq!(of(&scene.config()), Some(2000));
+    assert_eq!(of(&scene.config()), 2000);
     let scene = scene.flag("max_batch_tokens", "3000");
-    assert_eq!(of(&scene.config()), Some(3000));
+    assert_eq!(of(&scene.config()), 3000);
     assert_eq!(
         scene.config().log.format,
         Some(LogFormat::Json),
         "the file still counts for what it alone says"
     );
     let empty = Scene::new().variable("SENTOR_MAX_BATCH_TOKENS", "");
-    assert_eq!(of(&empty.config()), None, "an empty variable says nothing");
+    assert_eq!(of(&empty.config()), 256, "an empty variable counts as not set");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_deprecated_name_works_with_a_warning() {
     ];
     for (scene, origin) in sources {
         let config = scene.config();
-        assert_eq!(config.engine.max_batch_tokens, Some(300), "{origin}");
+        assert_eq!(config.engine.max_batch_tokens, 300, "{origin}");
         let warnings: Vec<String> = config.deprecations().iter().map(ToString::to_string).collect();
         let [warning] = &warnings[..] else { panic!("one warning, not {warnings:?}") };
         let warning = warning.replace(&scene.path(""), "");
@@ -126,7 +126,7 @@ fn among_deprecated_names_the_strongest_source_wins() {
         .file("sentor.toml", "run_tokens = 100")
         .variable("SENTOR_RUN_TOKENS", "200")
         .flag("run_tokens", "300");
-    assert_eq!(scene.config().engine.max_batch_tokens, Some(300));
+    assert_eq!(scene.config().engine.max_batch_tokens, 300);
     assert_eq!(scene.config().deprecations().len(), 3, "each use is named");
 }
 

@@ -1,5 +1,5 @@
-//! The engine's threads with networks that are quick, slow, wrong and panicking, under callers that wait, give up and
-//! come in crowds: whoever is taken is told, and what comes back is their own.
+//! The engine's threads with networks that are fast, slow, wrong and panicking, under callers that wait, withdraw and come
+//! in crowds: every accepted request is answered, with its own outputs.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sentor_engine::encode::{Row, RowSpan};
-use sentor_engine::{Caller, Engine, EngineSettings, Network, RunError, SubmitError};
+use sentor_engine::encode::{Sequence, SequenceSpan};
+use sentor_engine::{
+    BatchOutput, Caller, Engine, EngineError, EngineSettings, Network, OutputLayout, RunError,
+    SequenceOutput, SubmitError,
+};
 
 const SETTINGS: EngineSettings = EngineSettings {
     workers: 3,
-    run_tokens: 128,
-    queue_tokens: 4000,
+    max_batch_tokens: 128,
+    max_queued_tokens: 4000,
     cache_bytes: 0,
     deduplicate: true,
     niceness: 0,
 };
 
-/// Token numbers from here on make the run of a row panic, fail, or come back with too few logits.
+/// Tokens from here on make the network panic, fail, or return too few numbers.
 const PANICS: u32 = 90_000;
 const FAILS: u32 = 91_000;
 const FORGETS: u32 = 92_000;
@@ -30,31 +33,39 @@ struct FakeNetwork {
 }
 
 impl Network for FakeNetwork {
-    fn run(&mut self, rows: &[&Row], padded_tokens: usize) -> Result<Vec<[f32; 3]>, RunError> {
+    fn run(&mut self, sequences: &[&Sequence], padded_tokens: usize) -> Result<BatchOutput, RunError> {
         let turn = self.runs.fetch_add(1, Ordering::Relaxed);
         if turn.is_multiple_of(7) {
             std::thread::sleep(Duration::from_micros(300));
         }
-        let has = |from: u32| rows.iter().any(|row| (from..from + 1000).contains(&row.ids[0]));
+        let has = |from: u32| sequences.iter().any(|one| (from..from + 1000).contains(&one.ids[0]));
         assert!(!has(PANICS), "as asked");
         if has(FAILS) {
             return Err(RunError::new("as asked"));
         }
-        assert!(rows.iter().all(|row| row.ids.len() <= padded_tokens));
-        let mut logits: Vec<_> = rows.iter().flat_map(|row| logits_of(row)).collect();
+        assert!(sequences.iter().all(|one| one.ids.len() <= padded_tokens));
+        let mut logits: Vec<f32> = sequences.iter().flat_map(|one| logits_of(one)).flatten().collect();
         if has(FORGETS) {
             logits.pop();
         }
-        Ok(logits)
+        Ok(BatchOutput::new(OutputLayout::per_span("logits", 3), vec![logits]))
     }
 }
 
-fn logits_of(row: &Row) -> Vec<[f32; 3]> {
-    row.spans.iter().map(|span| [row.ids[0] as f32, row.ids.len() as f32, span.last as f32]).collect()
+fn logits_of(sequence: &Sequence) -> Vec<[f32; 3]> {
+    let Sequence { ids, spans } = sequence;
+    spans.iter().map(|span| [ids[0] as f32, ids.len() as f32, span.last as f32]).collect()
 }
 
-fn row(text: u32, length: usize) -> Row {
-    Row { ids: vec![text; length], spans: vec![RowSpan::new(0, length - 1), RowSpan::new(0, 0)] }
+fn rows_of(output: &SequenceOutput) -> Vec<&[f32]> {
+    output.rows("logits").expect("the networks have them").collect()
+}
+
+fn sequence(text: u32, length: usize) -> Sequence {
+    Sequence {
+        ids: vec![text; length],
+        spans: vec![SequenceSpan::new(0, length - 1), SequenceSpan::new(0, 0)],
+    }
 }
 
 fn engine(settings: EngineSettings) -> (Engine, Arc<AtomicUsize>) {
@@ -66,19 +77,19 @@ fn engine(settings: EngineSettings) -> (Engine, Arc<AtomicUsize>) {
     (Engine::with_networks(&["one", "two"], settings, make).expect("threads can be had"), runs)
 }
 
-/// What became of the requests of a thread.
+/// Outcomes of the requests of a thread.
 #[derive(Default)]
 struct Tally {
     answered: AtomicU64,
-    refused: AtomicU64,
-    given_up: AtomicU64,
+    rejected: AtomicU64,
+    withdrawn: AtomicU64,
     dropped: AtomicU64,
 }
 
 fn storm(engine: &Engine, seed: u64, requests: usize, tally: &Tally) {
     let mut random = StdRng::seed_from_u64(seed);
     for _ in 0..requests {
-        let rows: Vec<(usize, Row)> = (0..random.random_range(1..30))
+        let sequences: Vec<(usize, Sequence)> = (0..random.random_range(1..30))
             .map(|_| {
                 let text = match random.random_range(0..200) {
                     0 => PANICS + random.random_range(0..5),
@@ -86,15 +97,15 @@ fn storm(engine: &Engine, seed: u64, requests: usize, tally: &Tally) {
                     2 => FORGETS + random.random_range(0..5),
                     _ => random.random_range(0..500),
                 };
-                (random.random_range(0..2), row(text, random.random_range(1..60)))
+                (random.random_range(0..2), sequence(text, random.random_range(1..60)))
             })
             .collect();
         let caller = Caller::from(format!("caller {}", seed % 3).as_str());
         let deadline = random.random_bool(0.3).then(|| Instant::now() + Duration::from_millis(20));
-        let ticket = match engine.submit(rows.clone(), &caller, deadline) {
+        let ticket = match engine.submit(sequences.clone(), &caller, deadline) {
             Ok(ticket) => ticket,
             Err(SubmitError::Overloaded { .. }) => {
-                tally.refused.fetch_add(1, Ordering::Relaxed);
+                tally.rejected.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_micros(200));
                 continue;
             }
@@ -103,20 +114,20 @@ fn storm(engine: &Engine, seed: u64, requests: usize, tally: &Tally) {
         if random.random_bool(0.25) {
             std::thread::sleep(Duration::from_micros(random.random_range(0..300)));
             drop(ticket);
-            tally.given_up.fetch_add(1, Ordering::Relaxed);
+            tally.withdrawn.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         let Ok(answers) = ticket.wait() else {
             tally.dropped.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        assert_eq!(answers.len(), rows.len());
-        for (answer, (_, row)) in answers.iter().zip(&rows) {
-            // Whatever shares a run with a row that fails fails with it, and has no logits.
-            if let Some(logits) = answer {
-                assert_eq!(logits[..], logits_of(row)[..], "another row's logits");
+        assert_eq!(answers.len(), sequences.len());
+        for (answer, (_, sequence)) in answers.iter().zip(&sequences) {
+            // A sequence that the network fails on has no output, and takes none of its neighbours with it.
+            assert_eq!(answer.is_none(), sequence.ids[0] >= PANICS, "{:?}", sequence.ids[0]);
+            if let Some(output) = answer {
+                assert_eq!(rows_of(output), logits_of(sequence), "the output of another sequence");
             }
-            assert!(answer.is_none() || row.ids[0] < PANICS, "a run that failed was answered");
         }
         tally.answered.fetch_add(1, Ordering::Relaxed);
     }
@@ -124,7 +135,7 @@ fn storm(engine: &Engine, seed: u64, requests: usize, tally: &Tally) {
 
 #[test]
 fn nobody_is_left_waiting_through_panics_failures_and_cancellation() {
-    // The panics are meant; their traces would hide others.
+    // These panics are on purpose; their traces would hide others.
     std::panic::set_hook(Box::new(|info| {
         if !info.to_string().contains("as asked") {
             eprintln!("{info}");
@@ -141,17 +152,107 @@ fn nobody_is_left_waiting_through_panics_failures_and_cancellation() {
         });
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         assert_eq!(count(&tally.dropped), 0, "the engine was not stopped");
-        let all = count(&tally.answered) + count(&tally.refused) + count(&tally.given_up);
+        let all = count(&tally.answered) + count(&tally.rejected) + count(&tally.withdrawn);
         assert_eq!(all, 6 * 300);
-        assert!(count(&tally.answered) > 100 && count(&tally.given_up) > 100);
-        // All workers are still there, and the queue is empty.
-        let rows = (0..50).map(|text| (0, row(text + 600, 50))).collect();
-        let answers = engine.submit(rows, &Caller::from("after"), None).expect("nothing waits");
+        assert!(count(&tally.answered) > 100 && count(&tally.withdrawn) > 100);
+        // All workers are alive, and the queue is empty.
+        let sequences = (0..50).map(|text| (0, sequence(text + 600, 50))).collect();
+        let answers = engine.submit(sequences, &Caller::from("after"), None).expect("nothing waits");
         assert!(answers.wait().expect("it is up").iter().all(Option::is_some));
         let statistics = engine.statistics();
-        assert!(statistics.models.iter().all(|model| model.waiting_rows == 0 && model.waiting_tokens == 0));
-        assert!(statistics.models.iter().any(|model| model.failed_runs > 0));
+        assert!(
+            statistics.models.iter().all(|model| (model.queued_sequences, model.queued_tokens) == (0, 0))
+        );
+        assert!(statistics.models.iter().any(|model| model.failed_batches > 0));
     }
+}
+
+/// Panics with this when it is asked to die: dropping the panic panics again, outside of what guards a network.
+struct Deadly;
+
+impl Drop for Deadly {
+    fn drop(&mut self) {
+        panic!("as asked");
+    }
+}
+
+/// Answers with zeros, fails on [`FAILS`], and kills its worker on [`KILLS`].
+struct Fragile;
+
+const KILLS: u32 = 93_000;
+
+impl Network for Fragile {
+    fn run(&mut self, sequences: &[&Sequence], _: usize) -> Result<BatchOutput, RunError> {
+        let has = |token| sequences.iter().any(|sequence| sequence.ids[0] == token);
+        if has(KILLS) {
+            std::panic::panic_any(Deadly);
+        }
+        if has(FAILS) {
+            return Err(RunError::new("as asked"));
+        }
+        let logits: Vec<f32> = sequences.iter().flat_map(|one| logits_of(one)).flatten().collect();
+        Ok(BatchOutput::new(OutputLayout::per_span("logits", 3), vec![logits]))
+    }
+}
+
+fn fragile(workers: usize, make: impl Fn() -> Vec<Box<dyn Network>> + Send + Sync + 'static) -> Engine {
+    let settings = EngineSettings { workers, ..SETTINGS };
+    Engine::with_networks(&["one"], settings, make).expect("the workers start")
+}
+
+fn submit(engine: &Engine, texts: &[u32]) -> Vec<Option<SequenceOutput>> {
+    let sequences = texts.iter().map(|&text| (0, sequence(text, 8))).collect();
+    let ticket = engine.submit(sequences, &Caller::from("a"), None).expect("there is room");
+    ticket.wait().expect("the engine is up")
+}
+
+#[test]
+fn a_sequence_that_the_network_fails_on_fails_alone() {
+    let engine = fragile(1, || vec![Box::new(Fragile)]);
+    let texts = [1, 2, FAILS, 3, 4, 5];
+    let answers = submit(&engine, &texts);
+    for (answer, text) in answers.iter().zip(texts) {
+        assert_eq!(answer.is_none(), text == FAILS, "{text}");
+        if let Some(output) = answer {
+            assert_eq!(rows_of(output), logits_of(&sequence(text, 8)), "{text}");
+        }
+    }
+    let model = &engine.statistics().models[0];
+    assert_eq!((model.sequences, model.failed_sequences), (6, 1));
+    assert_eq!(model.failed_batches, 1, "of {} batches", model.batches);
+}
+
+#[test]
+fn a_worker_that_panics_while_it_is_prepared_is_replaced() {
+    let made = AtomicUsize::new(0);
+    let engine = fragile(2, move || {
+        assert!(made.fetch_add(1, Ordering::SeqCst) >= 2, "as asked");
+        vec![Box::new(Fragile)]
+    });
+    let statistics = engine.statistics();
+    assert_eq!((statistics.workers, statistics.workers_alive), (2, 2));
+    assert_eq!(statistics.worker_replacements, 2);
+    assert!(submit(&engine, &[1, 2, 3]).iter().all(Option::is_some));
+}
+
+#[test]
+fn an_engine_whose_workers_always_panic_does_not_start() {
+    let settings = EngineSettings { workers: 2, ..SETTINGS };
+    let engine = Engine::with_networks(&["one"], settings, || panic!("as asked"));
+    assert!(matches!(engine, Err(EngineError::WorkerPanicked)), "{engine:?}");
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced_and_its_batch_is_answered() {
+    let engine = fragile(1, || vec![Box::new(Fragile)]);
+    assert_eq!(engine.statistics().workers_alive, 1);
+    assert_eq!(submit(&engine, &[KILLS]), [None], "whoever waits hears of it");
+    // The replacement answers.
+    assert!(submit(&engine, &[1, 2, 3]).iter().all(Option::is_some));
+    let statistics = engine.statistics();
+    assert_eq!((statistics.workers_alive, statistics.worker_replacements), (1, 1));
+    engine.shutdown(Instant::now() + Duration::from_secs(10));
+    assert_eq!(engine.statistics().workers_alive, 0);
 }
 
 #[test]
@@ -179,9 +280,9 @@ fn a_shutdown_in_the_middle_of_it_tells_everyone() {
     }
 }
 
-/// Engines replaced under load, as a reload does: whoever has the old one gets its answer from that.
+/// Engines replaced under load, as a reload does: a request that began with the old one is answered by it.
 #[test]
-fn an_engine_that_is_replaced_finishes_what_it_took() {
+fn an_engine_that_is_replaced_finishes_what_it_accepted() {
     let current = Mutex::new(Arc::new(engine(SETTINGS).0));
     let lengths = Mutex::new(HashSet::new());
     std::thread::scope(|scope| {
@@ -192,8 +293,9 @@ fn an_engine_that_is_replaced_finishes_what_it_took() {
                 for turn in 0..400 {
                     let engine = Arc::clone(&current.lock().expect("no thread panics"));
                     let length = random.random_range(1..50);
-                    let rows = vec![(0, row(turn, length)), (1, row(turn, 1 + turn as usize % 40))];
-                    let ticket = engine.submit(rows, &Caller::from("a"), None);
+                    let other = sequence(turn, 1 + turn as usize % 40);
+                    let sequences = vec![(0, sequence(turn, length)), (1, other)];
+                    let ticket = engine.submit(sequences, &Caller::from("a"), None);
                     let answers = ticket.expect("few wait").wait().expect("it is not stopped while in use");
                     assert!(answers.iter().all(Option::is_some));
                     lengths.lock().expect("no thread panics").insert(length);

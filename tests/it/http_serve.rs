@@ -606,7 +606,7 @@ fn metrics_have_a_listener_of_their_own_where_one_is_set() {
     let read = metrics();
     for series in [
         "sentor_documents_total{language=\"en\"} 1",
-        "sentor_engine_runs_total{model=\"sentor-en\"} ",
+        "sentor_engine_batches_total{model=\"sentor-en\"} ",
         "sentor_key_events_total{event=\"revoked\"} 0",
         "sentor_key_refusals_total{reason=\"scope\"} 1",
         "sentor_store_failing{part=\"usage\"} 0",

@@ -14,5 +14,6 @@ mod observability;
 mod operation;
 mod packaging;
 mod pair;
+mod privacy;
 mod readiness;
 mod support;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sentor_analysis::{Analyzer, Document, DocumentAnalysis, Options, Settings, local_caller};
-use sentor_engine::encode::{Encoder, Row, RowSpan};
+use sentor_engine::encode::{Encoder, Sequence, SequenceSpan};
 use sentor_engine::registry::ModelFolder;
-use sentor_engine::{Calibration, Engine, EngineSettings, LearntFile, Runtime};
+use sentor_engine::{Engine, EngineSettings, Runtime};
 use sentor_text::language::{Language, LanguageChoice};
 use sentor_text::span::{OffsetMap, OffsetUnit, Span};
 use serde::Deserialize;
@@ -54,22 +54,22 @@ fn reference(name: &str) -> Reference {
     serde_json::from_str(&text).expect("the reference is as `export` writes it")
 }
 
-/// The row of a case, built by the product from its text.
-fn row_of(case: &Case, encoder: &Encoder) -> Row {
+/// The sequence of a case, built by the product from its text.
+fn sequence_of(case: &Case, encoder: &Encoder) -> Sequence {
     let map = OffsetMap::new(&case.text, OffsetUnit::CodePoint);
     let byte = |offset| map.to_bytes(offset).expect("the offset lies in the text");
     let hidden: Vec<Span> =
         case.hidden.iter().map(|&(start, end)| Span::new(byte(start), byte(end))).collect();
-    let tokens = encoder.hide(encoder.tokens(&case.text, []), &hidden);
+    let tokens = encoder.mask(encoder.tokens(&case.text, []), &hidden);
     let names: Vec<Vec<u32>> = case.implicit.iter().map(|name| encoder.entity_tokens(name, 64).0).collect();
     let names: Vec<&[u32]> = names.iter().map(Vec::as_slice).collect();
-    let (mut row, places) = encoder.row(&tokens.ids, &names);
+    let (mut sequence, places) = encoder.sequence(&tokens.ids, &names);
     for &(start, end) in case.sentences.iter().chain(&case.mentions) {
         let covered = tokens.covering(Span::new(byte(start), byte(end)));
-        row.spans.push(RowSpan::new(covered.start + 1, covered.end));
+        sequence.spans.push(SequenceSpan::new(covered.start + 1, covered.end));
     }
-    row.spans.extend(places.into_iter().flatten());
-    row
+    sequence.spans.extend(places.into_iter().flatten());
+    sequence
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn rust_and_python_agree() {
         let encoder = Encoder::open(&folder).expect("the tokenizer is in the model folder");
         let settings = EngineSettings {
             workers: 1,
-            run_tokens: 256,
-            queue_tokens: 1 << 20,
+            max_batch_tokens: 256,
+            max_queued_tokens: 1 << 20,
             cache_bytes: 0,
             deduplicate: false,
             niceness: 0,
@@ -95,17 +95,19 @@ fn rust_and_python_agree() {
         let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
         assert!(reference.cases.len() >= 30, "{name} has only {} cases", reference.cases.len());
 
-        let rows: Vec<Row> = reference.cases.iter().map(|case| row_of(case, &encoder)).collect();
-        for (case, row) in reference.cases.iter().zip(&rows) {
-            let spans: Vec<_> = row.spans.iter().map(|span| (span.first, span.last)).collect();
-            assert_eq!((&row.ids, &spans), (&case.input_ids, &case.spans), "{name}: {:?}", case.text);
+        let sequences: Vec<Sequence> =
+            reference.cases.iter().map(|case| sequence_of(case, &encoder)).collect();
+        for (case, sequence) in reference.cases.iter().zip(&sequences) {
+            let spans: Vec<_> = sequence.spans.iter().map(|span| (span.first, span.last)).collect();
+            assert_eq!((&sequence.ids, &spans), (&case.input_ids, &case.spans), "{name}: {:?}", case.text);
         }
-        let rows = rows.into_iter().map(|row| (0, row)).collect();
-        let ticket = engine.submit(rows, &local_caller(), None).expect("the queue is empty");
-        for (case, logits) in reference.cases.iter().zip(ticket.wait().expect("the engine is up")) {
-            let logits = logits.expect("the run succeeds");
+        let sequences = sequences.into_iter().map(|sequence| (0, sequence)).collect();
+        let ticket = engine.submit(sequences, &local_caller(), None).expect("the queue is empty");
+        for (case, output) in reference.cases.iter().zip(ticket.wait().expect("the engine is up")) {
+            let output = output.expect("the batch succeeds");
+            let logits = output.rows("logits").expect("a sentiment model has logits");
             assert_eq!(logits.len(), case.logits.len());
-            for (actual, expected) in logits.iter().flatten().zip(case.logits.iter().flatten()) {
+            for (actual, expected) in logits.flatten().zip(case.logits.iter().flatten()) {
                 let difference = (actual - expected).abs();
                 assert!(difference <= reference.tolerance, "{name}: {difference} apart on {:?}", case.text);
             }
@@ -196,8 +198,8 @@ fn words_that_were_met_before_have_the_tokens_that_the_library_gives_the_text() 
     }
 }
 
-fn analyzer(workers: usize, run_tokens: usize) -> Analyzer {
-    start(Settings { workers: Some(workers), run_tokens: Some(run_tokens), ..Settings::default() })
+fn analyzer(workers: usize, max_batch_tokens: usize) -> Analyzer {
+    start(Settings { workers: Some(workers), max_batch_tokens, ..Settings::default() })
 }
 
 fn start(settings: Settings) -> Analyzer {
@@ -247,25 +249,10 @@ fn options(language: Language) -> Options {
     Options { language: LanguageChoice::Fixed(language), caller: local_caller(), deadline: None }
 }
 
-/// One whose runs are long, and take in rows that must be padded by several lanes.
-fn mixing_analyzer() -> Analyzer {
-    let place = tempfile::tempdir().expect("a temporary folder");
-    let learnt = LearntFile::new(place.path().join("learnt.json"));
-    for (_, name) in MODELS {
-        let folder = ModelFolder::open(&root().join("models").join(name)).expect("the folder is there");
-        let calibration = Calibration { run_tokens: 2048, start_tokens: 64 };
-        learnt.keep(&folder, calibration).expect("it can be written");
-    }
-    let learnt_file = Some(learnt.path().to_owned());
-    let analyzer = start(Settings { workers: Some(2), learnt_file, ..Settings::default() });
-    assert!(analyzer.statistics().engine.models.iter().all(|model| model.run_tokens == 2048));
-    analyzer
-}
-
 #[test]
-fn a_text_scores_the_same_bits_whatever_shares_its_run() {
+fn a_text_scores_the_same_bits_whatever_shares_its_batch() {
     let small = analyzer(1, 1);
-    let large = Arc::new(mixing_analyzer());
+    let large = Arc::new(analyzer(2, 2048));
     for language in Language::ALL {
         let documents = documents(language);
         let alone: Vec<Vec<u32>> = documents
@@ -313,7 +300,7 @@ fn an_entity_more_changes_nobody_elses_score() {
                 analysis.entities.iter().find(|entity| entity.entity == name).expect("it was asked for");
             entity.sentiment.probabilities()
         };
-        // A row that is longer by an entity is padded further, which may cost the last bits but no more.
+        // A sequence that is longer by an entity is padded further, which may change the last bits but no more.
         find(left).into_iter().zip(find(right)).all(|(left, right)| (left - right).abs() < 1e-4)
     };
     assert!(close(&one, &more, "camera") && close(&one, &more, "price"));

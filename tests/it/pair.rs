@@ -150,9 +150,9 @@ fn a_pair_model_scores_sentences_mentions_and_implicit_entities() {
     assert_logits(battery.sentiment.probabilities(), [6.0, 3.0]);
     assert_logits(price.sentiment.probabilities(), [4.5, 9.0]);
     assert_eq!(again.sentiment, camera.sentiment);
-    // Two sentences, and a row for each entity but the one that comes twice, whose rows are equal.
+    // Two sentences, and a sequence for each entity but the one that comes twice, whose sequences are equal.
     let statistics = analyzer.statistics().engine;
-    assert_eq!((statistics.models[0].rows, statistics.deduplicated_rows), (5, 1));
+    assert_eq!((statistics.models[0].sequences, statistics.deduplicated_sequences), (5, 1));
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use sentor::http::{Analyze, BoxFuture};
 use sentor_analysis::{AnalyzerStatistics, Document, ModelStatus, Options};
-use sentor_engine::encode::{Row, RowSpan};
-use sentor_engine::{Caller, Engine, EngineSettings, Network, RunError};
+use sentor_engine::encode::{Sequence, SequenceSpan};
+use sentor_engine::{
+    BatchOutput, Caller, Engine, EngineSettings, EngineStatistics, Network, OutputLayout, RunError,
+};
 use sentor_store::SqliteStore;
 use serde_json::{Value, json};
 
@@ -21,10 +23,10 @@ fn reason(answer: &Answer) -> Value {
     answer.json()["error"]["details"]["reason"].clone()
 }
 
-/// Has done nothing for so long.
-struct Stalled(Duration);
+/// An analyzer whose engine has these statistics.
+struct WithEngine(EngineStatistics);
 
-impl Analyze for Stalled {
+impl Analyze for WithEngine {
     fn analyze(&self, documents: Vec<Document>, options: Options) -> BoxFuture<'_, Outcomes> {
         FakeAnalyzer.analyze(documents, options)
     }
@@ -35,21 +37,36 @@ impl Analyze for Stalled {
 
     fn statistics(&self) -> AnalyzerStatistics {
         let mut statistics = AnalyzerStatistics::default();
-        statistics.engine.stalled = self.0;
+        statistics.engine = self.0.clone();
         statistics
     }
 }
 
+fn with_engine(engine: EngineStatistics) -> TestServer {
+    let analyzer: Option<Arc<dyn Analyze>> = Some(Arc::new(WithEngine(engine)));
+    TestServer::start_with(Setup { analyzer, ..Setup::default() })
+}
+
 #[test]
 fn a_server_whose_engine_stands_still_is_not_ready() {
-    let with = |stalled| {
-        let analyzer: Option<Arc<dyn Analyze>> = Some(Arc::new(Stalled(Duration::from_secs(stalled))));
-        TestServer::start_with(Setup { analyzer, ..Setup::default() })
+    let with = |seconds| {
+        let stalled = Duration::from_secs(seconds);
+        with_engine(EngineStatistics { workers: 1, workers_alive: 1, stalled, ..EngineStatistics::default() })
     };
     let stuck = with(60);
     assert_eq!(reason(&stuck.anonymous().get("/readyz")), "queue");
     assert_eq!(stuck.anonymous().get("/livez").status, 200);
     assert_eq!(with(1).anonymous().get("/readyz").status, 200, "a long run is none too long");
+}
+
+#[test]
+fn a_server_without_workers_is_not_ready() {
+    let with = |workers_alive| {
+        with_engine(EngineStatistics { workers: 2, workers_alive, ..EngineStatistics::default() })
+    };
+    assert_eq!(reason(&with(0).anonymous().get("/readyz")), "workers");
+    assert_eq!(with(1).anonymous().get("/readyz").status, 200, "one is replaced while the other works");
+    assert_eq!(with(2).anonymous().get("/readyz").status, 200);
 }
 
 #[test]
@@ -82,9 +99,10 @@ fn a_server_whose_store_is_held_by_another_program_is_not_ready_until_it_is_free
 struct Gate(Arc<Mutex<mpsc::Receiver<()>>>);
 
 impl Network for Gate {
-    fn run(&mut self, rows: &[&Row], _: usize) -> Result<Vec<[f32; 3]>, RunError> {
+    fn run(&mut self, sequences: &[&Sequence], _: usize) -> Result<BatchOutput, RunError> {
         let _ = self.0.lock().expect("nobody panics").recv();
-        Ok(vec![[0.0; 3]; rows.iter().map(|row| row.spans.len()).sum()])
+        let spans: usize = sequences.iter().map(|sequence| sequence.spans.len()).sum();
+        Ok(BatchOutput::new(OutputLayout::per_span("logits", 3), vec![vec![0.0; 3 * spans]]))
     }
 }
 
@@ -94,8 +112,8 @@ fn an_engine_tells_how_long_it_has_stood_still() {
     let gate = Arc::new(Mutex::new(gate));
     let settings = EngineSettings {
         workers: 1,
-        run_tokens: 8,
-        queue_tokens: 4096,
+        max_batch_tokens: 8,
+        max_queued_tokens: 4096,
         cache_bytes: 0,
         deduplicate: false,
         niceness: 0,
@@ -104,8 +122,9 @@ fn an_engine_tells_how_long_it_has_stood_still() {
         .expect("a thread");
     let stalled = || engine.statistics().stalled;
     assert_eq!(stalled(), Duration::ZERO);
-    let row = || (0, Row { ids: vec![1; 8], spans: vec![RowSpan::new(1, 6)] });
-    let ticket = engine.submit(vec![row(), row()], &Caller::from("a"), None).expect("there is room");
+    let sequence = || (0, Sequence { ids: vec![1; 8], spans: vec![SequenceSpan::new(1, 6)] });
+    let ticket =
+        engine.submit(vec![sequence(), sequence()], &Caller::from("a"), None).expect("there is room");
     let mut longest = Duration::ZERO;
     while longest < Duration::from_millis(50) {
         assert!(stalled() >= longest, "it only grows");
@@ -114,6 +133,6 @@ fn an_engine_tells_how_long_it_has_stood_still() {
     }
     open.send(()).expect("the worker waits");
     open.send(()).expect("the worker waits");
-    ticket.wait().expect("both rows are done");
+    ticket.wait().expect("both are scored");
     assert_eq!(stalled(), Duration::ZERO);
 }

@@ -1,7 +1,7 @@
 //! The use case itself: prepare, submit, aggregate.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -12,8 +12,8 @@ use crate::background;
 use sentor_engine::encode::{EncodeError, Encoder};
 use sentor_engine::registry::{Manifest, ModelFolder, QuantisationScheme, RegistryError};
 use sentor_engine::{
-    Calibration, DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, LearntFile,
-    RowLogits, Runtime, RuntimeError, SubmitError, Ticket, available_cores,
+    DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, Runtime, RuntimeError,
+    SequenceOutput, SubmitError, Ticket, available_cores,
 };
 use sentor_text::language::{Detection, Language, LanguageChoice, detect};
 
@@ -26,14 +26,12 @@ pub struct Settings {
     pub models: Vec<(Language, PathBuf)>,
     /// What `auto` scores a text as whose language it cannot tell.
     pub fallback_language: Language,
-    /// Worker threads, each with a session of its own; `None`: one for each physical core that the process may use.
+    /// Worker threads; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
-    /// Most padded tokens in one run of a model; `None`: as was learnt of each.
-    pub run_tokens: Option<usize>,
-    /// Where it is kept what was learnt of models; `None`: nowhere.
-    pub learnt_file: Option<PathBuf>,
-    /// Most padded tokens that wait in the queue.
-    pub queue_tokens: usize,
+    /// Most padded tokens in a batch, unless a single sequence has more.
+    pub max_batch_tokens: usize,
+    /// Most tokens in the queue.
+    pub max_queued_tokens: usize,
     /// Memory for texts that were scored before, in bytes; 0 keeps none.
     pub cache_bytes: usize,
     /// Whether equal texts that wait or run at one time are run once.
@@ -51,9 +49,8 @@ impl Default for Settings {
             models: Vec::new(),
             fallback_language: Language::English,
             workers: None,
-            run_tokens: None,
-            learnt_file: None,
-            queue_tokens: 2_000_000,
+            max_batch_tokens: Engine::USUAL_BATCH_TOKENS,
+            max_queued_tokens: 2_000_000,
             cache_bytes: 32 << 20,
             deduplicate: true,
             worker_niceness: 0,
@@ -99,17 +96,14 @@ pub struct Analyzer {
     engine: Engine,
     planner: Arc<Planner>,
     stages: Mutex<Stages>,
-    /// What is kept of models between starts, where runs are to be as was learnt.
-    learnt: Option<LearntFile>,
-    folders: Vec<ModelFolder>,
 }
 
 /// What an analyzer has done and holds: plain numbers, for metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnalyzerStatistics {
-    /// From the text of a request to its rows: languages, sentences, mentions, tokens.
+    /// From the text of a request to its sequences: languages, sentences, mentions, tokens.
     pub plans: DurationStatistics,
-    /// From the logits of a request to its answer.
+    /// From the outputs of a request to its answer.
     pub aggregations: DurationStatistics,
     /// What lies between.
     pub engine: EngineStatistics,
@@ -120,42 +114,9 @@ pub struct AnalyzerStatistics {
 struct Stages {
     plans: DurationStatistics,
     aggregations: DurationStatistics,
-    density: TokenDensity,
 }
 
-/// How many tokens the rows of a request have for each byte of its texts, as the latest requests had them.
-#[derive(Clone, Copy, Debug)]
-struct TokenDensity(f64);
-
-impl Default for TokenDensity {
-    /// Ordinary text has four or five bytes a token, and JSON round it: until the first request, a quarter of that.
-    fn default() -> Self {
-        Self(1.0 / 16.0)
-    }
-}
-
-impl TokenDensity {
-    /// What one more request counts.
-    const NEWEST: f64 = 1.0 / 16.0;
-
-    fn note(&mut self, bytes: usize, tokens: usize) {
-        if bytes > 0 {
-            self.0 += (tokens as f64 / bytes as f64 - self.0) * Self::NEWEST;
-        }
-    }
-
-    /// Tokens of a body of so many bytes, at least one.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a positive number of tokens"
-    )]
-    fn of(self, bytes: usize) -> usize {
-        ((bytes as f64 * self.0) as usize).max(1)
-    }
-}
-
-/// Lays out the rows of documents: all of the work but the models'.
+/// Plans documents: all of the work but that of the models.
 #[derive(Debug)]
 struct Planner {
     models: Vec<Model>,
@@ -173,10 +134,10 @@ pub(super) struct Model {
     pub(super) encoder: Encoder,
 }
 
-/// The rows of one request, on their way through the engine.
+/// The sequences of one request, on their way through the engine.
 struct Pending {
     ticket: Ticket,
-    /// Which documents they belong to, and how many rows each has, in order.
+    /// The documents in order, each with its number of sequences.
     documents: Vec<(usize, usize)>,
 }
 
@@ -206,8 +167,8 @@ impl Analyzer {
         let workers = settings.workers.unwrap_or_else(available_cores).max(1);
         let engine_settings = EngineSettings {
             workers,
-            run_tokens: settings.run_tokens.unwrap_or(Calibration::USUAL_RUN_TOKENS),
-            queue_tokens: settings.queue_tokens,
+            max_batch_tokens: settings.max_batch_tokens,
+            max_queued_tokens: settings.max_queued_tokens,
             cache_bytes: settings.cache_bytes,
             deduplicate: settings.deduplicate,
             niceness: settings.worker_niceness,
@@ -219,37 +180,7 @@ impl Analyzer {
         );
         let planner = Planner { models: models?, routes, fallback_language: settings.fallback_language };
         let engine = engine?;
-        let learnt = settings.learnt_file.clone().filter(|_| settings.run_tokens.is_none());
-        let learnt = learnt.map(LearntFile::new);
-        for (model, folder) in folders.iter().enumerate() {
-            if let Some(known) = learnt.as_ref().and_then(|learnt| learnt.find(folder)) {
-                engine.calibrate(model, known);
-            }
-        }
-        Ok(Self { engine, planner: Arc::new(planner), stages: Mutex::default(), learnt, folders })
-    }
-
-    /// Learns how the models are run best on this processor, as far as the file of learnt things does not know, and
-    /// keeps it there. Returns at once: the workers make the trials when they are all idle, each a run of at most a
-    /// tenth of a second. Does nothing where `run_tokens` is set, or there is no such file.
-    pub fn learn_when_idle(&self) {
-        let Some(learnt) = self.learnt.clone() else { return };
-        let is_unknown = |&model: &usize| learnt.find(&self.folders[model]).is_none();
-        let unknown: Vec<usize> = (0..self.folders.len()).filter(is_unknown).collect();
-        if unknown.is_empty() {
-            return;
-        }
-        let (tell, told) = mpsc::channel();
-        let folders = self.folders.clone();
-        let keeping = std::thread::Builder::new().name("learnt".to_owned()).spawn(move || {
-            for (model, calibration) in told {
-                keep(&learnt, &folders[model], calibration);
-            }
-        });
-        match keeping {
-            Ok(_) => self.engine.learn(&unknown, tell),
-            Err(error) => tracing::warn!(%error, "cannot learn how the models are run best"),
-        }
+        Ok(Self { engine, planner: Arc::new(planner), stages: Mutex::default() })
     }
 
     /// Scores `documents`, each independently of the others; the answers keep their order. One that cannot be
@@ -273,7 +204,7 @@ impl Analyzer {
         } else {
             self.planner.plan(&documents, &options)?
         };
-        self.note_plans(started, bytes, &plans);
+        self.stages().plans.record(started.elapsed());
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
         let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
         let answer = match deadline {
@@ -299,19 +230,11 @@ impl Analyzer {
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
         let started = Instant::now();
         let mut plans = self.planner.plan(&documents, &options)?;
-        self.note_plans(started, total_bytes(&documents), &plans);
+        self.stages().plans.record(started.elapsed());
         let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
         let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
         hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
         Ok(self.aggregate(plans, finished))
-    }
-
-    /// Counts the planning of `bytes` of text that began at `started` and is over now.
-    fn note_plans(&self, started: Instant, bytes: usize, plans: &[Planned]) {
-        let tokens = plans.iter().flatten().map(|(_, plan)| plan.row_tokens()).sum();
-        let mut stages = self.stages();
-        stages.plans.note(started.elapsed());
-        stages.density.note(bytes, tokens);
     }
 
     /// What it has done so far, and what waits.
@@ -324,11 +247,11 @@ impl Analyzer {
     fn aggregate(
         &self,
         plans: Vec<Planned>,
-        finished: Vec<Option<Vec<RowLogits>>>,
+        finished: Vec<Option<Vec<Option<SequenceOutput>>>>,
     ) -> Vec<Result<DocumentAnalysis, DocumentError>> {
         let started = Instant::now();
         let answers = aggregate(plans, finished);
-        self.stages().aggregations.note(started.elapsed());
+        self.stages().aggregations.record(started.elapsed());
         answers
     }
 
@@ -362,33 +285,38 @@ impl Analyzer {
         self.engine.shutdown(deadline);
     }
 
-    /// Whether a request of at least so many bytes would be refused now, as far as that can be told before it is read.
+    /// Bytes of a request body for which at least one token is expected. Ordinary text has four or five bytes a token, and
+    /// JSON around it. The figure is fixed and low: one that followed the latest requests would let a caller with odd texts
+    /// have the requests of others rejected.
+    const BODY_BYTES_PER_TOKEN: usize = 16;
+
+    /// Whether a request body of so many bytes would be rejected now, as far as its length tells.
     ///
     /// # Errors
     ///
     /// As [`Analyzer::analyze`].
-    pub fn foresee_refusal(
+    pub fn precheck(
         &self,
         body_bytes: usize,
         caller: &Caller,
         deadline: Option<Instant>,
     ) -> Result<(), AnalysisError> {
-        let tokens = self.stages().density.of(body_bytes);
-        self.engine.foresee_refusal(tokens, caller, deadline).map_err(refusal)
+        let tokens = (body_bytes / Self::BODY_BYTES_PER_TOKEN).max(1);
+        self.engine.precheck(tokens, caller, deadline).map_err(rejection)
     }
 
-    /// Submits the rows of all plans at once, so that they are taken or refused together.
+    /// Submits the sequences of all plans at once, so that they are accepted or rejected together.
     fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Pending, AnalysisError> {
-        let mut rows = Vec::new();
+        let mut sequences = Vec::new();
         let mut documents = Vec::new();
         for (document, plan) in plans.iter_mut().enumerate() {
             if let Ok((model, plan)) = plan {
-                let before = rows.len();
-                rows.extend(plan.take_rows().into_iter().map(|row| (*model, row)));
-                documents.push((document, rows.len() - before));
+                let before = sequences.len();
+                sequences.extend(plan.take_sequences().into_iter().map(|sequence| (*model, sequence)));
+                documents.push((document, sequences.len() - before));
             }
         }
-        let ticket = self.engine.submit(rows, &options.caller, options.deadline).map_err(refusal)?;
+        let ticket = self.engine.submit(sequences, &options.caller, options.deadline).map_err(rejection)?;
         Ok(Pending { ticket, documents })
     }
 }
@@ -398,7 +326,7 @@ impl Planner {
     /// (about 1,000 tokens, a millisecond or two of work) handing out the work costs more than it saves.
     const PARALLEL_BYTES: usize = 4096;
 
-    /// Finds the language of each document and lays out its rows.
+    /// Detects the language of each document and plans it.
     fn plan(&self, documents: &[Document], options: &Options) -> Result<Vec<Planned>, AnalysisError> {
         let prepare = |document: &Document| {
             let detection = detect(&document.text);
@@ -434,28 +362,14 @@ impl Model {
     }
 }
 
-/// Keeps what was learnt for the next start.
-fn keep(learnt: &LearntFile, folder: &ModelFolder, calibration: Calibration) {
-    let Calibration { run_tokens, start_tokens } = calibration;
-    let model = &folder.manifest().name;
-    tracing::info!(model, run_tokens, start_tokens, "learnt how the model is run best");
-    if let Err(error) = learnt.keep(folder, calibration) {
-        // Where the folder cannot be written, that is so at each start, and no fault.
-        tracing::info!(
-            path = %learnt.path().display(), %error,
-            "cannot keep what was learnt; it is learnt again at the next start"
-        );
-    }
-}
-
-/// Says that a model's scores of a text depend a little on what shares its run.
+/// Warns that the scores of a model depend a little on the rest of the batch.
 fn warn_of_dynamic_ranges(folder: &ModelFolder) {
     if folder.manifest().quantisation == QuantisationScheme::Dynamic {
         tracing::warn!(
             file = %folder.network().display(),
             model = folder.manifest().name,
             "the model is dynamically quantised: the same text can score differently in the last digits, by what \
-             shares its run; quantise it statically to have the same bits each time"
+             shares its batch; quantise it statically to have the same bits each time"
         );
     }
 }
@@ -464,7 +378,7 @@ fn total_bytes(documents: &[Document]) -> usize {
     documents.iter().map(|document| document.text.len()).sum()
 }
 
-fn refusal(error: SubmitError) -> AnalysisError {
+fn rejection(error: SubmitError) -> AnalysisError {
     match error {
         // A wait of less than a second is still said as one: the header counts whole seconds.
         SubmitError::Overloaded { retry_after } => {
@@ -474,24 +388,28 @@ fn refusal(error: SubmitError) -> AnalysisError {
     }
 }
 
-/// Deals a job's logits out to its documents.
-fn hand_out(logits: Vec<RowLogits>, documents: &[(usize, usize)], finished: &mut [Option<Vec<RowLogits>>]) {
-    let mut logits = logits.into_iter();
-    for &(document, rows) in documents {
-        finished[document] = Some(logits.by_ref().take(rows).collect());
+/// Distributes the outputs of a request to its documents.
+fn hand_out(
+    outputs: Vec<Option<SequenceOutput>>,
+    documents: &[(usize, usize)],
+    finished: &mut [Option<Vec<Option<SequenceOutput>>>],
+) {
+    let mut outputs = outputs.into_iter();
+    for &(document, sequences) in documents {
+        finished[document] = Some(outputs.by_ref().take(sequences).collect());
     }
 }
 
 fn aggregate(
     plans: Vec<Planned>,
-    finished: Vec<Option<Vec<RowLogits>>>,
+    finished: Vec<Option<Vec<Option<SequenceOutput>>>>,
 ) -> Vec<Result<DocumentAnalysis, DocumentError>> {
     plans
         .into_iter()
         .zip(finished)
-        .map(|(plan, logits)| {
+        .map(|(plan, outputs)| {
             let (_, plan) = plan?;
-            plan.aggregate(&logits.unwrap_or_default())
+            plan.aggregate(&outputs.unwrap_or_default())
         })
         .collect()
 }

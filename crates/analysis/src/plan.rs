@@ -1,4 +1,4 @@
-//! What is read of one document, row by row, and how the readings are put together again.
+//! The plan of one document: the sequences that read it, and how their outputs become its scores.
 
 use std::ops::Range;
 
@@ -7,9 +7,9 @@ use super::{
     Document, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, MentionSource,
     SentenceAnalysis, Warning,
 };
-use sentor_engine::RowLogits;
-use sentor_engine::encode::{Encoder, Row, RowSpan, Tokens};
-use sentor_engine::registry::Signature;
+use sentor_engine::SequenceOutput;
+use sentor_engine::encode::{Encoder, Sequence, SequenceSpan, Tokens};
+use sentor_engine::registry::{Signature, Task};
 use sentor_text::aggregate;
 use sentor_text::language::{Detection, Language, LanguageChoice};
 use sentor_text::mention::{EntityMatcher, MatchForm, Mention};
@@ -19,7 +19,7 @@ use sentor_text::sentiment::Distribution;
 use sentor_text::span::Span;
 use sentor_text::window::{Limits, Window, assign, windows};
 
-/// One document, ready to be read: its rows, and what each of their spans is a reading of.
+/// One document, ready to be scored: its sequences, and the target of each of their spans.
 #[derive(Debug)]
 pub(super) struct Plan {
     language: Language,
@@ -29,8 +29,8 @@ pub(super) struct Plan {
     sentences: Vec<Span>,
     entities: Vec<String>,
     mentions: Vec<PlannedMention>,
-    rows: Vec<Row>,
-    /// What each row's spans are readings of, in their order.
+    sequences: Vec<Sequence>,
+    /// Targets of the spans of each sequence, in their order.
     readings: Vec<Vec<Reading>>,
     /// Length of each sentence in tokens.
     sentence_tokens: Vec<usize>,
@@ -44,7 +44,7 @@ struct PlannedMention {
     tokens: Range<usize>,
 }
 
-/// What a span of a row is a reading of.
+/// Target of a span of a sequence.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
     /// A sentence, or `tokens` of its tokens where it stands in several windows.
@@ -85,9 +85,9 @@ impl Plan {
         }
         let tiles = sentences(text, language);
         let found = mentions_of(document, language, &tiles)?;
-        let hidden = names_in(document, language, &found, &model.encoder);
+        let masked = names_in(document, language, &found, &model.encoder);
         let tokens = model.encoder.tokens(text, tiles.iter().map(|tile| tile.end));
-        let tokens = model.encoder.hide(tokens, &hidden);
+        let tokens = model.encoder.mask(tokens, &masked);
         let mentions = place(found, &tiles, &tokens);
 
         let mut plan = Self {
@@ -97,7 +97,7 @@ impl Plan {
             sentences: tiles.iter().map(|tile| tile.trim(text)).collect(),
             entities: document.entities.clone(),
             mentions,
-            rows: Vec::new(),
+            sequences: Vec::new(),
             readings: Vec::new(),
             sentence_tokens: Vec::new(),
             tokens: tokens.len(),
@@ -108,24 +108,24 @@ impl Plan {
         Ok(plan)
     }
 
-    /// How many tokens the rows have together.
-    pub(super) fn row_tokens(&self) -> usize {
-        self.rows.iter().map(|row| row.ids.len()).sum()
+    /// Moves the sequences out of the plan, for the engine.
+    pub(super) fn take_sequences(&mut self) -> Vec<Sequence> {
+        std::mem::take(&mut self.sequences)
     }
 
-    /// The rows to run; they are gone from the plan then.
-    pub(super) fn take_rows(&mut self) -> Vec<Row> {
-        std::mem::take(&mut self.rows)
-    }
-
-    /// Puts the readings of all rows together.
-    pub(super) fn aggregate(self, logits: &[RowLogits]) -> Result<DocumentAnalysis, DocumentError> {
+    /// Computes the scores of the document from the outputs of its sequences.
+    pub(super) fn aggregate(
+        self,
+        outputs: &[Option<SequenceOutput>],
+    ) -> Result<DocumentAnalysis, DocumentError> {
         let mut sentence_pieces: Vec<Vec<(Distribution, usize)>> = vec![Vec::new(); self.sentences.len()];
         let mut mention_scores = vec![None; self.mentions.len()];
         let mut implicit_scores: Vec<Vec<Distribution>> = vec![Vec::new(); self.entities.len()];
-        for (readings, logits) in self.readings.iter().zip(logits.iter()) {
-            let logits = logits.as_ref().ok_or(DocumentError::Model)?;
-            for (reading, &logits) in readings.iter().zip(logits.iter()) {
+        for (readings, output) in self.readings.iter().zip(outputs) {
+            let output = output.as_ref().ok_or(DocumentError::Model)?;
+            let logits = output.rows(Task::LOGITS).ok_or(DocumentError::Model)?;
+            for (reading, logits) in readings.iter().zip(logits) {
+                let logits = logits.try_into().map_err(|_| DocumentError::Model)?;
                 let score = Distribution::from_logits(logits);
                 match *reading {
                     Reading::Sentence { index, tokens } => sentence_pieces[index].push((score, tokens)),
@@ -183,7 +183,7 @@ impl Plan {
         })
     }
 
-    /// Packs the tokens into windows, and writes the rows that read them.
+    /// Packs the tokens into windows, and builds the sequences that read them.
     fn lay_out(&mut self, text: &str, tokens: &Tokens, tiling: &[Range<usize>], model: &Model) {
         let manifest = &model.manifest;
         // Half of what the model can read is kept for the entities behind the window.
@@ -224,13 +224,13 @@ impl Plan {
         self.warn_of_splits(packed.len(), &pieces, manifest.window_tokens);
     }
 
-    /// A row for each window, with as many more as the entities behind it need, which have `room` tokens.
+    /// Adds a sequence for each window, and more if the entities behind it need more than `room` tokens.
     fn lay_out_spans(&mut self, tokens: &Tokens, contents: &[Content], model: &Model, room: usize) {
         let implicit = self.implicit_entities(model);
         let groups = group_by_length(&implicit, room);
         for Content { window, sentences, mentions } in contents {
-            let parts = sentences.iter().chain(mentions).map(|(_, part)| row_span(part, window));
-            let mut spans: Vec<RowSpan> = parts.collect();
+            let parts = sentences.iter().chain(mentions).map(|(_, part)| sequence_span(part, window));
+            let mut spans: Vec<SequenceSpan> = parts.collect();
             let of_sentences =
                 sentences.iter().map(|(index, part)| Reading::Sentence { index: *index, tokens: part.len() });
             let of_mentions = mentions.iter().map(|&(index, _)| Reading::Mention(index));
@@ -238,28 +238,28 @@ impl Plan {
             let ids = &tokens.ids[window.tokens.clone()];
             for (number, group) in groups.iter().enumerate() {
                 let names: Vec<&[u32]> = group.iter().map(|&index| implicit[index].1.as_slice()).collect();
-                let (mut row, places) = model.encoder.row(ids, &names);
-                // The text itself is scored in the first of its rows only.
-                let mut row_readings = Vec::new();
+                let (mut sequence, places) = model.encoder.sequence(ids, &names);
+                // The text itself is scored in the first of its sequences only.
+                let mut sequence_readings = Vec::new();
                 if number == 0 {
-                    row.spans.append(&mut spans);
-                    row_readings.append(&mut readings);
+                    sequence.spans.append(&mut spans);
+                    sequence_readings.append(&mut readings);
                 }
                 for (&index, place) in group.iter().zip(places) {
                     if let Some(place) = place {
-                        row.spans.push(place);
-                        row_readings.push(Reading::Implicit(implicit[index].0));
+                        sequence.spans.push(place);
+                        sequence_readings.push(Reading::Implicit(implicit[index].0));
                     }
                 }
-                if !row.spans.is_empty() {
-                    self.rows.push(row);
-                    self.readings.push(row_readings);
+                if !sequence.spans.is_empty() {
+                    self.sequences.push(sequence);
+                    self.readings.push(sequence_readings);
                 }
             }
         }
     }
 
-    /// For a model that reads a text and an entity as a pair: a row for each sentence, with nothing as its second
+    /// For a model that reads a text and an entity as a pair: adds a sequence for each sentence, with nothing as its second
     /// part, and one for each window and entity, which is read for all mentions of the entity that the window has.
     fn lay_out_pairs(&mut self, tokens: &Tokens, contents: &[Content], model: &Model) {
         let names: Vec<Vec<u32>> =
@@ -288,15 +288,15 @@ impl Plan {
         }
     }
 
-    /// Adds a row that reads `text` and `entity` as a pair, unless it is a reading of nothing.
+    /// Adds a sequence that reads `text` and `entity` as a pair, unless it has no target.
     fn push_pair(&mut self, text: &[u32], entity: &[u32], readings: Vec<Reading>, model: &Model) {
         if readings.is_empty() {
             return;
         }
-        let (mut row, _) = model.encoder.row(text, &[entity]);
+        let (mut sequence, _) = model.encoder.sequence(text, &[entity]);
         // A pair is scored as a whole: what counts is how many readings there are.
-        row.spans = vec![RowSpan::new(0, 0); readings.len()];
-        self.rows.push(row);
+        sequence.spans = vec![SequenceSpan::new(0, 0); readings.len()];
+        self.sequences.push(sequence);
         self.readings.push(readings);
     }
 
@@ -362,17 +362,17 @@ fn mentions_of(
     })
 }
 
-/// Where the text has names that the model is not to see: at their mentions, and wherever else they are found.
+/// Finds the places of names that the model reads masked: mentions, and wherever else the text has the name.
 fn names_in(document: &Document, language: Language, mentions: &[Mention], encoder: &Encoder) -> Vec<Span> {
-    let hides: Vec<bool> = document.entities.iter().map(|entity| encoder.hides(entity)).collect();
-    if !hides.contains(&true) {
+    let masks: Vec<bool> = document.entities.iter().map(|entity| encoder.masks(entity)).collect();
+    if !masks.contains(&true) {
         return Vec::new();
     }
     let elsewhere = match &document.mentions {
         MentionSource::Find | MentionSource::FindWithPronouns => Vec::new(),
         MentionSource::Given(_) => EntityMatcher::new(&document.entities, language).find(&document.text),
     };
-    let names = mentions.iter().chain(&elsewhere).filter(|mention| hides[mention.entity]);
+    let names = mentions.iter().chain(&elsewhere).filter(|mention| masks[mention.entity]);
     let readable = names.filter(|mention| match mention.form {
         MatchForm::Exact | MatchForm::Inflected => true,
         // One that is written as one word says more than the name in it.
@@ -487,7 +487,7 @@ fn intersection(left: &Range<usize>, right: &Range<usize>) -> Range<usize> {
     start..left.end.min(right.end).max(start)
 }
 
-/// The place of `part` in the row of `window`: one further for the token that starts the row.
-fn row_span(part: &Range<usize>, window: &Window) -> RowSpan {
-    RowSpan::new(part.start - window.tokens.start + 1, part.end - window.tokens.start)
+/// The place of `part` in the sequence of `window`: one token later, because of the special token at the start.
+fn sequence_span(part: &Range<usize>, window: &Window) -> SequenceSpan {
+    SequenceSpan::new(part.start - window.tokens.start + 1, part.end - window.tokens.start)
 }

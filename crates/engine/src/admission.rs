@@ -1,91 +1,92 @@
-//! Whether more work is taken: pure arithmetic on what waits.
+//! Decides whether a request is accepted: pure arithmetic on what is queued.
+//!
+//! Requests are charged their load in tokens: padded length, or their share of the answer if that is more.
 
 use std::time::Duration;
 
-/// What waits of one caller.
+/// What one caller has queued.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Backlog {
-    /// Padded tokens.
+    /// Load in tokens.
     pub(super) tokens: usize,
-    /// Time of one worker that they will take.
+    /// Time of one worker for it.
     pub(super) work: Duration,
     /// The caller's share, as [`super::Caller::weight`].
     pub(super) weight: f64,
 }
 
-/// What is asked for, and what stands before it.
+/// A request, and what is queued before it.
 #[derive(Clone, Debug)]
 pub(super) struct Request<'a> {
-    /// Padded tokens of the request.
+    /// Load of the request in tokens.
     pub(super) tokens: usize,
-    /// Time of one worker that it will take.
+    /// Time of one worker for it.
     pub(super) work: Duration,
-    /// How long it may take until the answer; `None` for as long as it likes.
+    /// Time until its deadline; `None` if it has none.
     pub(super) time_left: Option<Duration>,
-    /// What waits of the same caller.
+    /// What the same caller has queued.
     pub(super) own: Backlog,
-    /// What waits of each other caller.
+    /// What each other caller has queued.
     pub(super) others: &'a [Backlog],
 }
 
-/// Why work is refused, and when it may be taken.
+/// Why a request is rejected, and when it may be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     QueueFull { retry_after: Duration },
     Deadline { retry_after: Duration },
 }
 
-/// The bounds.
+/// The bounds of the queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admission {
     pub(super) workers: usize,
-    pub(super) queue_tokens: usize,
+    pub(super) max_queued_tokens: usize,
 }
 
 impl Admission {
-    /// What one caller may hold of what the others leave free of the queue. The rest is there for whoever comes
-    /// next, so that no caller can shut the others out, and the sum never exceeds the whole (the dynamic
-    /// thresholds of Choudhury and Hahne, 1998).
+    /// Share of the free queue that one caller may fill. The rest stays free for the next caller, so that no caller can
+    /// shut the others out, and the sum never exceeds the whole (the dynamic thresholds of Choudhury and Hahne, 1998).
     const SHARE: f64 = 0.75;
 
-    /// The part of the time left that work is planned into. The estimate is of a mean: work that was taken up to the
-    /// last moment would be late half of the time, and done in vain.
+    /// Part of the time until the deadline that is planned with. The estimate is of a mean: requests that were accepted
+    /// up to the last moment would be late half of the time, and scored in vain.
     const PLANNED: f64 = 0.6;
 
-    /// Whether to take a request. Where nothing waits, anything is taken, so that no request is too large for good
-    /// and a cost that was estimated too high is measured again.
-    pub(super) fn decide(self, request: &Request<'_>) -> Result<(), Refusal> {
+    /// Accepts or rejects a request. If nothing is queued, any request is accepted: none is too large for good, and a
+    /// cost that was estimated too high is measured again.
+    pub(super) fn decide(self, request: &Request<'_>) -> Result<(), Rejection> {
         if request.own.tokens == 0 && request.others.is_empty() {
             return Ok(());
         }
         let held: usize =
-            request.others.iter().map(|other| other.tokens.min(Self::share_of(self.queue_tokens))).sum();
-        let allowed = Self::share_of(self.queue_tokens.saturating_sub(held));
+            request.others.iter().map(|other| other.tokens.min(Self::share_of(self.max_queued_tokens))).sum();
+        let allowed = Self::share_of(self.max_queued_tokens.saturating_sub(held));
         let wanted = request.own.tokens + request.tokens;
         if wanted > allowed {
-            // Room comes as the caller's own work is done; a request that is larger than the share waits for all.
+            // Room comes as the caller's own work is done; a request larger than the share waits for an empty queue.
             let excess = (wanted - allowed) as f64 / request.own.tokens.max(1) as f64;
             let retry_after = if excess <= 1.0 {
                 self.finish(request.own.work.mul_f64(excess), request)
             } else {
                 self.everything(request)
             };
-            return Err(Refusal::QueueFull { retry_after });
+            return Err(Rejection::QueueFull { retry_after });
         }
         if let Some(left) = request.time_left {
             let needed = self.finish(request.own.work + request.work, request);
             let planned = left.mul_f64(Self::PLANNED);
             if needed > planned {
-                // At the latest, when what waits now is done.
+                // At the latest, when the queue is empty.
                 let retry_after = needed.saturating_sub(planned).min(self.everything(request));
-                return Err(Refusal::Deadline { retry_after });
+                return Err(Rejection::Deadline { retry_after });
             }
         }
         Ok(())
     }
 
-    /// How long until `own` work of the caller is done: meanwhile each other caller gets as much for its weight, or
-    /// all that it has waiting.
+    /// Time until `own` work of the caller is done. Meanwhile each other caller gets as much for its weight, or all that
+    /// it has queued.
     fn finish(self, own: Duration, request: &Request<'_>) -> Duration {
         let others = request.others.iter().map(|other| {
             let fair = own.as_secs_f64() * other.weight / request.own.weight;
@@ -94,7 +95,7 @@ impl Admission {
         self.spread(own.as_secs_f64() + others.sum::<f64>())
     }
 
-    /// How long until nothing waits.
+    /// Time until the queue is empty.
     fn everything(self, request: &Request<'_>) -> Duration {
         let others: f64 = request.others.iter().map(|other| other.work.as_secs_f64()).sum();
         self.spread(request.own.work.as_secs_f64() + others)
@@ -118,21 +119,21 @@ impl Admission {
 mod tests {
     use super::*;
 
-    const ADMISSION: Admission = Admission { workers: 2, queue_tokens: 1000 };
+    const ADMISSION: Admission = Admission { workers: 2, max_queued_tokens: 1000 };
 
     /// A token takes a millisecond.
     fn backlog(tokens: usize, weight: f64) -> Backlog {
         Backlog { tokens, work: Duration::from_millis(tokens as u64), weight }
     }
 
-    fn decide(tokens: usize, left_ms: Option<u64>, own: usize, others: &[Backlog]) -> Result<(), Refusal> {
+    fn decide(tokens: usize, left_ms: Option<u64>, own: usize, others: &[Backlog]) -> Result<(), Rejection> {
         let work = Duration::from_millis(tokens as u64);
         let time_left = left_ms.map(Duration::from_millis);
         ADMISSION.decide(&Request { tokens, work, time_left, own: backlog(own, 1.0), others })
     }
 
     #[test]
-    fn an_idle_engine_takes_anything() {
+    fn an_idle_engine_accepts_anything() {
         assert_eq!(decide(1_000_000, Some(0), 0, &[]), Ok(()));
     }
 
@@ -140,7 +141,7 @@ mod tests {
     fn one_caller_leaves_room_for_the_next() {
         assert_eq!(decide(100, None, 650, &[]), Ok(()));
         // 51 of its own tokens must go first; two workers take 25 ms for them.
-        let Err(Refusal::QueueFull { retry_after }) = decide(101, None, 700, &[]) else {
+        let Err(Rejection::QueueFull { retry_after }) = decide(101, None, 700, &[]) else {
             panic!("more than three quarters")
         };
         assert!((retry_after.as_secs_f64() - 0.0255).abs() < 1e-6, "{retry_after:?}");
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn a_request_larger_than_the_share_may_come_when_all_is_done() {
         let refused = decide(2000, None, 100, &[backlog(300, 1.0)]);
-        assert_eq!(refused, Err(Refusal::QueueFull { retry_after: Duration::from_millis(200) }));
+        assert_eq!(refused, Err(Rejection::QueueFull { retry_after: Duration::from_millis(200) }));
     }
 
     #[test]
@@ -161,9 +162,9 @@ mod tests {
         assert_eq!(decide(50, Some(100), 0, &[backlog(700, 1.0)]), Ok(()));
         // The other has four times the share.
         let refused = decide(50, Some(100), 0, &[backlog(700, 4.0)]);
-        assert_eq!(refused, Err(Refusal::Deadline { retry_after: Duration::from_millis(65) }));
+        assert_eq!(refused, Err(Rejection::Deadline { retry_after: Duration::from_millis(65) }));
         // Never told to wait for longer than there is work.
         let refused = decide(100, Some(10), 10, &[]);
-        assert_eq!(refused, Err(Refusal::Deadline { retry_after: Duration::from_millis(5) }));
+        assert_eq!(refused, Err(Rejection::Deadline { retry_after: Duration::from_millis(5) }));
     }
 }

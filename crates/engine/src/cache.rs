@@ -1,53 +1,54 @@
-//! Logits of rows that were scored before, as many as fit into a number of bytes.
+//! Outputs of sequences that were scored before, as many as fit into a number of bytes.
 
 use std::mem::size_of;
-use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
-use super::board::{RowKey, SpanLogits};
+use super::SequenceOutput;
+use super::in_flight::SequenceKey;
 use super::statistics::CacheStatistics;
-use crate::encode::{Row, RowSpan};
+use crate::encode::{Sequence, SequenceSpan};
 
-/// What a scored row is remembered by is all that its logits depend on: the model, its tokens and its spans.
+/// Outputs by everything that they depend on: the model, the tokens and the spans.
 ///
-/// The store drops first what has been asked for least (S3-FIFO), so that a batch of millions of texts that come once
-/// does not push out the few that come again and again.
-pub(super) struct ScoreCache {
-    entries: Cache<RowKey, SpanLogits, Bytes>,
+/// The entries that were asked for least are evicted first (S3-FIFO), so that millions of texts that come once do not
+/// evict the few that come again and again.
+pub(super) struct OutputCache {
+    entries: Cache<SequenceKey, SequenceOutput, Bytes>,
     hits: u64,
     misses: u64,
 }
 
-/// Weighs an entry by the memory that it takes.
+/// Weighs an entry by its memory.
 #[derive(Clone)]
 struct Bytes;
 
 impl Bytes {
-    /// The map's own part of an entry: two reference-counted blocks, the keys, the queue, the hash.
+    /// What the map adds to an entry: three reference counts, the key, the queue, the hash.
     const OVERHEAD: usize = 160;
 }
 
-impl Weighter<RowKey, SpanLogits> for Bytes {
-    fn weight(&self, key: &RowKey, logits: &SpanLogits) -> u64 {
-        let row = key.row.ids.len() * size_of::<u32>() + key.row.spans.len() * size_of::<RowSpan>();
-        (Self::OVERHEAD + size_of::<Row>() + row + size_of_val(&**logits)) as u64
+impl Weighter<SequenceKey, SequenceOutput> for Bytes {
+    fn weight(&self, key: &SequenceKey, output: &SequenceOutput) -> u64 {
+        let Sequence { ids, spans } = &*key.sequence;
+        let sequence = ids.len() * size_of::<u32>() + spans.len() * size_of::<SequenceSpan>();
+        (Self::OVERHEAD + size_of::<Sequence>() + sequence + output.size_bytes()) as u64
     }
 }
 
-impl ScoreCache {
-    /// What an ordinary entry takes: a row of 30 tokens with 3 spans.
+impl OutputCache {
+    /// Memory of an ordinary entry: a sequence of 30 tokens with 3 spans.
     const USUAL_BYTES: usize = 400;
 
-    /// A store of up to `bytes`; `None` for 0, which switches it off.
+    /// A cache of up to `bytes`; `None` for 0, which switches it off.
     pub(super) fn new(bytes: usize) -> Option<Self> {
         let entries = Cache::with_weighter(bytes / Self::USUAL_BYTES, bytes as u64, Bytes);
         (bytes > 0).then_some(Self { entries, hits: 0, misses: 0 })
     }
 
-    pub(super) fn find(&mut self, key: &RowKey) -> Option<SpanLogits> {
-        let found = self.entries.get(key).map(Arc::clone);
+    pub(super) fn find(&mut self, key: &SequenceKey) -> Option<SequenceOutput> {
+        let found = self.entries.get(key).cloned();
         match found {
             Some(_) => self.hits += 1,
             None => self.misses += 1,
@@ -55,8 +56,8 @@ impl ScoreCache {
         found
     }
 
-    pub(super) fn keep(&mut self, key: RowKey, logits: SpanLogits) {
-        self.entries.insert(key, logits);
+    pub(super) fn insert(&mut self, key: SequenceKey, output: SequenceOutput) {
+        self.entries.insert(key, output);
     }
 
     pub(super) fn statistics(&self) -> CacheStatistics {
@@ -69,36 +70,43 @@ impl ScoreCache {
     }
 }
 
-impl std::fmt::Debug for ScoreCache {
+impl std::fmt::Debug for OutputCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("ScoreCache").field("statistics", &self.statistics()).finish_non_exhaustive()
+        formatter.debug_struct("OutputCache").field("statistics", &self.statistics()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::output::{BatchOutput, OutputLayout};
 
     #[test]
-    fn the_store_stays_within_its_bytes_and_keeps_what_is_asked_for() {
-        let mut cache = ScoreCache::new(100_000).expect("it is on");
-        let key = |id: u32| RowKey {
+    fn the_cache_stays_within_its_bytes_and_keeps_what_is_asked_for() {
+        let mut cache = OutputCache::new(100_000).expect("it is on");
+        let key = |id: u32| SequenceKey {
             model: 0,
-            row: Arc::new(Row { ids: vec![id; 30], spans: vec![RowSpan::new(1, 2)] }),
+            sequence: Arc::new(Sequence { ids: vec![id; 30], spans: vec![SequenceSpan::new(1, 2)] }),
         };
-        let logits: SpanLogits = Arc::new([[0.0, 1.0, 2.0]]);
-        cache.keep(key(0), Arc::clone(&logits));
+        let scored = BatchOutput::new(OutputLayout::per_span("logits", 3), vec![vec![0.0, 1.0, 2.0]]);
+        let outputs = scored.split(&[&key(0).sequence]).expect("one span");
+        cache.insert(key(0), outputs[0].clone());
         for id in 1..5000 {
-            assert!(cache.find(&key(0)).is_some(), "a row that is asked for all the time stays, at {id}");
-            cache.keep(key(id), Arc::clone(&logits));
+            assert!(
+                cache.find(&key(0)).is_some(),
+                "a sequence that is asked for all the time stays, at {id}"
+            );
+            cache.insert(key(id), outputs[0].clone());
             assert!(cache.statistics().bytes <= 100_000);
         }
         let CacheStatistics { hits, misses, entries, .. } = cache.statistics();
         assert_eq!((hits, misses), (4999, 0));
-        assert!(entries > 100, "{entries} rows of some 370 bytes fit");
-        let other_spans = Row { spans: vec![RowSpan::new(1, 3)], ..(*key(0).row).clone() };
-        assert!(cache.find(&RowKey { model: 0, row: Arc::new(other_spans) }).is_none());
-        assert!(cache.find(&RowKey { model: 1, ..key(0) }).is_none());
-        assert!(ScoreCache::new(0).is_none());
+        assert!(entries > 100, "{entries} sequences of some 370 bytes fit");
+        let other_spans = Sequence { spans: vec![SequenceSpan::new(1, 3)], ..(*key(0).sequence).clone() };
+        assert!(cache.find(&SequenceKey { model: 0, sequence: Arc::new(other_spans) }).is_none());
+        assert!(cache.find(&SequenceKey { model: 1, ..key(0) }).is_none());
+        assert!(OutputCache::new(0).is_none());
     }
 }

@@ -1,9 +1,9 @@
-//! Who asks, as the fair queue sees it.
+//! Callers of the engine, as the fair queue tells them apart.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// Whose work it is: the rows of one caller share its turns in the queue.
+/// A caller: its requests share one place in the order of service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     name: Arc<str>,
@@ -11,18 +11,18 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// How many times the share of a caller of weight 1 this one gets while both wait.
+    /// Share relative to a caller of weight 1, while both have work queued.
     pub fn weight(&self) -> NonZeroU32 {
         self.weight
     }
 
-    /// The same caller with another share. What it last came with counts.
+    /// The same caller with another weight. The weight of its latest request counts.
     #[must_use]
     pub fn with_weight(self, weight: NonZeroU32) -> Self {
         Self { weight, ..self }
     }
 
-    /// What tells it from others: the key's identifier over HTTP, one constant elsewhere.
+    /// Its identity: the account of the key over HTTP, one constant elsewhere.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }

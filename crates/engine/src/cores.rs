@@ -1,18 +1,18 @@
-//! How many cores the process may use.
+//! Number of cores that the process may use.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Physical cores that this process may use, by its affinity and its control group: two threads of one core share the
-/// units that multiply, so a worker on each gains little and costs the memory of a model.
+/// Physical cores that this process may use, by its affinity and its control group. Two threads of one core share the
+/// multiplication units, so a worker on each gains little.
 pub fn available_cores() -> usize {
-    // Knows the affinity and the quota of the control group, but counts threads.
+    // Considers the affinity and the quota of the control group, but counts threads.
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     physical_cores(Path::new("/")).map_or(threads, |cores| cores.min(threads)).max(1)
 }
 
-/// Physical cores that the process may run on, by what Linux says under `root`; `None` where it does not.
+/// Physical cores in the affinity of the process, read below `root`; `None` if the files are missing.
 fn physical_cores(root: &Path) -> Option<usize> {
     let status = fs::read_to_string(root.join("proc/self/status")).ok()?;
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
@@ -24,7 +24,7 @@ fn physical_cores(root: &Path) -> Option<usize> {
     cores.map(|cores| cores.len()).filter(|&count| count > 0)
 }
 
-/// Numbers as the kernel lists them: `0-3,8`.
+/// Parses a list of the kernel's, such as `0-3,8`.
 fn parse_list(list: &str) -> Option<Vec<usize>> {
     let ranges = list.split(',').map(|part| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -55,7 +55,7 @@ mod tests {
             assert_eq!(physical_cores(root.path()), Some(cores), "{allowed}");
         }
         write("proc/self/status", "Cpus_allowed_list:\t0-63\n");
-        assert_eq!(physical_cores(root.path()), None, "what is not there cannot be counted");
+        assert_eq!(physical_cores(root.path()), None, "a processor without topology");
     }
 
     #[test]

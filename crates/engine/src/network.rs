@@ -1,20 +1,20 @@
-//! What a worker runs.
+//! The interface between the workers and a loaded model.
 
-use crate::encode::Row;
+use crate::encode::Sequence;
+use crate::output::BatchOutput;
 
-/// A network that scores spans, as one worker owns it. [`super::Engine::start`] loads them from model folders; a test
-/// may bring its own to [`super::Engine::with_networks`].
+/// A model as one worker uses it. [`super::Engine::start`] loads models from their folders; a test may pass its own to
+/// [`super::Engine::with_networks`].
 pub trait Network: Send {
-    /// Scores all spans of `rows`, which are padded to `padded_tokens`: three logits (negative, neutral, positive) a
-    /// span, rows and their spans in order.
+    /// Scores `sequences`, each padded to `padded_tokens`.
     ///
     /// # Errors
     ///
-    /// Where the run fails; the rows are then answered with nothing.
-    fn run(&mut self, rows: &[&Row], padded_tokens: usize) -> Result<Vec<[f32; 3]>, RunError>;
+    /// If the model fails. The worker then scores each sequence alone, and those that fail again have no output.
+    fn run(&mut self, sequences: &[&Sequence], padded_tokens: usize) -> Result<BatchOutput, RunError>;
 }
 
-/// Why a run failed.
+/// Why a model failed on a batch.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RunError(String);

@@ -1,11 +1,11 @@
-//! Which threads go first where more of them want to run than there are processors.
+//! Scheduling priority of the worker threads.
 
-/// Has the calling thread give way to others of its process and control group, as far as `niceness` says (0 to 19, `nice(1)`). Does
-/// nothing on systems where that would be the whole process, and where it is not allowed.
-pub(super) fn give_way(niceness: u8) {
+/// Sets the niceness (0 to 19, `nice(1)`) of the calling thread, so that it yields to other threads of its control group.
+/// Does nothing if the system would apply it to the whole process, or does not allow it.
+pub(super) fn set_niceness(niceness: u8) {
     #[cfg(target_os = "linux")]
     if niceness > 0
-        // Without a number it is the caller, and to Linux a thread is one.
+        // `None` is the calling thread: Linux counts threads as processes here.
         && let Err(error) = rustix::process::setpriority_process(None, i32::from(niceness))
     {
         tracing::debug!(%error, "a worker keeps its priority");
@@ -19,14 +19,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_thread_alone_that_gives_way() {
-        let own = || rustix::process::getpriority_process(None).expect("a thread may look at itself");
+    fn only_the_calling_thread_yields() {
+        let own = || rustix::process::getpriority_process(None).expect("a thread may read its own");
         let before = own();
-        let given_way = std::thread::spawn(move || {
-            give_way(19);
+        let lowered = std::thread::spawn(move || {
+            set_niceness(19);
             own()
         });
-        assert_eq!(given_way.join().expect("no panic"), 19);
+        assert_eq!(lowered.join().expect("no panic"), 19);
         assert_eq!(own(), before);
     }
 }

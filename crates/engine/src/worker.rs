@@ -1,4 +1,7 @@
-//! The threads that own the sessions.
+//! The worker threads: each takes batches from the queue and runs them through the models.
+//!
+//! A model that fails or panics on a batch costs that batch a second try, sequence by sequence. A worker that panics
+//! outside the model is counted and replaced.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,17 +9,18 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::board::{self, Flight, RunOutcome, Trial};
-use super::calibration::{TrialOutcome, Trials};
-use super::graph::NetworkSource;
+use super::engine::Shared;
+use super::in_flight::InFlight;
 use super::network::Network;
-use super::runtime::Session;
-use super::scheduler::{Batch, Lane};
-use super::{EngineError, EngineSettings, Runtime, Shared, Task, lock, memory, priority};
-use crate::encode::{Row, RowSpan};
-use crate::registry::{ModelFolder, SpecialTokens};
+use super::onnx::{LoadedModel, SessionNetwork};
+use super::output::SequenceOutput;
+use super::scheduler::Batch;
+use super::state::{BatchOutcome, deliver};
+use super::{EngineError, EngineSettings, lock, priority};
+use crate::encode::{Sequence, SequenceSpan};
+use crate::registry::{Manifest, SpecialTokens};
 
-/// Starts the workers; returns when each has its networks.
+/// Starts the workers. Returns when each has its networks.
 pub(super) fn spawn<P>(
     shared: &Arc<Shared>,
     settings: EngineSettings,
@@ -29,19 +33,7 @@ where
     let mut threads = Vec::with_capacity(settings.workers);
     for number in 0..settings.workers {
         let (shared, prepare, ready) = (Arc::clone(shared), Arc::clone(prepare), ready.clone());
-        let start = move || match prepare(&shared) {
-            Ok(networks) => {
-                // Nobody listens any more where another worker failed; then there is no work either.
-                let _ = ready.send(Ok(()));
-                drop((ready, prepare));
-                // Only now: whoever starts the engine waits for what was before.
-                priority::give_way(settings.niceness);
-                work(&shared, networks);
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        };
+        let start = move || supervise(&shared, settings.niceness, &*prepare, ready);
         let spawned = thread::Builder::new().name(format!("sentor-worker-{number}")).spawn(start);
         threads.push(spawned.map_err(|error| EngineError::Thread(error.to_string()))?);
     }
@@ -50,151 +42,197 @@ where
     Ok(threads)
 }
 
-/// Loads and warms up a session of each model.
+/// How often a worker is prepared before the start of the engine fails, if each preparation panics.
+const START_ATTEMPTS: u32 = 3;
+
+/// Pause before a worker is replaced. It doubles with each replacement, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A worker that lived for so long is replaced without a longer pause than the first.
+const LONG_LIFE: Duration = Duration::from_mins(1);
+
+/// Prepares a worker and has it work; replaces it as long as it panics and the engine runs.
+fn supervise<P>(shared: &Shared, niceness: u8, prepare: &P, ready: mpsc::Sender<Result<(), EngineError>>)
+where
+    P: Fn(&Shared) -> Result<Vec<Box<dyn Network>>, EngineError>,
+{
+    let mut ready = Some(ready);
+    let mut attempts = 0;
+    loop {
+        let started = Instant::now();
+        let life = catch_unwind(AssertUnwindSafe(|| {
+            let networks = prepare(shared)?;
+            let _alive = Alive::enter(shared);
+            if let Some(ready) = ready.take() {
+                // Nobody listens any more if another worker has failed.
+                let _ = ready.send(Ok(()));
+            }
+            // Only now: the start of the engine waits for what came before.
+            priority::set_niceness(niceness);
+            work(shared, networks);
+            Ok(())
+        }));
+        let error = match life {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => Some(error),
+            // The panic hook has logged it.
+            Err(_) => None,
+        };
+        attempts = if started.elapsed() > LONG_LIFE { 1 } else { attempts + 1 };
+        let is_start_over = attempts >= START_ATTEMPTS || error.is_some();
+        if let Some(ready) = ready.take_if(|_| is_start_over) {
+            let _ = ready.send(Err(error.unwrap_or(EngineError::WorkerPanicked)));
+            return;
+        }
+        lock(&shared.state).worker_replaced();
+        let pause = FIRST_PAUSE.saturating_mul(1 << (attempts - 1).min(16)).min(LONGEST_PAUSE);
+        let problem = error.map_or_else(|| "it panicked".to_owned(), |error| error.to_string());
+        tracing::error!(problem, pause_ms = pause.as_millis(), "a worker ended and is replaced");
+        if !shared.pause(pause) {
+            return;
+        }
+    }
+}
+
+/// Counts a worker as alive.
+struct Alive<'a>(&'a Shared);
+
+impl<'a> Alive<'a> {
+    fn enter(shared: &'a Shared) -> Self {
+        lock(&shared.state).worker_started();
+        Self(shared)
+    }
+}
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).worker_ended();
+    }
+}
+
+/// Makes the networks of a worker from models that all workers share, and warms them up.
 pub(super) fn prepare(
     shared: &Shared,
-    runtime: &Runtime,
-    models: &[(ModelFolder, NetworkSource)],
+    models: &[(Manifest, Arc<LoadedModel>)],
     settings: EngineSettings,
 ) -> Result<Vec<Box<dyn Network>>, EngineError> {
     let mut networks: Vec<Box<dyn Network>> = Vec::with_capacity(models.len());
-    for (model, (folder, source)) in models.iter().enumerate() {
-        let mut session = Session::load(runtime, folder, source)?;
-        warm_up(shared, &mut session, model, folder, settings.run_tokens)?;
-        networks.push(Box::new(session));
+    for (model, (manifest, loaded)) in models.iter().enumerate() {
+        let mut network = SessionNetwork::new(Arc::clone(loaded));
+        warm_up(shared, &mut network, model, manifest, settings.max_batch_tokens)?;
+        networks.push(Box::new(network));
     }
     Ok(networks)
 }
 
-/// Runs a model as in service: the first run allocates, the second tells what a token costs.
+/// Tokens of the sequences of a warm-up: a sentence of ordinary length.
+const WARM_UP_TOKENS: usize = 32;
+
+/// Runs two batches as in service: the first allocates memory, the second measures the cost of a token.
 fn warm_up(
     shared: &Shared,
-    session: &mut Session,
+    network: &mut SessionNetwork,
     model: usize,
-    folder: &ModelFolder,
-    run_tokens: usize,
+    manifest: &Manifest,
+    max_batch_tokens: usize,
 ) -> Result<(), EngineError> {
-    let row = sentence(folder.manifest().tokens);
-    let length = row.ids.len();
-    let rows = vec![&row; (run_tokens / length).max(1)];
-    let lane = Lane { model, padded_tokens: length };
-    for counted in [false, true] {
+    let sequence = placeholder(manifest.tokens);
+    let sequences = vec![&sequence; (max_batch_tokens / WARM_UP_TOKENS).max(1)];
+    for is_measured in [false, true] {
         let started = Instant::now();
-        session.run(&rows, length).map_err(|error| EngineError::WarmUp {
-            model: folder.manifest().name.clone(),
+        network.run(&sequences, WARM_UP_TOKENS).map_err(|error| EngineError::WarmUp {
+            model: manifest.name.clone(),
             problem: error.to_string(),
         })?;
-        if counted {
-            lock(&shared.board).note_cost(lane, rows.len(), started.elapsed());
+        if is_measured {
+            let load = sequences.len() * WARM_UP_TOKENS;
+            lock(&shared.state).record_cost(model, load, started.elapsed());
         }
     }
     Ok(())
 }
 
-/// A row of ordinary length that means nothing.
-fn sentence(special: SpecialTokens) -> Row {
-    let length = Trials::ROW_TOKENS;
-    let mut ids = vec![special.cls; length];
-    ids[length - 1] = special.sep;
-    Row { ids, spans: vec![RowSpan::new(1, length - 2)] }
+/// A sequence of ordinary length without a meaning.
+fn placeholder(special: SpecialTokens) -> Sequence {
+    let mut ids = vec![special.cls; WARM_UP_TOKENS];
+    ids[WARM_UP_TOKENS - 1] = special.sep;
+    Sequence { ids, spans: vec![SequenceSpan::new(1, WARM_UP_TOKENS - 2)] }
 }
 
-/// How long a run of ordinary rows takes, so many tokens in all.
-fn try_out(network: &mut dyn Network, tokens: usize, special: SpecialTokens) -> TrialOutcome {
-    let row = sentence(special);
-    let rows = vec![&row; tokens / Trials::ROW_TOKENS];
-    let (waited, started) = (waited_for_processor(), Instant::now());
-    let outcome = catch_unwind(AssertUnwindSafe(|| network.run(&rows, Trials::ROW_TOKENS)));
-    let took = started.elapsed();
-    let waited = waited_for_processor().saturating_sub(waited);
-    match outcome {
-        // A hundredth of its time without a processor is as much as may be.
-        Ok(Ok(_)) if waited * 100 > took => TrialOutcome::Disturbed,
-        Ok(Ok(_)) => TrialOutcome::Took(took),
-        _ => TrialOutcome::Failed,
-    }
-}
-
-/// How long this thread could have run and had no processor; zero where the system does not tell.
-fn waited_for_processor() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
-}
-
-/// How often a worker's run gives its memory back in place of keeping it for the next one. What one rare shape took would stay for good
-/// otherwise, and the most that any shape took grows for hours.
-const LEAN_EVERY: Duration = Duration::from_mins(1);
-
-/// Runs batches until there are no more, and trials while there are none.
+/// Runs batches until the engine stops.
 fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
     let mut busy_since = Instant::now();
-    let mut lean_at = Instant::now() + LEAN_EVERY;
-    while let Some(task) = shared.next_task(&mut busy_since) {
-        let batch = match task {
-            Task::Run(batch) => batch,
-            Task::Try(Trial { model, tokens }, special) => {
-                let outcome = try_out(&mut *networks[model], tokens, special);
-                lock(&shared.board).note_trial(outcome);
-                continue;
-            }
-        };
-        let lane = batch.lane;
+    while let Some(batch) = shared.next_batch(&mut busy_since) {
         let mut claimed = ClaimedBatch { shared, batch: Some(batch) };
         let started = Instant::now();
-        let lean = (started >= lean_at).then(memory::Lean::begin);
-        // A network fills its buffers afresh for each run, so one that panicked can be used again.
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| run(&mut *networks[lane.model], claimed.flights(), lane)));
-        let logits = outcome.unwrap_or_else(|_| {
-            tracing::error!(model = lane.model, rows = claimed.flights().len(), "a run panicked");
-            None
-        });
+        let (outputs, failed_as_batch) = claimed.score(&mut networks);
         let ended = Instant::now();
-        claimed.land(&RunOutcome { logits, took: ended - started, occupied: ended - busy_since });
+        let (took, occupied) = (ended - started, ended - busy_since);
+        claimed.complete(BatchOutcome { outputs, failed_as_batch, took, occupied });
         busy_since = ended;
-        if lean.is_some() {
-            lean_at = ended + LEAN_EVERY;
-        }
     }
 }
 
-/// The logits of all spans of a batch, in order; `None` where the run failed.
-fn run(network: &mut dyn Network, flights: &[Arc<Flight>], lane: Lane) -> Option<Vec<[f32; 3]>> {
-    let rows: Vec<&Row> = flights.iter().map(|flight| flight.row()).collect();
-    let spans: usize = rows.iter().map(|row| row.spans.len()).sum();
-    let problem = match network.run(&rows, lane.padded_tokens) {
-        Ok(logits) if logits.len() == spans => return Some(logits),
-        Ok(logits) => format!("it gave {} logits for {spans} spans", logits.len()),
-        Err(error) => error.to_string(),
-    };
-    tracing::error!(model = lane.model, rows = rows.len(), problem, "a run failed");
-    None
-}
-
-/// Rows that a worker has taken out of the queue. Whatever becomes of the worker, those who wait for them hear of it.
+/// A batch that a worker has taken from the queue. Its sequences are answered whatever becomes of the worker.
 struct ClaimedBatch<'a> {
     shared: &'a Shared,
-    /// `None` once it has landed.
-    batch: Option<Batch<Arc<Flight>>>,
+    /// `None` once it is complete.
+    batch: Option<Batch<Arc<InFlight>>>,
 }
 
 impl ClaimedBatch<'_> {
-    fn flights(&self) -> &[Arc<Flight>] {
-        self.batch.as_ref().map_or(&[], |batch| &batch.rows)
+    /// Returns the output of each sequence, and whether the model failed on the batch as a whole.
+    fn score(&self, networks: &mut [Box<dyn Network>]) -> (Vec<Option<SequenceOutput>>, bool) {
+        let Some(Batch { bucket, sequences, .. }) = &self.batch else { return (Vec::new(), false) };
+        let sequences: Vec<&Sequence> = sequences.iter().map(|in_flight| in_flight.sequence()).collect();
+        let (model, padded_tokens) = (bucket.model, bucket.padded_tokens);
+        let network = &mut *networks[model];
+        let problem = match run(network, &sequences, padded_tokens) {
+            Ok(outputs) => return (outputs.into_iter().map(Some).collect(), false),
+            Err(problem) => problem,
+        };
+        tracing::error!(model, sequences = sequences.len(), problem, "the model failed on a batch");
+        if sequences.len() == 1 {
+            return (vec![None], true);
+        }
+        // Each alone, once, so that a sequence that the model fails on fails only its own request. Padded as before, so
+        // that the others have the same bits as in a batch that did not fail.
+        let mut retry = |sequence: &&Sequence| -> Option<SequenceOutput> {
+            run(network, &[*sequence], padded_tokens).ok().and_then(|mut outputs| outputs.pop())
+        };
+        let outputs: Vec<Option<SequenceOutput>> = sequences.iter().map(&mut retry).collect();
+        let failed = outputs.iter().filter(|output| output.is_none()).count();
+        tracing::error!(model, sequences = sequences.len(), failed, "scored the batch sequence by sequence");
+        (outputs, true)
     }
 
-    /// Tells all who wait, once.
-    fn land(&mut self, outcome: &RunOutcome) {
+    /// Records the outcome and delivers the outputs, once.
+    fn complete(&mut self, outcome: BatchOutcome) {
         if let Some(batch) = self.batch.take() {
-            let landed = lock(&self.shared.board).note_run(batch, outcome);
-            board::land(landed);
+            let completed = lock(&self.shared.state).complete_batch(batch, outcome);
+            deliver(completed);
         }
     }
 }
 
 impl Drop for ClaimedBatch<'_> {
     fn drop(&mut self) {
-        self.land(&RunOutcome { logits: None, took: Duration::ZERO, occupied: Duration::ZERO });
+        let sequences = self.batch.as_ref().map_or(0, |batch| batch.sequences.len());
+        self.complete(BatchOutcome::lost(sequences));
+    }
+}
+
+/// Runs a network, and splits its outputs by sequence. A panic of the network is a failure: it fills its buffers anew for
+/// each batch, so it can be used again.
+fn run(
+    network: &mut dyn Network,
+    sequences: &[&Sequence],
+    padded_tokens: usize,
+) -> Result<Vec<SequenceOutput>, String> {
+    match catch_unwind(AssertUnwindSafe(|| network.run(sequences, padded_tokens))) {
+        Ok(Ok(output)) => output.split(sequences),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it panicked".to_owned()),
     }
 }

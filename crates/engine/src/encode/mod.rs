@@ -1,4 +1,4 @@
-//! Text to tokens, and tokens to the rows that a model reads.
+//! Text to tokens, and tokens to the sequences that a model reads.
 
 mod words;
 
@@ -12,58 +12,57 @@ use tokenizers::Tokenizer;
 use crate::registry::{ModelFolder, SpecialTokens};
 use sentor_text::masking::AspectWords;
 use sentor_text::span::Span;
-use words::Words;
+use words::WordCache;
 
 /// Turns text into a model's tokens.
 #[derive(Debug)]
 pub struct Encoder {
     tokenizer: Tokenizer,
-    /// Words that were met before; `None` where a word's tokens depend on what it stands beside.
-    words: Option<Words>,
+    /// Cache of words; `None` if the tokens of a word depend on its neighbours.
+    words: Option<WordCache>,
     special: SpecialTokens,
-    names: Option<HiddenNames>,
+    masking: Option<NameMasking>,
     lowercase_capitals: bool,
 }
 
-/// How a model that is blind to names is kept from seeing them.
+/// How names are masked for a model that does not read them.
 #[derive(Debug)]
-struct HiddenNames {
+struct NameMasking {
     mask: u32,
     aspect_words: AspectWords,
 }
 
-/// A text's tokens, without special ones, in order, and where each stands.
+/// Tokens of a text in order, without special tokens, and the place of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// Number of each token in the vocabulary.
+    /// Index of each token in the vocabulary.
     pub ids: Vec<u32>,
-    /// Where each stands in the text, in bytes; starts and ends never decrease.
+    /// Place of each token in the text, in bytes; starts and ends never decrease.
     pub spans: Vec<Span>,
 }
 
 impl Tokens {
-    /// How many there are.
+    /// Number of tokens.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether the text has none: it is empty, or all white space and control characters.
+    /// Whether there are none: the text is empty, or all white space and control characters.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
-    /// The tokens that share at least one byte with `span`; empty, in its place, where none does.
+    /// The tokens that share at least one byte with `span`. If there are none, the range is empty and in its place.
     pub fn covering(&self, span: Span) -> Range<usize> {
         let start = self.spans.partition_point(|token| token.end <= span.start);
         let end = self.spans.partition_point(|token| token.start < span.end);
         start..end.max(start)
     }
 
-    /// These tokens with one `mask` for those that a place of `hidden` touches; places that overlap or share a
-    /// token become one.
-    fn hide(self, hidden: &[Span], mask: u32) -> Self {
+    /// Replaces the tokens that each place touches with one `mask`. Places that overlap or share a token become one.
+    fn mask(self, places: &[Span], mask: u32) -> Self {
         let mut touched: Vec<_> =
-            hidden.iter().map(|&place| self.covering(place)).filter(|range| !range.is_empty()).collect();
+            places.iter().map(|&place| self.covering(place)).filter(|range| !range.is_empty()).collect();
         if touched.is_empty() {
             return self;
         }
@@ -73,7 +72,7 @@ impl Tokens {
         for range in touched {
             let end = self.spans[range.end - 1].end;
             if range.start < done {
-                // It goes on where the last one was hidden.
+                // It overlaps the place before.
                 if let Some(last) = out.spans.last_mut().filter(|last| last.end < end) {
                     last.end = end;
                 }
@@ -94,24 +93,24 @@ impl Tokens {
     }
 }
 
-/// One row of a model's input: special tokens and a window of text, and behind it, each after a separator, the
-/// entities that are not in the text; with the spans to score.
+/// One encoded sequence of a model's input, with the spans to score: special tokens, a window of text, and behind it
+/// the entities that the text does not mention, each after a separator.
 ///
 /// `[CLS] window [SEP] entity [SEP] entity [SEP]`
 ///
-/// The network reads the separators: the window does not see the entities, nor does an entity see another, so
-/// that neither changes the other's scores (`docs/decisions/0002-segments-do-not-see-each-other.md`).
+/// The network separates these segments: the window does not attend to the entities, nor an entity to another, so that
+/// none changes the scores of the others (`docs/decisions/0002-segments-do-not-see-each-other.md`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Row {
+pub struct Sequence {
     /// The tokens, special ones included.
     pub ids: Vec<u32>,
-    /// First and last token of each span to score.
-    pub spans: Vec<RowSpan>,
+    /// The spans to score.
+    pub spans: Vec<SequenceSpan>,
 }
 
-/// First and last (inclusive) token of a span in its row.
+/// First and last (inclusive) token of a span in its sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RowSpan {
+pub struct SequenceSpan {
     /// First token.
     pub first: u32,
     /// Last token.
@@ -119,16 +118,16 @@ pub struct RowSpan {
 }
 
 impl Encoder {
-    /// Bytes of text that are given to the tokenizer at once: its memory, and the damage that an odd stretch of
-    /// text can do to its speed, are bounded by this.
+    /// Bytes of text that the tokenizer gets at once. This bounds its memory, and the time that an odd stretch of text
+    /// can cost.
     const CHUNK_BYTES: usize = 8 * 1024;
 
     /// Reads the tokenizer of a model folder.
     ///
     /// # Errors
     ///
-    /// Where the file is not a tokenizer, or does not have the special tokens that the manifest names, or the list
-    /// of aspect words cannot be read.
+    /// If the file is not a tokenizer or lacks a special token of the manifest, or the list of aspect words cannot be
+    /// read.
     pub fn open(folder: &ModelFolder) -> Result<Self, EncodeError> {
         let path = folder.tokenizer();
         let mut tokenizer = Tokenizer::from_file(&path)
@@ -137,7 +136,7 @@ impl Encoder {
         tokenizer
             .with_truncation(None)
             .map_err(|source| EncodeError::Tokenizer { path: path.clone(), problem: source.to_string() })?;
-        // A `[SEP]` that somebody types is text, not a separator.
+        // A `[SEP]` in the text is text, not a separator.
         tokenizer.set_encode_special_tokens(true);
         let special = folder.manifest().tokens;
         for id in [special.cls, special.sep, special.pad].into_iter().chain(special.mask) {
@@ -145,44 +144,44 @@ impl Encoder {
                 return Err(EncodeError::SpecialToken { path, id });
             }
         }
-        let names = match special.mask.zip(folder.aspect_words()) {
+        let masking = match special.mask.zip(folder.aspect_words()) {
             Some((mask, path)) => match std::fs::read_to_string(&path) {
-                Ok(words) => Some(HiddenNames { mask, aspect_words: AspectWords::parse(&words) }),
+                Ok(words) => Some(NameMasking { mask, aspect_words: AspectWords::parse(&words) }),
                 Err(source) => return Err(EncodeError::AspectWords { path, source }),
             },
             None => None,
         };
-        let words = Words::suit(&tokenizer).then(Words::default);
+        let words = WordCache::supports(&tokenizer).then(WordCache::default);
         Ok(Self {
             tokenizer,
             words,
             special,
-            names,
+            masking,
             lowercase_capitals: folder.manifest().lowercase_capitals,
         })
     }
 
-    /// Whether the model is not to see this entity's name where the text has it ([`crate::names`]).
-    pub fn hides(&self, entity: &str) -> bool {
-        self.names.as_ref().is_some_and(|names| names.aspect_words.is_name(entity))
+    /// Whether this entity is a name, and the model reads a mask in place of names ([`sentor_text::masking`]).
+    pub fn masks(&self, entity: &str) -> bool {
+        self.masking.as_ref().is_some_and(|masking| masking.aspect_words.is_name(entity))
     }
 
-    /// `tokens` with a mask in each of these places, one for all the tokens that it touches; as they are where the
-    /// model reads names.
-    pub fn hide(&self, tokens: Tokens, places: &[Span]) -> Tokens {
-        match &self.names {
-            Some(names) => tokens.hide(places, names.mask),
+    /// Replaces the tokens that each of these places touches with one mask. Returns `tokens` unchanged if the model
+    /// reads names.
+    pub fn mask(&self, tokens: Tokens, places: &[Span]) -> Tokens {
+        match &self.masking {
+            Some(masking) => tokens.mask(places, masking.mask),
             None => tokens,
         }
     }
 
-    /// The tokens of `text`. `borders` are byte offsets at which it may be cut without changing them (sentence
-    /// borders), in order; long texts are given to the tokenizer in pieces between these.
+    /// Tokenizes `text`. `borders` are byte offsets, in order, at which it may be cut without changing the tokens:
+    /// sentence borders. The tokenizer gets long texts in pieces between them.
     pub fn tokens(&self, text: &str, borders: impl IntoIterator<Item = usize>) -> Tokens {
         let borders = borders.into_iter().chain([text.len()]);
         if self.lowercase_capitals {
             let borders: Vec<usize> = borders.collect();
-            self.tokens_between(&quieten(text, &borders), borders)
+            self.tokens_between(&lowercase_shouting(text, &borders), borders)
         } else {
             self.tokens_between(text, borders)
         }
@@ -203,8 +202,8 @@ impl Encoder {
         tokens
     }
 
-    /// The tokens of an entity's name as it is written behind a separator: `SERVICE#GENERAL` reads as two words.
-    /// At most `max_tokens` of them, and whether there were more.
+    /// Tokenizes the name of an entity for its place behind a separator: `SERVICE#GENERAL` is read as two words. Returns
+    /// at most `max_tokens` tokens, and whether there were more.
     pub fn entity_tokens(&self, name: &str, max_tokens: usize) -> (Vec<u32>, bool) {
         let words = name.replace(['#', '_'], " ");
         let mut ids = self.tokens_between(&words, [words.len()]).ids;
@@ -213,9 +212,9 @@ impl Encoder {
         (ids, cut)
     }
 
-    /// The row that reads `window`, a range of `tokens`, with `entities` behind it; its spans are still to be
-    /// added. Also gives the place of each entity, `None` for one without tokens.
-    pub fn row(&self, window: &[u32], entities: &[&[u32]]) -> (Row, Vec<Option<RowSpan>>) {
+    /// Builds a sequence from the tokens of a window and of the `entities` behind it, without spans to score. Also returns
+    /// the place of each entity; `None` for one without tokens.
+    pub fn sequence(&self, window: &[u32], entities: &[&[u32]]) -> (Sequence, Vec<Option<SequenceSpan>>) {
         let length = window.len() + 2 + entities.iter().map(|entity| entity.len() + 1).sum::<usize>();
         let mut ids = Vec::with_capacity(length);
         ids.push(self.special.cls);
@@ -226,12 +225,12 @@ impl Encoder {
             .map(|entity| {
                 let first = ids.len();
                 ids.extend_from_slice(entity);
-                let place = (!entity.is_empty()).then(|| RowSpan::new(first, ids.len() - 1));
+                let place = (!entity.is_empty()).then(|| SequenceSpan::new(first, ids.len() - 1));
                 ids.push(self.special.sep);
                 place
             })
             .collect();
-        (Row { ids, spans: Vec::new() }, places)
+        (Sequence { ids, spans: Vec::new() }, places)
     }
 
     fn append(&self, text: &str, piece: Span, tokens: &mut Tokens) {
@@ -240,14 +239,14 @@ impl Encoder {
         }
         match &self.words {
             Some(words) => {
-                words.append(text, piece, tokens, |piece, tokens| self.append_unmet(text, piece, tokens));
+                words.append(text, piece, tokens, |piece, tokens| self.append_uncached(text, piece, tokens));
             }
-            None => self.append_unmet(text, piece, tokens),
+            None => self.append_uncached(text, piece, tokens),
         }
     }
 
-    /// Appends what the tokenizer makes of a piece of text.
-    fn append_unmet(&self, text: &str, piece: Span, tokens: &mut Tokens) {
+    /// Appends the tokens that the tokenizer returns for a piece of text.
+    fn append_uncached(&self, text: &str, piece: Span, tokens: &mut Tokens) {
         let encoding = self
             .tokenizer
             .encode(piece.slice(text), false)
@@ -255,7 +254,7 @@ impl Encoder {
         tokens.ids.extend_from_slice(encoding.get_ids());
         let mut last = Span::new(piece.start, piece.start);
         tokens.spans.extend(encoding.get_offsets().iter().map(|&(start, end)| {
-            // Normalisation can give several tokens one place; the order must hold all the same.
+            // After normalisation several tokens can have one place; the order must hold all the same.
             let start = (piece.start + start).max(last.start);
             last = Span::new(start, (piece.start + end).max(last.end).max(start));
             last
@@ -263,23 +262,23 @@ impl Encoder {
     }
 }
 
-/// `text` with the stretches between `borders` that are in capitals in small letters; every byte keeps its place.
-fn quieten<'text>(text: &'text str, borders: &[usize]) -> Cow<'text, str> {
-    let mut quiet = String::new();
+/// Lower-cases the stretches between `borders` that are in capitals. Every byte keeps its place.
+fn lowercase_shouting<'text>(text: &'text str, borders: &[usize]) -> Cow<'text, str> {
+    let mut lowered = String::new();
     let mut start = 0;
     for &end in borders {
         let stretch = &text[start..end];
         if is_in_capitals(stretch) {
-            quiet.push_str(&text[quiet.len()..start]);
-            quiet.extend(stretch.chars().map(small_letter));
+            lowered.push_str(&text[lowered.len()..start]);
+            lowered.extend(stretch.chars().map(lowercase));
         }
         start = end;
     }
-    if quiet.is_empty() {
+    if lowered.is_empty() {
         return Cow::Borrowed(text);
     }
-    quiet.push_str(&text[quiet.len()..]);
-    Cow::Owned(quiet)
+    lowered.push_str(&text[lowered.len()..]);
+    Cow::Owned(lowered)
 }
 
 /// Whether a stretch has at least eight letters, and at least seven in ten of them are capitals.
@@ -293,8 +292,8 @@ fn is_in_capitals(stretch: &str) -> bool {
     letters >= 8 && 10 * capitals >= 7 * letters
 }
 
-/// The small letter of a capital, where it takes as many bytes.
-fn small_letter(letter: char) -> char {
+/// Lower-cases a letter if the result has as many bytes.
+fn lowercase(letter: char) -> char {
     let mut lower = letter.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(small), None) if small.len_utf8() == letter.len_utf8() => small,
@@ -302,20 +301,20 @@ fn small_letter(letter: char) -> char {
     }
 }
 
-impl RowSpan {
+impl SequenceSpan {
     /// The span from token `first` to token `last`, inclusive.
     ///
     /// # Panics
     ///
-    /// If `last < first`, or a row were longer than 2³² tokens.
+    /// If `last < first`, or the sequence were longer than 2³² tokens.
     pub fn new(first: usize, last: usize) -> Self {
-        assert!(first <= last, "a row's span cannot end before it starts");
-        let narrow = |index: usize| u32::try_from(index).expect("rows are far shorter than 2^32 tokens");
+        assert!(first <= last, "a span cannot end before it starts");
+        let narrow = |index: usize| u32::try_from(index).expect("sequences are far shorter than 2^32 tokens");
         Self { first: narrow(first), last: narrow(last) }
     }
 }
 
-/// What is wrong with a model folder's way from text to tokens.
+/// What is wrong with the tokenizer files of a model folder.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// The file is missing or not a tokenizer.
@@ -323,7 +322,7 @@ pub enum EncodeError {
     Tokenizer {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// Message of the reader.
         problem: String,
     },
     /// The manifest names a special token that the tokenizer lacks.
@@ -331,7 +330,7 @@ pub enum EncodeError {
     SpecialToken {
         /// The file.
         path: PathBuf,
-        /// The token's number.
+        /// Index of the token.
         id: u32,
     },
     /// The list of aspect words cannot be read.
@@ -339,13 +338,13 @@ pub enum EncodeError {
     AspectWords {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
 impl EncodeError {
-    /// The file that is at fault.
+    /// Path of the file at fault.
     pub fn path(&self) -> &Path {
         match self {
             Self::Tokenizer { path, .. }
@@ -371,38 +370,41 @@ mod tests {
     }
 
     #[test]
-    fn capitals_are_read_in_small_letters() {
-        let whole = |text: &str| quieten(text, &[text.len()]).into_owned();
+    fn shouting_is_lower_cased() {
+        let whole = |text: &str| lowercase_shouting(text, &[text.len()]).into_owned();
         assert_eq!(whole("WAT EEN ÉCHTE TOPZAAK!"), "wat een échte topzaak!");
         assert_eq!(whole("iPhone VAN KPN ZEER GOED"), "iphone van kpn zeer goed");
         for text in ["Wat een TOPZAAK", "KLM, ING", "De BBC en CNN melden", "今天", ""] {
-            assert!(matches!(quieten(text, &[text.len()]), Cow::Borrowed(same) if same == text));
+            assert!(matches!(lowercase_shouting(text, &[text.len()]), Cow::Borrowed(same) if same == text));
         }
-        // Sentence by sentence, and a capital whose small letter is longer or shorter stays: K is Kelvin's.
+        // Sentence by sentence. A capital stays whose small letter is longer or shorter: K is the sign of kelvin.
         let text = "Rustig. NOOIT MEER! Ach. ECHT WAAR \u{212a}İ";
-        assert_eq!(quieten(text, &[8, 20, 25, text.len()]), "Rustig. nooit meer! Ach. echt waar \u{212a}İ");
+        assert_eq!(
+            lowercase_shouting(text, &[8, 20, 25, text.len()]),
+            "Rustig. nooit meer! Ach. echt waar \u{212a}İ"
+        );
     }
 
     #[test]
-    fn a_hidden_place_is_one_token() {
+    fn a_masked_place_is_one_token() {
         let spans = [(0, 5), (5, 6), (6, 7), (8, 12), (12, 14), (15, 20)];
         let tokens = Tokens {
             ids: (10..16).collect(),
             spans: spans.map(|(start, end)| Span::new(start, end)).to_vec(),
         };
-        let hide = |places: &[(usize, usize)]| {
+        let mask = |places: &[(usize, usize)]| {
             let places: Vec<_> = places.iter().map(|&(start, end)| Span::new(start, end)).collect();
-            let hidden = tokens.clone().hide(&places, 1);
-            assert_eq!(hidden.ids.len(), hidden.spans.len());
-            (hidden.ids, hidden.spans.iter().map(|span| (span.start, span.end)).collect::<Vec<_>>())
+            let masked = tokens.clone().mask(&places, 1);
+            assert_eq!(masked.ids.len(), masked.spans.len());
+            (masked.ids, masked.spans.iter().map(|span| (span.start, span.end)).collect::<Vec<_>>())
         };
-        assert_eq!(hide(&[]).0, tokens.ids);
-        let (ids, spans) = hide(&[(9, 13), (0, 5)]);
+        assert_eq!(mask(&[]).0, tokens.ids);
+        let (ids, spans) = mask(&[(9, 13), (0, 5)]);
         assert_eq!(ids, [1, 11, 12, 1, 15]);
         assert_eq!(spans, [(0, 5), (5, 6), (6, 7), (8, 14), (15, 20)]);
         // Overlapping, nested and equal places are one; neighbours stay two; a space is no token.
-        assert_eq!(hide(&[(0, 12), (8, 14), (9, 10)]), (vec![1, 15], vec![(0, 14), (15, 20)]));
-        assert_eq!(hide(&[(8, 12), (12, 14), (8, 12)]).0, [10, 11, 12, 1, 1, 15]);
-        assert_eq!(hide(&[(14, 15)]).0, tokens.ids);
+        assert_eq!(mask(&[(0, 12), (8, 14), (9, 10)]), (vec![1, 15], vec![(0, 14), (15, 20)]));
+        assert_eq!(mask(&[(8, 12), (12, 14), (8, 12)]).0, [10, 11, 12, 1, 1, 15]);
+        assert_eq!(mask(&[(14, 15)]).0, tokens.ids);
     }
 }

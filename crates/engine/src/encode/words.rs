@@ -1,8 +1,8 @@
-//! Words that were turned into tokens before.
+//! A cache of the tokens of words.
 //!
-//! No rule of a BERT tokenizer looks past white space, so a stretch of text between spaces has the same tokens wherever it stands.
-//! The library takes some microseconds for each word; most words of a text have been met before, and to find them again takes some
-//! hundredths of one. Where the two could differ, for tokenizers of other kinds, nothing is remembered.
+//! No rule of a BERT tokenizer looks past white space, so a stretch of text between spaces has the same tokens wherever it
+//! stands. The library takes some microseconds for a word, a lookup a few hundredths of one, and most words of a text were
+//! seen before. Tokenizers of other kinds have no cache, since neighbours could change the tokens of a word.
 
 use std::collections::HashMap;
 use std::sync::RwLock;
@@ -12,11 +12,11 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer
 use super::Tokens;
 use sentor_text::span::Span;
 
-/// The words of one tokenizer.
+/// The tokens of words, for one tokenizer.
 #[derive(Debug, Default)]
-pub(super) struct Words(RwLock<HashMap<Box<str>, Box<[Piece]>>>);
+pub(super) struct WordCache(RwLock<HashMap<Box<str>, Box<[Piece]>>>);
 
-/// A token of a word, and where it stands in it, in bytes.
+/// A token of a word, and its place in the word in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Piece {
     id: u32,
@@ -24,14 +24,14 @@ struct Piece {
     end: u8,
 }
 
-/// Longer ones are seldom met again.
+/// Longer words seldom come again.
 const LONGEST_WORD_BYTES: usize = 40;
-/// Some 10 MB. When there are more, all are forgotten: those in use come back at once, those that came once do not.
+/// Some 10 MB. A full cache is cleared: words in use come back at once, words that came once do not.
 const MOST_WORDS: usize = 100_000;
 
-impl Words {
-    /// Whether words of `tokenizer` have the same tokens wherever they stand.
-    pub(super) fn suit(tokenizer: &Tokenizer) -> bool {
+impl WordCache {
+    /// Whether the words of `tokenizer` have the same tokens wherever they stand.
+    pub(super) fn supports(tokenizer: &Tokenizer) -> bool {
         let is_plain = tokenizer.get_added_tokens_decoder().values().all(|token| token.special);
         matches!(tokenizer.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(_)))
             && matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
@@ -39,9 +39,9 @@ impl Words {
             && is_plain
     }
 
-    /// Appends the tokens of `piece` of `text`; `encode` appends those of a stretch of it that is not known.
+    /// Appends the tokens of `piece` of `text`; `encode` appends those of a stretch that is not cached.
     ///
-    /// A thread never waits for another here: one that gives way must not hold up one that does not.
+    /// A thread never waits for another here: one of low priority must not hold up one of high priority.
     pub(super) fn append(
         &self,
         text: &str,
@@ -89,10 +89,9 @@ fn words_of(text: &str, piece: Span) -> impl Iterator<Item = Span> {
     words.filter(|span| !span.is_empty())
 }
 
-/// The tokens from number `first` on, as those of `word`, which is short.
+/// The tokens from index `first` on, relative to `word`, which is short.
 fn pieces_of(word: Span, tokens: &Tokens, first: usize) -> Box<[Piece]> {
-    let within =
-        |at: usize| u8::try_from(at - word.start).expect("a remembered word is shorter than 256 bytes");
+    let within = |at: usize| u8::try_from(at - word.start).expect("a cached word is shorter than 256 bytes");
     tokens.ids[first..]
         .iter()
         .zip(&tokens.spans[first..])

@@ -1,4 +1,4 @@
-//! `manifest.json`: what a model is, in a form that cannot be wrong once read.
+//! `manifest.json`: the description of a model, valid once read.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sentor_text::language::Language;
 use sentor_text::sentiment::Polarity;
 
-/// What `manifest.json` says about a model.
+/// The description of a model.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// Name, such as `sentor-en`.
@@ -16,30 +16,49 @@ pub struct Manifest {
     pub version: String,
     /// Languages that it was trained for.
     pub languages: Vec<Language>,
-    /// What goes in and comes out of the network.
+    /// What the outputs of the network mean.
+    pub task: Task,
+    /// How the network takes its inputs.
     pub signature: Signature,
-    /// Numbers of the tokens that the rows are built with.
+    /// Special tokens that sequences are built with.
     pub tokens: SpecialTokens,
-    /// Whether sentences in capitals are read in small letters: a cased vocabulary has few words in capitals.
+    /// Whether sentences in capitals are lower-cased: a cased vocabulary has few words in capitals.
     pub lowercase_capitals: bool,
-    /// Longest row that the network reads, special tokens included.
+    /// Length of the longest sequence that the network reads, special tokens included.
     pub max_tokens: usize,
-    /// Length of the window at which it does best, special tokens included; at most half of `max_tokens`, so that
+    /// Length of the window with the best accuracy, special tokens included; at most half of `max_tokens`, so that
     /// entities have room behind it.
     pub window_tokens: usize,
-    /// How the weights were made smaller.
+    /// Quantisation of the weights.
     pub quantisation: QuantisationScheme,
     /// Size and checksum of each file, by its name in the folder.
     pub files: BTreeMap<String, FileRecord>,
 }
 
-/// What goes in and comes out of a network.
+/// What the outputs of a network mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// An output [`Task::LOGITS`] with [`Task::CLASSES`] numbers for each span: negative, neutral, positive. Manifests
+    /// without a task have this one.
+    #[default]
+    Sentiment,
+}
+
+impl Task {
+    /// Output of sentiment models.
+    pub const LOGITS: &str = "logits";
+    /// Numbers in a row of that output.
+    pub const CLASSES: usize = 3;
+}
+
+/// How a network takes its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signature {
-    /// A row is read once, and any number of spans in it are scored.
+    /// A sequence is read once, and any number of spans in it are scored.
     Span,
-    /// A row is a text and an entity, and is scored as one.
+    /// A sequence is a text and an entity, and is scored as a whole.
     Pair,
 }
 
@@ -53,29 +72,29 @@ impl Signature {
     }
 }
 
-/// Numbers of the special tokens.
+/// Indices of the special tokens.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct SpecialTokens {
-    /// Starts a row.
+    /// Starts a sequence.
     pub cls: u32,
     /// Ends the window, and each entity after it.
     pub sep: u32,
-    /// Fills a row up to the length of its run.
+    /// Fills a sequence up to the length of its batch.
     pub pad: u32,
-    /// Stands for a name; only a model that is blind to names has one.
+    /// Replaces a name; only models that do not read names have one.
     #[serde(default)]
     pub mask: Option<u32>,
 }
 
-/// How the weights were made smaller.
+/// Quantisation of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QuantisationScheme {
-    /// Not at all.
+    /// None.
     None,
-    /// Integer products with fixed ranges: scores do not depend on what shares the run.
+    /// Integer products with fixed ranges: scores do not depend on the rest of the batch.
     Static,
-    /// Integer products with ranges taken from each run: scores depend on what shares the run.
+    /// Integer products with ranges measured on each batch: scores depend on the rest of the batch.
     Dynamic,
 }
 
@@ -88,13 +107,15 @@ pub struct FileRecord {
     pub size_bytes: u64,
 }
 
-/// The manifest as it stands in the file, before it is checked.
+/// The manifest as the file has it, before it is checked.
 #[derive(Deserialize)]
 struct Document {
     schema: u32,
     name: String,
     version: String,
     languages: Vec<String>,
+    #[serde(default)]
+    task: Task,
     signature: Signature,
     labels: Vec<String>,
     tokens: SpecialTokens,
@@ -114,9 +135,9 @@ struct Quantisation {
 impl Manifest {
     /// The manifest version that this program reads.
     const SCHEMA: u32 = 1;
-    /// The shortest row that has room for a window and an entity's name behind it.
+    /// The shortest sequence with room for a window and the name of an entity behind it.
     const MIN_TOKENS: usize = 128;
-    /// The shortest window that text can sensibly be packed into.
+    /// The shortest sensible window.
     const MIN_WINDOW_TOKENS: usize = 16;
 
     /// Reads and checks a manifest.
@@ -131,6 +152,7 @@ impl Manifest {
             name,
             version,
             languages,
+            task,
             signature,
             labels,
             tokens,
@@ -182,6 +204,7 @@ impl Manifest {
             name,
             version,
             languages,
+            task,
             signature,
             tokens,
             lowercase_capitals,
@@ -214,9 +237,15 @@ pub(super) mod tests {
         let good = example().replace("\"SIZE\"", "1");
         let manifest = Manifest::parse(&good).expect("the example is good");
         assert_eq!(
-            (manifest.signature, manifest.quantisation),
-            (Signature::Span, QuantisationScheme::Static)
+            (manifest.task, manifest.signature, manifest.quantisation),
+            (Task::Sentiment, Signature::Span, QuantisationScheme::Static)
         );
+        let with_task =
+            |task| good.replacen("\"signature\"", &format!("\"task\": {task:?}, \"signature\""), 1);
+        let said = Manifest::parse(&with_task("sentiment")).expect("the task may be said");
+        assert_eq!(said.task, manifest.task);
+        let problem = Manifest::parse(&with_task("dance")).expect_err("there is no such task");
+        assert!(problem.contains("unknown variant `dance`"), "{problem}");
 
         for (from, to, expected) in [
             ("\"schema\": 1", "\"schema\": 2", "schema is 2"),

@@ -1,4 +1,4 @@
-//! Model folders on disk: what is in them, and whether it is what the manifest says.
+//! Model folders on disk, checked against their manifests.
 //!
 //! A folder holds `manifest.json`, `model.onnx`, `tokenizer.json` and a model card. Nothing here runs a
 //! model; [`crate::Engine`] does.
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-pub use manifest::{Manifest, QuantisationScheme, Signature, SpecialTokens};
+pub use manifest::{Manifest, QuantisationScheme, Signature, SpecialTokens, Task};
 
 /// A model folder whose manifest has been read.
 #[derive(Clone, Debug)]
@@ -27,14 +27,14 @@ impl ModelFolder {
     pub const NETWORK: &str = "model.onnx";
     /// Name of the tokenizer in a model folder.
     pub const TOKENIZER: &str = "tokenizer.json";
-    /// Name of the list of aspect words in the folder of a model that is blind to names.
+    /// Name of the list of aspect words in the folder of a model that does not read names.
     pub const ASPECT_WORDS: &str = "aspect-words.txt";
 
-    /// Reads the manifest in `path`; the other files are not looked at.
+    /// Reads the manifest in `path`, and no other file.
     ///
     /// # Errors
     ///
-    /// Where there is no folder or manifest, or the manifest is not one that this version understands.
+    /// If there is no folder or manifest, or this version does not understand the manifest.
     pub fn open(path: &Path) -> Result<Self, RegistryError> {
         let file = path.join(Self::MANIFEST);
         let text = std::fs::read_to_string(&file).map_err(|source| match source.kind() {
@@ -46,12 +46,12 @@ impl ModelFolder {
         Ok(Self { path: path.to_owned(), manifest })
     }
 
-    /// The folder.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the manifest says.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -66,7 +66,7 @@ impl ModelFolder {
         self.path.join(Self::TOKENIZER)
     }
 
-    /// The words that are no names, `aspect-words.txt`; `None` for a model that reads names.
+    /// Words that are not names, `aspect-words.txt`; `None` for a model that reads names.
     pub fn aspect_words(&self) -> Option<PathBuf> {
         self.manifest.files.contains_key(Self::ASPECT_WORDS).then(|| self.path.join(Self::ASPECT_WORDS))
     }
@@ -100,7 +100,7 @@ impl ModelFolder {
     }
 }
 
-/// Lower-case hexadecimal SHA-256 of all that `reader` gives.
+/// Lower-case hexadecimal SHA-256 of the rest of `reader`.
 fn sha256_hex(reader: &mut impl Read) -> io::Result<String> {
     use std::fmt::Write as _;
 
@@ -137,7 +137,7 @@ pub enum RegistryError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
     /// The manifest is not JSON, lacks a field or contradicts itself.

@@ -1,0 +1,179 @@
+//! Sequences on their way through the engine, and the requests that wait for them.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::lock;
+use super::scheduler::{Claim, LengthBucket};
+use super::{Caller, SequenceOutput};
+use crate::encode::Sequence;
+
+/// Everything that the output of a sequence depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SequenceKey {
+    pub(crate) model: usize,
+    pub(crate) sequence: Arc<Sequence>,
+}
+
+/// A sequence that is queued or being scored, and the requests that wait for it.
+///
+/// It stands in the queue of every caller that asked for it: otherwise a caller's only sequence could stand behind ten
+/// thousand of another caller because the two have it in common. The queue that is served first claims it.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) key: SequenceKey,
+    pub(crate) bucket: LengthBucket,
+    /// What it is charged, in tokens.
+    pub(crate) load: usize,
+    pub(crate) submitted: Instant,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// A worker has it, or nobody wants it any more: it must not be scored again.
+    is_claimed: bool,
+    /// Callers in whose queues it stands.
+    callers: Vec<Caller>,
+    waiters: Vec<Waiter>,
+}
+
+/// A place in the results of a job.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) job: Arc<Job>,
+    pub(crate) index: usize,
+}
+
+impl InFlight {
+    pub(crate) fn new(key: SequenceKey, bucket: LengthBucket, load: usize, now: Instant) -> Self {
+        Self { key, bucket, load, submitted: now, progress: Mutex::default() }
+    }
+
+    pub(crate) fn sequence(&self) -> &Sequence {
+        &self.key.sequence
+    }
+
+    /// Adds a waiter. Returns whether the sequence must be pushed to the queue of `caller`: it is not claimed, and does
+    /// not stand there yet.
+    pub(crate) fn add_waiter(&self, waiter: Waiter, caller: &Caller) -> bool {
+        let mut progress = lock(&self.progress);
+        progress.waiters.push(waiter);
+        let is_queued = progress.callers.iter().any(|other| other.name() == caller.name());
+        let is_new = !progress.is_claimed && !is_queued;
+        if is_new {
+            progress.callers.push(caller.clone());
+        }
+        is_new
+    }
+
+    /// Takes the sequence out of all queues to score it, on behalf of the queue of `by`.
+    pub(crate) fn claim(&self, by: &Arc<str>) -> Claim {
+        let mut progress = lock(&self.progress);
+        if std::mem::replace(&mut progress.is_claimed, true) {
+            return Claim::Stale;
+        }
+        let callers = progress.callers.drain(..).map(|caller| Arc::clone(caller.name()));
+        Claim::Claimed { also_queued_by: callers.filter(|name| name != by).collect() }
+    }
+
+    /// Whether a worker has the sequence, or nobody wants it any more.
+    pub(crate) fn is_claimed(&self) -> bool {
+        lock(&self.progress).is_claimed
+    }
+
+    /// Removes the waiters of `job`. If nobody else waits and no worker has the sequence, it is claimed for good and the
+    /// callers are returned in whose queues it stands.
+    pub(crate) fn remove_waiters(&self, job: &Arc<Job>) -> Option<Vec<Caller>> {
+        let mut progress = lock(&self.progress);
+        let before = progress.waiters.len();
+        progress.waiters.retain(|waiter| !Arc::ptr_eq(&waiter.job, job));
+        let was_wanted = before > progress.waiters.len();
+        if !was_wanted || !progress.waiters.is_empty() || progress.is_claimed {
+            return None;
+        }
+        progress.is_claimed = true;
+        Some(std::mem::take(&mut progress.callers))
+    }
+
+    /// Answers all that wait for it, once. `None` says that the model failed on it.
+    pub(crate) fn complete(&self, output: Option<&SequenceOutput>) {
+        let waiters = std::mem::take(&mut lock(&self.progress).waiters);
+        for Waiter { job, index } in waiters {
+            job.complete(index, output.cloned());
+        }
+    }
+
+    /// Claims the sequence for good and drops the replies of all that wait for it. Returns false if it was claimed.
+    pub(crate) fn drop_waiters(&self) -> bool {
+        let mut progress = lock(&self.progress);
+        if std::mem::replace(&mut progress.is_claimed, true) {
+            return false;
+        }
+        for Waiter { job, .. } in progress.waiters.drain(..) {
+            lock(&job.results).reply = None;
+        }
+        true
+    }
+}
+
+/// The sequences of one request.
+#[derive(Debug)]
+pub(crate) struct Job {
+    results: Mutex<Results>,
+}
+
+#[derive(Debug)]
+struct Results {
+    outputs: Vec<Option<SequenceOutput>>,
+    /// Outputs that are still to come.
+    open: usize,
+    /// Taken when the last output is there.
+    reply: Option<oneshot::Sender<Vec<Option<SequenceOutput>>>>,
+}
+
+impl Job {
+    /// A job of which some outputs are known already. It answers at once if all are.
+    pub(crate) fn new(
+        known: Vec<Option<SequenceOutput>>,
+        reply: oneshot::Sender<Vec<Option<SequenceOutput>>>,
+    ) -> Self {
+        let open = known.iter().filter(|known| known.is_none()).count();
+        let mut results = Results { outputs: known, open, reply: Some(reply) };
+        results.reply_if_done();
+        Self { results: Mutex::new(results) }
+    }
+
+    /// Whether outputs are still to come.
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.results).open > 0
+    }
+
+    /// Stores the output of a sequence, and replies if it was the last one.
+    fn complete(&self, index: usize, output: Option<SequenceOutput>) {
+        let mut results = lock(&self.results);
+        results.outputs[index] = output;
+        results.open -= 1;
+        results.reply_if_done();
+    }
+}
+
+impl Results {
+    fn reply_if_done(&mut self) {
+        if self.open == 0
+            && let Some(reply) = self.reply.take()
+        {
+            // The receiver is gone if the ticket was dropped.
+            let _ = reply.send(std::mem::take(&mut self.outputs));
+        }
+    }
+}
+
+/// What a ticket needs to withdraw its request.
+#[derive(Debug)]
+pub(crate) struct Claimant {
+    pub(crate) job: Arc<Job>,
+    pub(crate) sequences: Vec<Arc<InFlight>>,
+}

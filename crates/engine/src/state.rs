@@ -1,0 +1,358 @@
+//! The state of an engine without its threads: what is queued, under way and cached, and what it cost.
+//!
+//! Time is passed in and nothing blocks, so that a simulation can run hours of traffic in a moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::admission::{Admission, Backlog, Rejection, Request};
+use super::cache::OutputCache;
+use super::cost::TokenCost;
+use super::in_flight::{Claimant, InFlight, Job, SequenceKey, Waiter};
+use super::scheduler::{Batch, BatchShape, LengthBucket, Scheduler};
+use super::stall::StallDetector;
+use super::statistics::{EngineStatistics, ModelStatistics};
+use super::{Caller, EngineSettings, SequenceOutput, SubmitError};
+use crate::encode::Sequence;
+
+#[derive(Debug)]
+pub(super) struct SchedulerState {
+    pub(super) phase: Phase,
+    /// Workers that wait for a batch.
+    pub(super) idle_workers: usize,
+    scheduler: Scheduler<Arc<InFlight>>,
+    /// Sequences that are queued or under way, so that an equal one joins them; empty unless `deduplicate`.
+    in_flight: HashMap<SequenceKey, Arc<InFlight>>,
+    cache: Option<OutputCache>,
+    /// Measured cost of a token, by model.
+    token_costs: Vec<TokenCost>,
+    statistics: EngineStatistics,
+    /// A batch is identified by its first sequence.
+    stall_detector: StallDetector<Arc<InFlight>>,
+    settings: EngineSettings,
+}
+
+/// The life of an engine, which only moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Open,
+    /// Accepts nothing new, finishes what is queued.
+    Draining,
+    /// Finishes only the batches under way.
+    Stopped,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) struct BatchOutcome {
+    /// Output of each sequence; `None` for those that the model failed on.
+    pub(super) outputs: Vec<Option<SequenceOutput>>,
+    /// Whether the model failed on the batch as a whole, so that its sequences were scored one by one.
+    pub(super) failed_as_batch: bool,
+    /// Time in the model.
+    pub(super) took: Duration,
+    /// Time of the worker for it, including what it spent on the queue and on delivering the batch before.
+    pub(super) occupied: Duration,
+}
+
+impl BatchOutcome {
+    /// The outcome of a batch that a worker lost.
+    pub(super) fn lost(sequences: usize) -> Self {
+        let (outputs, none) = (vec![None; sequences], Duration::ZERO);
+        Self { outputs, failed_as_batch: true, took: none, occupied: none }
+    }
+}
+
+/// Sequences with their outputs, to be delivered without the lock of the state.
+pub(super) type Completed = Vec<(Arc<InFlight>, Option<SequenceOutput>)>;
+
+/// Delivers the outputs of a batch to the requests that wait for them.
+pub(super) fn deliver(completed: Completed) {
+    for (in_flight, output) in completed {
+        in_flight.complete(output.as_ref());
+    }
+}
+
+impl SchedulerState {
+    /// Tokens that a span is charged at least. Its place in the answer takes some 200 bytes, and the queue counts on
+    /// about 50 bytes for a token.
+    const SPAN_LOAD_TOKENS: usize = 4;
+
+    pub(super) fn new(models: &[String], settings: EngineSettings) -> Self {
+        let shape = BatchShape { max_tokens: settings.max_batch_tokens, overhead_tokens: 0 };
+        let model_statistics =
+            |name: &String| ModelStatistics { name: name.clone(), ..ModelStatistics::default() };
+        Self {
+            phase: Phase::Open,
+            idle_workers: 0,
+            scheduler: Scheduler::new(vec![shape; models.len()]),
+            in_flight: HashMap::new(),
+            cache: OutputCache::new(settings.cache_bytes),
+            token_costs: vec![TokenCost::default(); models.len()],
+            statistics: EngineStatistics {
+                workers: settings.workers,
+                models: models.iter().map(model_statistics).collect(),
+                ..EngineStatistics::default()
+            },
+            stall_detector: StallDetector::default(),
+            settings,
+        }
+    }
+
+    /// Accepts sequences, each with the index of its model, all or none of them.
+    pub(super) fn submit(
+        &mut self,
+        sequences: Vec<(usize, Sequence)>,
+        caller: &Caller,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<(Claimant, oneshot::Receiver<Vec<Option<SequenceOutput>>>), SubmitError> {
+        if self.phase != Phase::Open {
+            self.statistics.rejections.shutting_down += 1;
+            return Err(SubmitError::ShuttingDown);
+        }
+        let keys = sequences
+            .into_iter()
+            .map(|(model, sequence)| SequenceKey { model, sequence: Arc::new(sequence) })
+            .collect::<Vec<_>>();
+        let known: Vec<Option<SequenceOutput>> = match &mut self.cache {
+            Some(cache) => keys.iter().map(|key| cache.find(key)).collect(),
+            None => vec![None; keys.len()],
+        };
+        let mut load = vec![0; self.token_costs.len()];
+        for key in keys.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key) {
+            if !self.in_flight.contains_key(key) {
+                load[key.model] += self.place(key).1;
+            }
+        }
+        self.admit(&load, caller, deadline, now)?;
+
+        let is_unknown = known.iter().map(Option::is_none).collect::<Vec<_>>();
+        let (reply, receiver) = oneshot::channel();
+        let job = Arc::new(Job::new(known, reply));
+        if self.queued_sequences() == 0 && is_unknown.contains(&true) {
+            self.stall_detector.queue_filled(now);
+        }
+        let mut sequences = Vec::new();
+        for (index, key) in keys.into_iter().enumerate().filter(|&(index, _)| is_unknown[index]) {
+            let waiter = Waiter { job: Arc::clone(&job), index };
+            sequences.push(self.enqueue(key, waiter, caller, now));
+        }
+        Ok((Claimant { job, sequences }, receiver))
+    }
+
+    /// Whether a request of at least `tokens` of any model would be rejected now.
+    pub(super) fn precheck(
+        &mut self,
+        tokens: usize,
+        caller: &Caller,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), SubmitError> {
+        let mut load = vec![0; self.token_costs.len()];
+        // The cheapest model, since the request's own is not known yet.
+        let cheapest = (0..load.len()).min_by_key(|&model| self.token_costs[model].picoseconds());
+        if let Some(cheapest) = cheapest {
+            load[cheapest] = tokens;
+        }
+        self.admit(&load, caller, deadline, now)
+    }
+
+    fn admit(
+        &mut self,
+        load: &[usize],
+        caller: &Caller,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), SubmitError> {
+        if load.iter().all(|&load| load == 0) {
+            return Ok(());
+        }
+        let weight = f64::from(caller.weight().get());
+        let mut own = Backlog { tokens: 0, work: Duration::ZERO, weight };
+        let mut others = Vec::new();
+        for (name, weight, queued) in self.scheduler.backlogs() {
+            let (tokens, work) = (queued.iter().sum(), self.work(queued));
+            if name == caller.name() {
+                own = Backlog { tokens, work, ..own };
+            } else {
+                others.push(Backlog { tokens, work, weight: f64::from(weight.get()) });
+            }
+        }
+        let request = Request {
+            tokens: load.iter().sum(),
+            work: self.work(load),
+            time_left: deadline.map(|deadline| deadline.saturating_duration_since(now)),
+            own,
+            others: &others,
+        };
+        let EngineSettings { workers, max_queued_tokens, .. } = self.settings;
+        Admission { workers, max_queued_tokens }.decide(&request).map_err(|rejection| {
+            let rejections = &mut self.statistics.rejections;
+            let (count, retry_after) = match rejection {
+                Rejection::QueueFull { retry_after } => (&mut rejections.queue_full, retry_after),
+                Rejection::Deadline { retry_after } => (&mut rejections.deadline, retry_after),
+            };
+            *count += 1;
+            SubmitError::Overloaded { retry_after }
+        })
+    }
+
+    /// Time of one worker for this load of each model.
+    fn work(&self, load: &[usize]) -> Duration {
+        let times = load.iter().zip(&self.token_costs).map(|(&load, cost)| cost.time_of(load));
+        times.fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    /// Length bucket of a sequence, and what it is charged in tokens: its padded length, or its share of the answer if
+    /// that is more.
+    fn place(&self, key: &SequenceKey) -> (LengthBucket, usize) {
+        let Sequence { ids, spans } = &*key.sequence;
+        let bucket = self.shape(key.model).bucket(key.model, ids.len());
+        (bucket, bucket.padded_tokens.max(spans.len() * Self::SPAN_LOAD_TOKENS))
+    }
+
+    /// Pushes a sequence to the queue of `caller`, or joins an equal one.
+    fn enqueue(&mut self, key: SequenceKey, waiter: Waiter, caller: &Caller, now: Instant) -> Arc<InFlight> {
+        let (bucket, load) = self.place(&key);
+        let new = |key| Arc::new(InFlight::new(key, bucket, load, now));
+        let in_flight = if !self.settings.deduplicate {
+            new(key)
+        } else if let Some(in_flight) = self.in_flight.get(&key) {
+            self.statistics.deduplicated_sequences += 1;
+            Arc::clone(in_flight)
+        } else {
+            let in_flight = new(key.clone());
+            self.in_flight.insert(key, Arc::clone(&in_flight));
+            in_flight
+        };
+        if in_flight.add_waiter(waiter, caller) {
+            // The bucket of the first submission, in case the shape has changed since.
+            self.scheduler.push(caller, in_flight.bucket, in_flight.load, Arc::clone(&in_flight));
+        }
+        in_flight
+    }
+
+    /// Forms the next batch; `None` if nothing is queued. `idle_workers` includes the one that asks.
+    pub(super) fn next_batch(&mut self, idle_workers: usize, now: Instant) -> Option<Batch<Arc<InFlight>>> {
+        let costs: Vec<u64> = self.token_costs.iter().map(TokenCost::picoseconds).collect();
+        let batch = self.scheduler.next_batch(&costs, idle_workers, |in_flight, by| in_flight.claim(by))?;
+        for in_flight in &batch.sequences {
+            self.statistics.waits.record(now.saturating_duration_since(in_flight.submitted));
+        }
+        if let Some(first) = batch.sequences.first() {
+            self.stall_detector.batch_started(Arc::clone(first), now);
+        }
+        Some(batch)
+    }
+
+    /// Records the outcome of a batch, and returns what is to be delivered.
+    pub(super) fn complete_batch(&mut self, batch: Batch<Arc<InFlight>>, outcome: BatchOutcome) -> Completed {
+        let Batch { bucket, sequences, load } = batch;
+        if let Some(first) = sequences.first() {
+            self.stall_detector.batch_ended(|batch| Arc::ptr_eq(batch, first));
+        }
+        if !outcome.failed_as_batch {
+            self.record_cost(bucket.model, load, outcome.occupied);
+        }
+        self.statistics.batches.record(outcome.took);
+        let model = &mut self.statistics.models[bucket.model];
+        model.batches += 1;
+        model.failed_batches += u64::from(outcome.failed_as_batch);
+        model.failed_sequences += outcome.outputs.iter().filter(|output| output.is_none()).count() as u64;
+        model.sequences += sequences.len() as u64;
+        model.spans += sequences.iter().map(|one| one.sequence().spans.len() as u64).sum::<u64>();
+        model.tokens += sequences.iter().map(|one| one.sequence().ids.len() as u64).sum::<u64>();
+        model.padded_tokens += (sequences.len() * bucket.padded_tokens) as u64;
+        model.busy += outcome.took;
+
+        let completed: Completed = sequences.into_iter().zip(outcome.outputs).collect();
+        for (in_flight, output) in &completed {
+            self.in_flight.remove(&in_flight.key);
+            if let (Some(cache), Some(output)) = (&mut self.cache, output) {
+                cache.insert(in_flight.key.clone(), output.clone());
+            }
+        }
+        completed
+    }
+
+    /// Adds the time of a batch to the measured cost of the model's tokens.
+    pub(super) fn record_cost(&mut self, model: usize, load: usize, took: Duration) {
+        self.token_costs[model].record(load, took);
+    }
+
+    /// Sets the shape of a model's batches from now on.
+    pub(super) fn set_shape(&mut self, model: usize, shape: BatchShape) {
+        self.scheduler.set_shape(model, shape);
+    }
+
+    /// Shape of a model's batches.
+    pub(super) fn shape(&self, model: usize) -> BatchShape {
+        self.scheduler.shapes()[model]
+    }
+
+    /// Withdraws a request: its sequences leave the queue unless another request waits for them too.
+    pub(super) fn withdraw(&mut self, claimant: &Claimant) {
+        for in_flight in &claimant.sequences {
+            let Some(callers) = in_flight.remove_waiters(&claimant.job) else { continue };
+            self.statistics.abandoned_sequences += 1;
+            for caller in callers {
+                self.scheduler.mark_stale(caller.name(), in_flight.bucket, in_flight.load);
+            }
+            self.in_flight.remove(&in_flight.key);
+        }
+        self.scheduler.remove_stale(|in_flight| !in_flight.is_claimed());
+    }
+
+    /// How many sequences are queued.
+    pub(super) fn queued_sequences(&self) -> usize {
+        self.scheduler.totals().sequences
+    }
+
+    /// Queued load of each caller, by model.
+    #[cfg(test)]
+    pub(super) fn backlogs(&self) -> impl Iterator<Item = &[usize]> {
+        self.scheduler.backlogs().map(|(_, _, load)| load)
+    }
+
+    /// Empties the queue. The requests that wait learn that there will be no answer.
+    pub(super) fn drop_queue(&mut self) {
+        for in_flight in self.scheduler.drain() {
+            if in_flight.drop_waiters() {
+                self.in_flight.remove(&in_flight.key);
+            }
+        }
+    }
+
+    /// Records that a worker is ready for batches.
+    pub(super) fn worker_started(&mut self) {
+        self.statistics.workers_alive += 1;
+    }
+
+    /// Records that a worker that was ready ended or panicked.
+    pub(super) fn worker_ended(&mut self) {
+        self.statistics.workers_alive -= 1;
+    }
+
+    /// Records that a worker panicked outside the model, or before it was ready, and is replaced.
+    pub(super) fn worker_replaced(&mut self) {
+        self.statistics.worker_replacements += 1;
+    }
+
+    pub(super) fn statistics(&self, now: Instant) -> EngineStatistics {
+        let mut statistics = self.statistics.clone();
+        statistics.stalled = self.stall_detector.stalled_for(self.queued_sequences() > 0, now);
+        let totals = self.scheduler.totals();
+        for (index, model) in statistics.models.iter_mut().enumerate() {
+            model.queued_sequences = totals.sequences_by_model[index];
+            model.queued_tokens = totals.tokens[index];
+            model.max_batch_tokens = self.shape(index).max_tokens;
+            model.token_cost = Duration::from_nanos(self.token_costs[index].picoseconds() / 1000);
+        }
+        statistics.cache = self.cache.as_ref().map(OutputCache::statistics).unwrap_or_default();
+        statistics
+    }
+}
