@@ -5,19 +5,11 @@ use std::time::Duration;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use sentor_analysis::AnalyzerStatistics;
-use sentor_engine::{DurationStatistics, ModelStatistics};
+use sentor_engine::{DurationStatistics, EngineStatistics, ModelStatistics};
 
 /// Converts statistics to metric families. Families without a value are left out.
 pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
     let engine = &statistics.engine;
-    let models = |value: fn(&ModelStatistics) -> f64| -> Vec<(Vec<LabelPair>, f64)> {
-        engine.models.iter().map(|model| (vec![label("model", &model.name)], value(model))).collect()
-    };
-    let rejections = [
-        ("queue_full", engine.rejections.queue_full),
-        ("deadline", engine.rejections.deadline),
-        ("shutting_down", engine.rejections.shutting_down),
-    ];
     let steps = [
         ("plan", &statistics.plans),
         ("wait", &engine.waits),
@@ -25,7 +17,32 @@ pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
         ("aggregate", &statistics.aggregations),
     ];
     let cache = &engine.cache;
-    let all = [
+    let others = [
+        counters("sentor_cache_hits_total", "Sequences found in the cache.", alone(cache.hits as f64)),
+        counters(
+            "sentor_cache_misses_total",
+            "Sequences looked up in the cache and not found.",
+            alone(cache.misses as f64),
+        ),
+        gauges("sentor_cache_entries", "Sequences in the cache.", alone(cache.entries as f64)),
+        gauges("sentor_cache_size_bytes", "Memory of the cache.", alone(cache.bytes as f64)),
+        histograms(
+            "sentor_predict_step_duration_seconds",
+            "Time of each step of scoring: plan (text to tokens), wait (in the queue), run (of a batch), aggregate.",
+            steps.map(|(step, durations)| (vec![label("step", step)], durations)).to_vec(),
+        ),
+    ];
+    let all = engine_families(engine).into_iter().chain(model_families(&engine.models)).chain(others);
+    all.filter(|family| !family.get_metric().is_empty()).collect()
+}
+
+fn engine_families(engine: &EngineStatistics) -> Vec<MetricFamily> {
+    let rejections = [
+        ("queue_full", engine.rejections.queue_full),
+        ("deadline", engine.rejections.deadline),
+        ("shutting_down", engine.rejections.shutting_down),
+    ];
+    vec![
         gauges("sentor_engine_workers", "Configured worker threads.", alone(engine.workers as f64)),
         gauges(
             "sentor_engine_workers_alive",
@@ -37,6 +54,34 @@ pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
             "Workers that panicked and were replaced.",
             alone(engine.worker_replacements as f64),
         ),
+        counters(
+            "sentor_engine_rejections_total",
+            "Requests that the engine rejected, by reason.",
+            rejections.map(|(reason, count)| (vec![label("reason", reason)], count as f64)).to_vec(),
+        ),
+        counters(
+            "sentor_engine_deduplicated_sequences_total",
+            "Sequences that joined an equal one in place of being scored.",
+            alone(engine.deduplicated_sequences as f64),
+        ),
+        counters(
+            "sentor_engine_abandoned_sequences_total",
+            "Sequences whose requests were withdrawn before they were scored.",
+            alone(engine.abandoned_sequences as f64),
+        ),
+        gauges(
+            "sentor_engine_stalled_seconds",
+            "How long the oldest batch has been under way, or the queue has not moved.",
+            alone(engine.stalled.as_secs_f64()),
+        ),
+    ]
+}
+
+fn model_families(all: &[ModelStatistics]) -> Vec<MetricFamily> {
+    let models = |value: fn(&ModelStatistics) -> f64| -> Vec<(Vec<LabelPair>, f64)> {
+        all.iter().map(|model| (vec![label("model", &model.name)], value(model))).collect()
+    };
+    vec![
         gauges(
             "sentor_engine_queued_sequences",
             "Sequences in the queue, by model.",
@@ -97,41 +142,7 @@ pub(super) fn families(statistics: &AnalyzerStatistics) -> Vec<MetricFamily> {
             "Time in a model, all workers together, by model.",
             models(|model| model.busy.as_secs_f64()),
         ),
-        counters(
-            "sentor_engine_rejections_total",
-            "Requests that the engine rejected, by reason.",
-            rejections.map(|(reason, count)| (vec![label("reason", reason)], count as f64)).to_vec(),
-        ),
-        counters(
-            "sentor_engine_deduplicated_sequences_total",
-            "Sequences that joined an equal one in place of being scored.",
-            alone(engine.deduplicated_sequences as f64),
-        ),
-        counters(
-            "sentor_engine_abandoned_sequences_total",
-            "Sequences whose requests were withdrawn before they were scored.",
-            alone(engine.abandoned_sequences as f64),
-        ),
-        gauges(
-            "sentor_engine_stalled_seconds",
-            "How long the oldest batch has been under way, or the queue has not moved.",
-            alone(engine.stalled.as_secs_f64()),
-        ),
-        counters("sentor_cache_hits_total", "Sequences found in the cache.", alone(cache.hits as f64)),
-        counters(
-            "sentor_cache_misses_total",
-            "Sequences looked up in the cache and not found.",
-            alone(cache.misses as f64),
-        ),
-        gauges("sentor_cache_entries", "Sequences in the cache.", alone(cache.entries as f64)),
-        gauges("sentor_cache_size_bytes", "Memory of the cache.", alone(cache.bytes as f64)),
-        histograms(
-            "sentor_predict_step_duration_seconds",
-            "Time of each step of scoring: plan (text to tokens), wait (in the queue), run (of a batch), aggregate.",
-            steps.map(|(step, durations)| (vec![label("step", step)], durations)).to_vec(),
-        ),
-    ];
-    all.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
+    ]
 }
 
 /// Processor time by kind of thread; `None` if the system does not report it.

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sentor_analysis::{Analyzer, Settings, StartError};
+use sentor_analysis::{Analyzer, Document, Options, Settings, StartError};
 use sentor_engine::encode::{Sequence, SequenceSpan};
 use sentor_engine::registry::{ModelFolder, RegistryError};
 use sentor_engine::{Caller, Engine, EngineSettings, Runtime, RuntimeError, SequenceOutput, SubmitError};
-use sentor_text::language::Language;
+use sentor_text::language::{Language, LanguageChoice};
 
 /// Without the cache and sharing, since the sequences of these tests are all equal.
 const SETTINGS: EngineSettings = EngineSettings {
@@ -136,6 +136,54 @@ fn shutdown_past_its_deadline_drops_what_is_queued() {
         .expect("an idle engine accepts any one request");
     engine.shutdown(Instant::now());
     waiting.wait().expect_err("the work was dropped");
+}
+
+/// One caller's dense document does not change how long the requests of another are expected to take.
+#[test]
+fn an_odd_text_of_one_caller_does_not_reject_the_bodies_of_another() {
+    let settings = Settings {
+        models: vec![(Language::English, folder())],
+        workers: Some(1),
+        max_queued_tokens: 40_000,
+        ..Settings::default()
+    };
+    let analyzer = Analyzer::start(&settings).expect("the model loads");
+    let analyze = |name: &str, documents: Vec<Document>| {
+        let options = Options {
+            language: LanguageChoice::Fixed(Language::English),
+            caller: caller(name),
+            deadline: None,
+        };
+        // Some are rejected, and some dropped at the end.
+        let _ = analyzer.analyze_blocking(documents, options);
+    };
+    std::thread::scope(|scope| {
+        let bulk = (0..3000).map(|number| Document {
+            text: format!("The {number}. camera is superb, but the staff in the shop were rude and slow. ")
+                .repeat(4),
+            ..Document::default()
+        });
+        let bulk: Vec<Document> = bulk.collect();
+        scope.spawn(move || analyze("bulk", bulk));
+        let planned = |requests| {
+            while analyzer.statistics().plans.count() < requests {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        planned(1);
+        while analyzer.statistics().engine.models[0].queued_tokens == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let accepts = || analyzer.precheck(40_000, &caller("victim"), None);
+        assert_eq!(accepts(), Ok(()), "there is room beside the other caller");
+        let entities = (0..100).map(|number| format!("a name of many words that nobody has {number}"));
+        let dense = Document { text: "ok.".to_owned(), entities: entities.collect(), ..Document::default() };
+        scope.spawn(move || analyze("dense", vec![dense]));
+        planned(2);
+        assert_eq!(accepts(), Ok(()), "three bytes with a thousand tokens are no measure for others");
+        assert!(analyzer.statistics().engine.models[0].queued_tokens > 0, "the first caller is still queued");
+        analyzer.shutdown(Instant::now());
+    });
 }
 
 #[test]

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 /// Median cost of a token over a model's latest batches.
 ///
-/// Every caller's batches count, so the estimate must not follow a few of them: the fixed cost of a batch is taken out,
-/// spans are part of the load, and the median ignores outliers. A caller that sends odd texts changes little for the
-/// admission of the others.
+/// Every caller's batches count, so the estimate must not follow a few of them: the fixed cost of a batch is taken out, and
+/// the median ignores outliers. A caller that sends odd texts changes little for the admission of the others.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenCost {
     /// Picoseconds a token of the latest batches, as a ring.
@@ -24,9 +23,9 @@ impl TokenCost {
     /// short sequence would look several times as dear a token as a full one.
     pub(crate) const OVERHEAD_TOKENS: usize = 8;
 
-    /// Adds the time that a worker took for a batch with a load of so many tokens.
-    pub(crate) fn record(&mut self, load: usize, took: Duration) {
-        let tokens = (load + Self::OVERHEAD_TOKENS) as u128;
+    /// Adds the time that a worker took for a batch of so many tokens, padding and spans included.
+    pub(crate) fn record(&mut self, tokens: usize, took: Duration) {
+        let tokens = (tokens + Self::OVERHEAD_TOKENS) as u128;
         let measured = u64::try_from(took.as_nanos() * 1000 / tokens).unwrap_or(u64::MAX).max(1);
         if self.recent.len() < Self::BATCHES {
             self.recent.push(measured);
@@ -44,9 +43,9 @@ impl TokenCost {
         self.median_ps
     }
 
-    /// Time of one worker for a load of so many tokens.
-    pub(crate) fn time_of(&self, load: usize) -> Duration {
-        Duration::from_nanos(self.median_ps.saturating_mul(load as u64) / 1000)
+    /// Time of one worker for so many tokens.
+    pub(crate) fn time_of(&self, tokens: usize) -> Duration {
+        Duration::from_nanos(self.median_ps.saturating_mul(tokens as u64) / 1000)
     }
 }
 

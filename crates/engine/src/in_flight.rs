@@ -119,6 +119,9 @@ impl InFlight {
     }
 }
 
+/// Outputs of the sequences of a request, in its order; `None` for those that the model failed on.
+pub(crate) type JobOutputs = Vec<Option<SequenceOutput>>;
+
 /// The sequences of one request.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -127,19 +130,16 @@ pub(crate) struct Job {
 
 #[derive(Debug)]
 struct Results {
-    outputs: Vec<Option<SequenceOutput>>,
+    outputs: JobOutputs,
     /// Outputs that are still to come.
     open: usize,
     /// Taken when the last output is there.
-    reply: Option<oneshot::Sender<Vec<Option<SequenceOutput>>>>,
+    reply: Option<oneshot::Sender<JobOutputs>>,
 }
 
 impl Job {
     /// A job of which some outputs are known already. It answers at once if all are.
-    pub(crate) fn new(
-        known: Vec<Option<SequenceOutput>>,
-        reply: oneshot::Sender<Vec<Option<SequenceOutput>>>,
-    ) -> Self {
+    pub(crate) fn new(known: JobOutputs, reply: oneshot::Sender<JobOutputs>) -> Self {
         let open = known.iter().filter(|known| known.is_none()).count();
         let mut results = Results { outputs: known, open, reply: Some(reply) };
         results.reply_if_done();

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::admission::{Admission, Backlog, Rejection, Request};
 use super::cache::OutputCache;
 use super::cost::TokenCost;
-use super::in_flight::{Claimant, InFlight, Job, SequenceKey, Waiter};
+use super::in_flight::{Claimant, InFlight, Job, JobOutputs, SequenceKey, Waiter};
 use super::scheduler::{Batch, BatchShape, LengthBucket, Scheduler};
 use super::stall::StallDetector;
 use super::statistics::{EngineStatistics, ModelStatistics};
@@ -81,6 +81,10 @@ impl SchedulerState {
     /// about 50 bytes for a token.
     const SPAN_LOAD_TOKENS: usize = 4;
 
+    /// Spans that take a worker as long as a token: the head of the network has a few hundredths of the multiplications of
+    /// its layers.
+    const SPANS_PER_TOKEN_OF_WORK: usize = 16;
+
     pub(super) fn new(models: &[String], settings: EngineSettings) -> Self {
         let shape = BatchShape { max_tokens: settings.max_batch_tokens, overhead_tokens: 0 };
         let model_statistics =
@@ -109,7 +113,7 @@ impl SchedulerState {
         caller: &Caller,
         deadline: Option<Instant>,
         now: Instant,
-    ) -> Result<(Claimant, oneshot::Receiver<Vec<Option<SequenceOutput>>>), SubmitError> {
+    ) -> Result<(Claimant, oneshot::Receiver<JobOutputs>), SubmitError> {
         if self.phase != Phase::Open {
             self.statistics.rejections.shutting_down += 1;
             return Err(SubmitError::ShuttingDown);
@@ -118,7 +122,7 @@ impl SchedulerState {
             .into_iter()
             .map(|(model, sequence)| SequenceKey { model, sequence: Arc::new(sequence) })
             .collect::<Vec<_>>();
-        let known: Vec<Option<SequenceOutput>> = match &mut self.cache {
+        let known: JobOutputs = match &mut self.cache {
             Some(cache) => keys.iter().map(|key| cache.find(key)).collect(),
             None => vec![None; keys.len()],
         };
@@ -251,12 +255,15 @@ impl SchedulerState {
 
     /// Records the outcome of a batch, and returns what is to be delivered.
     pub(super) fn complete_batch(&mut self, batch: Batch<Arc<InFlight>>, outcome: BatchOutcome) -> Completed {
-        let Batch { bucket, sequences, load } = batch;
+        let Batch { bucket, sequences, .. } = batch;
         if let Some(first) = sequences.first() {
             self.stall_detector.batch_ended(|batch| Arc::ptr_eq(batch, first));
         }
+        let padded_tokens = sequences.len() * bucket.padded_tokens;
+        let spans: usize = sequences.iter().map(|one| one.sequence().spans.len()).sum();
         if !outcome.failed_as_batch {
-            self.record_cost(bucket.model, load, outcome.occupied);
+            let tokens = padded_tokens + spans / Self::SPANS_PER_TOKEN_OF_WORK;
+            self.record_cost(bucket.model, tokens, outcome.occupied);
         }
         self.statistics.batches.record(outcome.took);
         let model = &mut self.statistics.models[bucket.model];
@@ -264,9 +271,9 @@ impl SchedulerState {
         model.failed_batches += u64::from(outcome.failed_as_batch);
         model.failed_sequences += outcome.outputs.iter().filter(|output| output.is_none()).count() as u64;
         model.sequences += sequences.len() as u64;
-        model.spans += sequences.iter().map(|one| one.sequence().spans.len() as u64).sum::<u64>();
+        model.spans += spans as u64;
         model.tokens += sequences.iter().map(|one| one.sequence().ids.len() as u64).sum::<u64>();
-        model.padded_tokens += (sequences.len() * bucket.padded_tokens) as u64;
+        model.padded_tokens += padded_tokens as u64;
         model.busy += outcome.took;
 
         let completed: Completed = sequences.into_iter().zip(outcome.outputs).collect();
@@ -279,9 +286,9 @@ impl SchedulerState {
         completed
     }
 
-    /// Adds the time of a batch to the measured cost of the model's tokens.
-    pub(super) fn record_cost(&mut self, model: usize, load: usize, took: Duration) {
-        self.token_costs[model].record(load, took);
+    /// Adds the time of a batch of so many tokens to the measured cost of the model's tokens.
+    pub(super) fn record_cost(&mut self, model: usize, tokens: usize, took: Duration) {
+        self.token_costs[model].record(tokens, took);
     }
 
     /// Sets the shape of a model's batches from now on.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::engine::Shared;
-use super::in_flight::Claimant;
+use super::in_flight::{Claimant, JobOutputs};
 use super::{SequenceOutput, lock};
 
 /// A claim on the outputs of one submission, in its order; `None` for sequences that the model failed on.
@@ -16,7 +16,7 @@ use super::{SequenceOutput, lock};
 /// Dropping it withdraws what is not scored yet.
 #[derive(Debug)]
 pub struct Ticket {
-    pub(super) receiver: oneshot::Receiver<Vec<Option<SequenceOutput>>>,
+    pub(super) receiver: oneshot::Receiver<JobOutputs>,
     pub(super) claimant: Claimant,
     pub(super) shared: Arc<Shared>,
 }

@@ -146,8 +146,8 @@ fn warm_up(
             problem: error.to_string(),
         })?;
         if is_measured {
-            let load = sequences.len() * WARM_UP_TOKENS;
-            lock(&shared.state).record_cost(model, load, started.elapsed());
+            let tokens = sequences.len() * WARM_UP_TOKENS;
+            lock(&shared.state).record_cost(model, tokens, started.elapsed());
         }
     }
     Ok(())

@@ -26,8 +26,8 @@ impl ConcurrentSession {
     /// If ONNX Runtime fails, or an output has another shape than its buffer.
     pub(super) fn run<const I: usize, const O: usize>(
         &self,
-        inputs: [(&CStr, TensorRef<'_, i64>); I],
-        outputs: [(&CStr, TensorRefMut<'_, f32>); O],
+        inputs: &[(&CStr, TensorRef<'_, i64>); I],
+        outputs: &mut [(&CStr, TensorRefMut<'_, f32>); O],
     ) -> ort::Result<()> {
         let input_names: [*const c_char; I] = std::array::from_fn(|index| inputs[index].0.as_ptr());
         let input_values: [*const ort::sys::OrtValue; I] = std::array::from_fn(|index| inputs[index].1.ptr());

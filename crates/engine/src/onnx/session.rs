@@ -109,19 +109,19 @@ impl Network for SessionNetwork {
             let rows = if *inputs == Inputs::Spans { spans } else { sequences.len() };
             logits.resize(rows * Task::CLASSES, 0.0);
             let output = TensorRefMut::from_array_view_mut(([rows, Task::CLASSES], &mut logits[..]))?;
-            let output = [(LOGITS, output)];
+            let output = &mut [(LOGITS, output)];
             match inputs {
                 Inputs::Spans => {
                     let row = (SPANS[0], TensorRef::from_array_view(([spans], &span_row[..]))?);
                     let start = (SPANS[1], TensorRef::from_array_view(([spans], &span_start[..]))?);
                     let end = (SPANS[2], TensorRef::from_array_view(([spans], &span_end[..]))?);
-                    session.run([ids, mask, row, start, end], output)?;
+                    session.run(&[ids, mask, row, start, end], output)?;
                 }
                 Inputs::Pairs { with_types: true } => {
                     let types = (TYPES, TensorRef::from_array_view((shape, &token_type_ids[..]))?);
-                    session.run([ids, mask, types], output)?;
+                    session.run(&[ids, mask, types], output)?;
                 }
-                Inputs::Pairs { with_types: false } => session.run([ids, mask], output)?,
+                Inputs::Pairs { with_types: false } => session.run(&[ids, mask], output)?,
             }
         }
         if *inputs != Inputs::Spans {

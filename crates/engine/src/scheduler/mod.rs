@@ -170,8 +170,9 @@ impl<T> Scheduler<T> {
             let max_tokens =
                 if self.shared_batches > 0 { shape.max_shared_tokens() } else { shape.max_tokens };
             let queued: usize = self.totals.tokens.iter().sum();
-            let share = queued.div_ceil(idle_workers.max(1)).next_multiple_of(bucket.padded_tokens.max(1));
-            let max_tokens = if idle_workers > 1 { max_tokens.min(share) } else { max_tokens };
+            let per_worker =
+                queued.div_ceil(idle_workers.max(1)).next_multiple_of(bucket.padded_tokens.max(1));
+            let max_tokens = if idle_workers > 1 { max_tokens.min(per_worker) } else { max_tokens };
             let buckets = self.buckets_to_merge(bucket, max_tokens, idle_workers);
             let padded_tokens = buckets.iter().map(|bucket| bucket.padded_tokens).max().unwrap_or_default();
             let capacity =
