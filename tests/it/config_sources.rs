@@ -75,7 +75,7 @@ fn the_defaults_work_with_nothing_given() {
     assert_eq!(config.log.format, None);
     let settings = config.analyzer_settings();
     assert!(settings.models[1].1.ends_with("models/sentor-nl"));
-    assert_eq!((settings.run_tokens, settings.queue_tokens), (None, 2_000_000));
+    assert_eq!((settings.max_batch_tokens, settings.max_queued_tokens), (256, 2_000_000));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
-use super::in_flight::{Claimant, InFlight};
+use super::in_flight::{Claimant, InFlight, JobOutputs};
 use super::scheduler::{Batch, BatchShape, LengthBucket};
 use super::state::{BatchOutcome, SchedulerState, deliver};
 use super::{
@@ -82,7 +82,7 @@ struct Simulation<'a> {
     events: BTreeMap<(Duration, usize), Event>,
     planned: usize,
     workers: Vec<Option<(Batch<Arc<InFlight>>, Duration)>>,
-    open: HashMap<usize, (Claimant, oneshot::Receiver<Vec<Option<SequenceOutput>>>)>,
+    open: HashMap<usize, (Claimant, oneshot::Receiver<JobOutputs>)>,
     fates: Vec<Option<Fate>>,
     settings: EngineSettings,
 }
