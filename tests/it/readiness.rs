@@ -36,9 +36,7 @@ impl Analyze for WithEngine {
     }
 
     fn statistics(&self) -> AnalyzerStatistics {
-        let mut statistics = AnalyzerStatistics::default();
-        statistics.engine = self.0.clone();
-        statistics
+        AnalyzerStatistics { engine: self.0.clone(), ..AnalyzerStatistics::default() }
     }
 }
 
