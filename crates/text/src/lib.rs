@@ -12,6 +12,8 @@ pub mod sentiment;
 
 pub mod language;
 
+mod languages;
+
 pub mod segment;
 
 pub mod mention;

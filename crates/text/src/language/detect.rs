@@ -4,6 +4,7 @@
 //! function words (`the`, `het`) decide the short texts, where trigrams of a name or a hashtag mislead.
 
 use super::Language;
+use crate::languages::LanguagePack;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use whatlang::{Detector, Info, Lang, Script};
@@ -39,7 +40,7 @@ impl Detection {
         Self { language: None, code: "und".to_owned(), confidence: 0.0 }
     }
 
-    fn of(language: Language, confidence: f32) -> Self {
+    fn as_scored(language: Language, confidence: f32) -> Self {
         Self { language: Some(language), code: language.code().to_owned(), confidence }
     }
 }
@@ -56,33 +57,36 @@ pub fn detect(text: &str) -> Detection {
         return Detection::unknown();
     }
     let words = FunctionWords::count(&sample);
-    if let Some((code, confidence)) = words.third() {
+    if let Some((code, confidence)) = words.other() {
         return Detection { language: None, code: code.to_owned(), confidence };
     }
     if words.are_plain() {
-        let trigrams = if words.are_decisive() { None } else { TWO.detect(&sample) };
+        let trigrams = if words.are_decisive() { None } else { SCORED_ONLY.detect(&sample) };
         let (language, confidence) = decide(words, trigrams.as_ref());
-        return Detection::of(language, confidence);
+        return Detection::as_scored(language, confidence);
     }
     // Without function words only the trigrams are left, and they must be sure among many languages.
     let Some(info) = ANY.detect(&sample) else { return Detection::unknown() };
-    let scored = matches!(info.lang(), Lang::Eng | Lang::Nld);
-    if info.script() != Script::Latin || (info.is_reliable() && !scored) {
+    let is_scored = scored(info.lang()).is_some();
+    if info.script() != Script::Latin || (info.is_reliable() && !is_scored) {
         let confidence = confidence(&info).max(if info.script() == Script::Latin { 0.0 } else { 1.0 });
-        return Detection { language: None, code: code(info.lang()), confidence };
+        return Detection { language: None, code: code(info.lang()).to_owned(), confidence };
     }
-    let (language, confidence) = decide(words, TWO.detect(&sample).as_ref());
-    let sure = info.is_reliable() && scored;
-    Detection::of(language, if sure { confidence } else { confidence.min(UNSURE) })
+    let (language, confidence) = decide(words, SCORED_ONLY.detect(&sample).as_ref());
+    let sure = info.is_reliable() && is_scored;
+    Detection::as_scored(language, if sure { confidence } else { confidence.min(UNSURE) })
 }
 
 /// Fewer letters than this say nothing.
 const MIN_LETTERS: usize = 3;
 
-/// The most that a guess between the two languages is worth while a third is not ruled out.
+/// The confidence at most of a guess between the scored languages while another is not ruled out.
 const UNSURE: f32 = 0.5;
 
-static TWO: LazyLock<Detector> = LazyLock::new(|| Detector::with_allowlist(vec![Lang::Eng, Lang::Nld]));
+static SCORED_ONLY: LazyLock<Detector> = LazyLock::new(|| {
+    let scored = Language::ALL.map(|language| LanguagePack::of(language).trigrams);
+    Detector::with_allowlist(scored.to_vec())
+});
 
 /// The languages that a text may turn out to be in: those in Latin script that are most written, and all
 /// that their script gives away. Each Latin one costs every short text about two microseconds.
@@ -112,15 +116,18 @@ static ANY: LazyLock<Detector> = LazyLock::new(|| {
     Detector::with_allowlist(latin.iter().chain(other_scripts).copied().collect())
 });
 
-/// How many words of a sample are function words of one language and not of another.
+/// How many languages are scored.
+const SCORED: usize = Language::ALL.len();
+
+/// How many words of a sample are function words of each language.
 #[derive(Clone, Copy)]
 struct FunctionWords {
-    english: usize,
-    dutch: usize,
-    /// The third language with the most, and how many.
-    third: (&'static str, usize),
-    /// Those of English or Dutch that have three letters or more: `de`, `en` and `no` are also French,
-    /// Spanish and German.
+    /// In the order of [`Language::ALL`].
+    scored: [usize; SCORED],
+    /// The other language with the most, and how many.
+    other: (&'static str, usize),
+    /// Those of scored languages that have three letters or more: `de`, `en` and `no` are also French, Spanish and
+    /// German.
     telling: usize,
     words: usize,
 }
@@ -129,7 +136,8 @@ impl FunctionWords {
     fn count(sample: &str) -> Self {
         let mut words = 0;
         let mut telling = 0;
-        let mut counts = [0; FUNCTION_WORDS.len()];
+        let mut scored = [0; SCORED];
+        let mut others = [0; OTHER_FUNCTION_WORDS.len()];
         let mut lower = String::new();
         for word in sample.split(|character: char| !character.is_alphabetic()).filter(|word| !word.is_empty())
         {
@@ -140,44 +148,57 @@ impl FunctionWords {
             lower.clear();
             lower.extend(word.chars().flat_map(char::to_lowercase));
             for &language in LANGUAGES_OF.get(lower.as_str()).into_iter().flatten() {
-                counts[language] += 1;
-                telling += usize::from(word.len() > 2 && language < 2);
+                match language.checked_sub(SCORED) {
+                    Some(other) => others[other] += 1,
+                    None => {
+                        scored[language] += 1;
+                        telling += usize::from(word.len() > 2);
+                    }
+                }
             }
         }
-        let [english, dutch, third @ ..] = counts;
-        let most = (0..third.len()).max_by_key(|&index| third[index]).unwrap_or(0);
-        Self { english, dutch, third: (FUNCTION_WORDS[2 + most].0, third[most]), telling, words }
+        let most = (0..others.len()).max_by_key(|&index| others[index]).unwrap_or(0);
+        Self { scored, other: (OTHER_FUNCTION_WORDS[most].0, others[most]), telling, words }
     }
 
-    /// The third language that the words are in, and how sure that is.
-    fn third(self) -> Option<(&'static str, f32)> {
-        let (code, count) = self.third;
-        let ours = self.english.max(self.dutch);
-        (count >= 2 && count > ours).then(|| (code, certainty(count - ours)))
+    /// The scored language with the most words, or `None` where two have as many; and how many more it has than the
+    /// second.
+    fn leader(self) -> (Option<Language>, usize) {
+        let mut counts = self.scored;
+        counts.sort_unstable_by(|left, right| right.cmp(left));
+        let [most, second, ..] = counts;
+        let leader = Language::ALL.into_iter().zip(self.scored).find(|&(_, count)| count == most);
+        (leader.map(|(language, _)| language).filter(|_| most > second), most - second)
     }
 
-    /// Whether the words alone settle which of the two languages it is.
+    /// The language that is not scored in which the words are, and how sure that is.
+    fn other(self) -> Option<(&'static str, f32)> {
+        let (code, count) = self.other;
+        let most = self.scored.into_iter().max().unwrap_or(0);
+        (count >= 2 && count > most).then(|| (code, certainty(count - most)))
+    }
+
+    /// Whether the words alone settle which of the scored languages it is.
     fn are_decisive(self) -> bool {
-        self.are_plain() && self.english.min(self.dutch) == 0 && self.english.max(self.dutch) >= 2
+        let with_words = self.scored.into_iter().filter(|&count| count > 0).count();
+        self.are_plain() && with_words <= 1 && self.scored.into_iter().any(|count| count >= 2)
     }
 
-    /// Whether the words alone settle that the text is in one of the two languages (or a mix of both).
+    /// Whether the words alone settle that the text is in one of the scored languages (or a mix of them).
     fn are_plain(self) -> bool {
         self.telling > 0 && self.telling * 8 >= self.words
     }
 }
 
+/// The scored language that `lang` is.
+fn scored(lang: Lang) -> Option<Language> {
+    Language::ALL.into_iter().find(|&language| LanguagePack::of(language).trigrams == lang)
+}
+
 fn decide(words: FunctionWords, trigrams: Option<&Info>) -> (Language, f32) {
-    let by_words = match words.english.cmp(&words.dutch) {
-        std::cmp::Ordering::Greater => Some(Language::English),
-        std::cmp::Ordering::Less => Some(Language::Dutch),
-        std::cmp::Ordering::Equal => None,
-    };
-    let by_trigrams = trigrams.map(|info| match info.lang() {
-        Lang::Nld => (Language::Dutch, confidence(info)),
-        _ => (Language::English, confidence(info)),
-    });
-    let lead = words.english.abs_diff(words.dutch);
+    let (by_words, lead) = words.leader();
+    let by_trigrams =
+        trigrams.map(|info| (scored(info.lang()).unwrap_or(Language::English), confidence(info)));
     let word_confidence = certainty(lead);
     match (by_words, by_trigrams) {
         (Some(word), Some((trigram, confidence))) if word == trigram => {
@@ -233,88 +254,27 @@ fn sample(text: &str) -> String {
 }
 
 /// The two-letter code where ISO 639-1 has one.
-fn code(lang: Lang) -> String {
-    let code = match lang {
-        Lang::Afr => "af",
-        Lang::Aka => "ak",
-        Lang::Amh => "am",
-        Lang::Ara => "ar",
-        Lang::Aze => "az",
-        Lang::Bel => "be",
-        Lang::Ben => "bn",
-        Lang::Bul => "bg",
-        Lang::Cat => "ca",
-        Lang::Ces => "cs",
+fn code(lang: Lang) -> &'static str {
+    match lang {
+        // Members of a macrolanguage, which has the two-letter code.
         Lang::Cmn => "zh",
-        Lang::Cym => "cy",
-        Lang::Dan => "da",
-        Lang::Deu => "de",
-        Lang::Ell => "el",
-        Lang::Eng => "en",
-        Lang::Epo => "eo",
-        Lang::Est => "et",
-        Lang::Fin => "fi",
-        Lang::Fra => "fr",
-        Lang::Guj => "gu",
-        Lang::Heb => "he",
-        Lang::Hin => "hi",
-        Lang::Hrv => "hr",
-        Lang::Hun => "hu",
-        Lang::Hye => "hy",
-        Lang::Ind => "id",
-        Lang::Ita => "it",
-        Lang::Jav => "jv",
-        Lang::Jpn => "ja",
-        Lang::Kan => "kn",
-        Lang::Kat => "ka",
-        Lang::Khm => "km",
-        Lang::Kor => "ko",
-        Lang::Lat => "la",
-        Lang::Lav => "lv",
-        Lang::Lit => "lt",
-        Lang::Mal => "ml",
-        Lang::Mar => "mr",
-        Lang::Mkd => "mk",
-        Lang::Mya => "my",
-        Lang::Nep => "ne",
-        Lang::Nld => "nl",
-        Lang::Nob => "nb",
-        Lang::Ori => "or",
-        Lang::Pan => "pa",
         Lang::Pes => "fa",
-        Lang::Pol => "pl",
-        Lang::Por => "pt",
-        Lang::Ron => "ro",
-        Lang::Rus => "ru",
-        Lang::Sin => "si",
-        Lang::Slk => "sk",
-        Lang::Slv => "sl",
-        Lang::Sna => "sn",
-        Lang::Spa => "es",
-        Lang::Srp => "sr",
-        Lang::Swe => "sv",
-        Lang::Tam => "ta",
-        Lang::Tel => "te",
-        Lang::Tgl => "tl",
-        Lang::Tha => "th",
-        Lang::Tuk => "tk",
-        Lang::Tur => "tr",
-        Lang::Ukr => "uk",
-        Lang::Urd => "ur",
-        Lang::Uzb => "uz",
-        Lang::Vie => "vi",
-        Lang::Yid => "yi",
-        Lang::Zul => "zu",
-    };
-    code.to_owned()
+        _ => {
+            let two_letters = isolang::Language::from_639_3(lang.code()).and_then(|known| known.to_639_1());
+            two_letters.unwrap_or_else(|| lang.code())
+        }
+    }
 }
 
 const LONGEST_FUNCTION_WORD: usize = 8;
 
-/// For each function word the places in [`FUNCTION_WORDS`] of the languages that it is of.
+/// For each function word the places of its languages: those that are scored, in the order of [`Language::ALL`], then
+/// the others.
 static LANGUAGES_OF: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::new(|| {
+    let scored = Language::ALL.into_iter().map(|language| LanguagePack::of(language).function_words);
+    let lists = scored.chain(OTHER_FUNCTION_WORDS.iter().map(|&(_, words)| words));
     let mut languages: HashMap<&'static str, Vec<usize>> = HashMap::new();
-    for (index, (_, words)) in FUNCTION_WORDS.iter().enumerate() {
+    for (index, words) in lists.enumerate() {
         for word in words.split_whitespace() {
             languages.entry(word).or_default().push(index);
         }
@@ -322,26 +282,9 @@ static LANGUAGES_OF: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::new
     languages
 });
 
-/// Function words, and a few others that are as frequent. Those of English are no Dutch words and the
-/// reverse; a word of a third language that is also one of theirs stands in both lists. The two that are
-/// scored come first.
-const FUNCTION_WORDS: [(&str, &str); 11] = [
-    (
-        "en",
-        "about after again all and any are at because been but by can could did do does down ever every \
-         for from get going good got great happy has have he his how i if into it its just like love \
-         more much my need never new no not now off only our out people really say she should so some \
-         still than thank thanks that the their them then there these they this to today too very well \
-         were what when where which who why will with would yes you your",
-    ),
-    (
-        "nl",
-        "aan alle alles als altijd bent bij dan dat de deze dit doet dus echt een en er gaan gaat geen \
-         goed goede haar heb hebben hebt heeft heel het hier hij hoe hun iets ik je jij jullie kan \
-         kunnen lekker leuk maar meer met mijn moet mooi na naar niet niets nog nooit nu om omdat onder \
-         ons onze ook op prima te tegen toch toen tot twee uit van veel vind voor waar waren want wat \
-         weer wel werd wij wil worden wordt ze zeer zeker zich zij zijn zo zoals zonder zou",
-    ),
+/// Function words of languages that are not scored, and a few others that are as frequent. A word that a scored
+/// language has too stands in both lists.
+const OTHER_FUNCTION_WORDS: [(&str, &str); 9] = [
     (
         "de",
         "aber auch auf bei beim das dem der diese dieses ein eine einem einen es für habe haben ich ist \

@@ -4,6 +4,8 @@ mod detect;
 
 pub use detect::{Detection, detect};
 
+use crate::languages::LanguagePack;
+
 /// A language that there is text logic for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Language {
@@ -19,10 +21,7 @@ impl Language {
 
     /// The ISO 639-1 code.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::English => "en",
-            Self::Dutch => "nl",
-        }
+        LanguagePack::of(self).code
     }
 
     /// Reads an ISO 639-1 code.

@@ -1,8 +1,7 @@
 //! Entities for which case counts: `IT`, `US`, `May`.
 
 use super::normalize::{is_dash, is_ignorable};
-use std::collections::HashSet;
-use std::sync::LazyLock;
+use crate::languages::EVERYDAY_WORDS;
 
 /// What a mention must look like beside its letters.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(super) enum TextCase {
 }
 
 impl TextCase {
-    pub(super) fn of(text: &str) -> Self {
+    pub(super) fn find(text: &str) -> Self {
         let has_lower = text.chars().any(char::is_lowercase);
         let has_upper = text.chars().any(char::is_uppercase);
         match (has_lower, has_upper) {
@@ -45,7 +44,7 @@ impl Guard {
     /// The guard of an entity, from the way its caller wrote it.
     ///
     /// One in lower case has none: who asks for `it` means the word.
-    pub(super) fn of(entity: &str) -> Self {
+    pub(super) fn for_entity(entity: &str) -> Self {
         let letters = letters(entity);
         // A sign between the letters (`AT&T`) tells it from any word.
         let is_plain =
@@ -54,7 +53,7 @@ impl Guard {
             return Self::Open;
         }
         let folded = letters.to_lowercase();
-        let is_common_word = COMMON_WORDS.contains(folded.as_str());
+        let is_common_word = EVERYDAY_WORDS.contains(folded.as_str());
         let count = letters.chars().count();
         let is_acronym = count <= LONGEST_ACRONYM && !letters.contains(char::is_lowercase);
         if is_acronym || count <= 2 || is_common_word {
@@ -101,9 +100,3 @@ const SHORTEST_LOWER: usize = 3;
 fn letters(text: &str) -> String {
     text.chars().filter(|&character| character.is_alphanumeric() && !is_ignorable(character)).collect()
 }
-
-/// Everyday words of either language that are also names or acronyms, or could be.
-static COMMON_WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    let lines = include_str!("data/common-words.txt").lines().filter(|line| !line.starts_with('#'));
-    lines.flat_map(str::split_whitespace).collect()
-});

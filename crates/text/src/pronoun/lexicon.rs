@@ -1,8 +1,7 @@
-//! The word lists of the pronoun step, which are data: `data/en.txt` and `data/nl.txt`.
+//! The word lists of the pronoun step: `pronouns.txt` in each language's folder.
 
-use crate::language::Language;
+use crate::languages::{EVERYDAY_WORDS, data_lines};
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 /// A list of the data files, by its heading there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub(super) enum List {
     Plain,
     Objects,
     Adverbs,
-    /// Everyday words of both languages, from the list that entities are guarded by.
+    /// Everyday words of all languages.
     Everyday,
 }
 
@@ -88,26 +87,19 @@ impl Lists {
 
 /// The lists of a language's words.
 #[derive(Debug)]
-pub(super) struct Lexicon(HashMap<&'static str, Lists>);
+pub(crate) struct Lexicon(HashMap<&'static str, Lists>);
 
 impl Lexicon {
-    pub(super) fn of(language: Language) -> &'static Self {
-        match language {
-            Language::English => &ENGLISH,
-            Language::Dutch => &DUTCH,
-        }
-    }
-
     /// The lists that a word in lower case is on.
     pub(super) fn lists(&self, word: &str) -> Lists {
         self.0.get(word).copied().unwrap_or_default()
     }
 
-    fn read(file: &'static str) -> Self {
+    /// Reads a word file: headings in brackets, words apart by white space, `#` for comments.
+    pub(crate) fn parse(file: &'static str) -> Self {
         let mut words: HashMap<&str, Lists> = HashMap::new();
         let mut add = |word, list| words.entry(word).or_default().add(list);
-        let everyday = include_str!("../mention/data/common-words.txt");
-        for word in data_lines(everyday).flat_map(str::split_whitespace) {
+        for word in EVERYDAY_WORDS.iter() {
             add(word, List::Everyday);
         }
         let mut list = None;
@@ -125,30 +117,29 @@ impl Lexicon {
     }
 }
 
-fn data_lines(file: &'static str) -> impl Iterator<Item = &'static str> {
-    file.lines().filter(|line| !line.starts_with('#'))
-}
-
-static ENGLISH: LazyLock<Lexicon> = LazyLock::new(|| Lexicon::read(include_str!("data/en.txt")));
-static DUTCH: LazyLock<Lexicon> = LazyLock::new(|| Lexicon::read(include_str!("data/nl.txt")));
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Language;
+    use crate::languages::LanguagePack;
+
+    fn lexicon(language: Language) -> &'static Lexicon {
+        &LanguagePack::of(language).pronouns.lexicon
+    }
 
     #[test]
     fn both_files_can_be_read() {
-        let of = |language, word| Lexicon::of(language).lists(word);
-        assert!(of(Language::English, "it").has(List::It));
-        assert!(of(Language::Dutch, "die").has_any(&[List::ThatOne]));
-        assert!(of(Language::Dutch, "die").has(List::Determiners));
-        assert_eq!(of(Language::English, "gloop"), Lists::default());
+        let lists = |language, word| lexicon(language).lists(word);
+        assert!(lists(Language::English, "it").has(List::It));
+        assert!(lists(Language::Dutch, "die").has_any(&[List::ThatOne]));
+        assert!(lists(Language::Dutch, "die").has(List::Determiners));
+        assert_eq!(lists(Language::English, "gloop"), Lists::default());
     }
 
     #[test]
     fn words_are_in_lower_case_and_can_be_found() {
         for language in Language::ALL {
-            for word in Lexicon::of(language).0.keys() {
+            for word in lexicon(language).0.keys() {
                 assert_eq!(*word, word.to_lowercase());
             }
         }

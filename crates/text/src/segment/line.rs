@@ -1,7 +1,6 @@
 //! Whether a line break ends a sentence.
 
-use super::abbreviations::Words;
-use super::{mark, stop};
+use super::{SentenceWords, mark, stop};
 
 /// Lines of fewer characters than this were not broken for want of room.
 const SHORTEST_WRAPPED_LINE: usize = 40;
@@ -11,7 +10,13 @@ const SHORTEST_WRAPPED_LINE: usize = 40;
 /// It does at a blank line, before a list item, and after a finished line. Inside a sentence a line is
 /// broken for want of room: then it ends in a word that wants another, or the next goes on in lower case
 /// after a sentence that began with a capital.
-pub(super) fn ends_sentence(text: &str, start: usize, end: usize, next: usize, words: &Words) -> bool {
+pub(super) fn ends_sentence(
+    text: &str,
+    start: usize,
+    end: usize,
+    next: usize,
+    words: &SentenceWords,
+) -> bool {
     if next == text.len() {
         return false;
     }

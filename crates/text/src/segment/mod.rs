@@ -5,17 +5,18 @@
 //! the frame are those of UAX #29; what is put in place of its rules, and what each gains, is in
 //! `docs/text.md`.
 
-mod abbreviations;
 mod line;
 mod mark;
 mod score;
 mod stop;
+mod words;
 
 pub use score::{EndCounts, score_ends};
+pub(crate) use words::SentenceWords;
 
 use crate::language::Language;
+use crate::languages::LanguagePack;
 use crate::span::Span;
-use abbreviations::Words;
 
 /// Splits a text into sentences.
 ///
@@ -24,7 +25,7 @@ use abbreviations::Words;
 pub fn sentences(text: &str, language: Language) -> Vec<Span> {
     let mut scanner = Scanner {
         text,
-        words: Words::of(language),
+        words: &LanguagePack::of(language).sentences,
         start: content_start(text, 0),
         list: None,
         quotes: Quotes::default(),
@@ -53,7 +54,7 @@ fn content_start(text: &str, at: usize) -> usize {
 
 struct Scanner<'t> {
     text: &'t str,
-    words: &'static Words,
+    words: &'static SentenceWords,
     /// Where the sentence being read starts.
     start: usize,
     /// The list mark that is expected next, while the sentence being read is an item of a numbered list.

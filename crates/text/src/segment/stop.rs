@@ -1,7 +1,7 @@
 //! Whether a stop ends a sentence.
 
-use super::abbreviations::{Abbreviation, Words};
-use super::mark;
+use super::words::Abbreviation;
+use super::{SentenceWords, mark};
 
 /// A full stop, question mark, ellipsis or several of them, with what closes after it.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,7 @@ impl Stop {
     }
 
     /// Whether the sentence that starts at `sentence` ends with this stop.
-    pub(super) fn ends_sentence(self, text: &str, sentence: usize, words: &Words) -> bool {
+    pub(super) fn ends_sentence(self, text: &str, sentence: usize, words: &SentenceWords) -> bool {
         let next = super::content_start(text, self.end);
         if next == text.len() {
             return false;
@@ -142,7 +142,7 @@ impl Stop {
         sentence: usize,
         before: &str,
         follows: &Following<'_>,
-        words: &Words,
+        words: &SentenceWords,
     ) -> bool {
         let closed = self.closers_end > self.stops_end;
         if closed && follows.starts_lower() {
@@ -197,7 +197,7 @@ impl Stop {
     }
 
     /// After an abbreviation that may be the last word.
-    fn may_end(follows: &Following<'_>, words: &Words) -> bool {
+    fn may_end(follows: &Following<'_>, words: &SentenceWords) -> bool {
         match follows.case {
             Case::Upper => words.is_starter(&follows.word.to_lowercase()),
             Case::Sign | Case::Other => true,
@@ -205,7 +205,7 @@ impl Stop {
         }
     }
 
-    fn mark_ends(self, text: &str, before: &str, follows: &Following<'_>, words: &Words) -> bool {
+    fn mark_ends(self, text: &str, before: &str, follows: &Following<'_>, words: &SentenceWords) -> bool {
         let closed = self.closers_end > self.stops_end;
         if closed && follows.starts_lower() {
             return false;

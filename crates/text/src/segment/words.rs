@@ -1,8 +1,6 @@
-//! What a full stop after a word means, by word.
+//! The word lists behind the ends of sentences: abbreviations, starters, openers.
 
-use crate::language::Language;
 use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
 
 /// What follows an abbreviation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +15,9 @@ pub(super) enum Abbreviation {
     BeforeCapital,
 }
 
-/// The words that the rules of one language know.
+/// The words of one language that decide where sentences end.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(crate) struct SentenceWords {
     abbreviations: HashMap<&'static str, Abbreviation>,
     /// Words that begin sentences and seldom follow an abbreviation in capitals otherwise, in lower case.
     starters: HashSet<&'static str>,
@@ -27,16 +25,7 @@ pub(super) struct Words {
     openers: HashSet<&'static str>,
 }
 
-impl Words {
-    pub(super) fn of(language: Language) -> &'static Self {
-        static ENGLISH: LazyLock<Words> = LazyLock::new(|| Words::read(include_str!("data/en.txt")));
-        static DUTCH: LazyLock<Words> = LazyLock::new(|| Words::read(include_str!("data/nl.txt")));
-        match language {
-            Language::English => &ENGLISH,
-            Language::Dutch => &DUTCH,
-        }
-    }
-
+impl SentenceWords {
     /// What a word in lower case, without its last stop, is as an abbreviation.
     pub(super) fn abbreviation(&self, word: &str) -> Option<Abbreviation> {
         self.abbreviations.get(word).copied()
@@ -53,7 +42,7 @@ impl Words {
     }
 
     /// Reads a word file: sections in brackets, words apart by white space, `#` for comments.
-    fn read(file: &'static str) -> Self {
+    pub(crate) fn parse(file: &'static str) -> Self {
         let mut words =
             Self { abbreviations: HashMap::new(), starters: HashSet::new(), openers: HashSet::new() };
         let mut section = "";
@@ -88,7 +77,9 @@ impl Words {
 mod tests {
     #[test]
     fn word_files_have_known_sections_and_plain_words() {
-        for file in [include_str!("data/en.txt"), include_str!("data/nl.txt")] {
+        for file in
+            [include_str!("../languages/en/sentences.txt"), include_str!("../languages/nl/sentences.txt")]
+        {
             for line in file.lines().map(|line| line.split('#').next().unwrap_or("").trim()) {
                 if line.starts_with('[') {
                     assert!(

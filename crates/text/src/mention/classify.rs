@@ -1,0 +1,224 @@
+//! Whether a place that has the letters of an entity is a mention of it, and in which form.
+
+use super::guard::TextCase;
+use super::normalize::{is_dash, is_ignorable};
+use super::{Compounds, Endings, Entity, MatchForm, PatternKind, edge};
+use crate::languages::{JoinedS, LanguagePack};
+use crate::span::Span;
+
+/// Decides which places of one text are mentions.
+pub(super) struct Classifier<'t> {
+    text: &'t str,
+    text_case: TextCase,
+    pack: &'static LanguagePack,
+}
+
+impl<'t> Classifier<'t> {
+    pub(super) fn new(text: &'t str, pack: &'static LanguagePack) -> Self {
+        Self { text, text_case: TextCase::find(text), pack }
+    }
+
+    /// Whether the letters of an entity at `start..end` are a mention of it, of which span and in which form.
+    pub(super) fn classify(
+        &self,
+        entity: &Entity,
+        kind: &PatternKind,
+        start: usize,
+        end: usize,
+    ) -> Option<(Span, MatchForm)> {
+        let span = (start < end).then(|| Span::new(start, end))?;
+        let starts_word = edge::is_word_edge(self.text, start);
+        // Most of what is found of a short entity lies inside a word; it goes before anything dearer is asked.
+        if !starts_word
+            && !edge::is_visible_cut(self.text, start, true)
+            && self.compounds_with(entity, SHORTEST_HEAD).is_none()
+        {
+            return None;
+        }
+        let ends_word = edge::is_word_edge(self.text, end);
+        match kind {
+            PatternKind::Stem(endings) => {
+                if !starts_word || ends_word {
+                    return None;
+                }
+                self.inflected(entity, span, endings)
+            }
+            PatternKind::Apart => {
+                let is_whole = starts_word && ends_word;
+                let has_looks = entity.guard.admits(span.slice(self.text), self.text_case, false);
+                (is_whole && has_looks).then_some((span, MatchForm::Exact))
+            }
+            PatternKind::Squashed => {
+                let is_one_word = starts_word && ends_word;
+                (is_one_word && self.is_squashed(span)).then_some((span, MatchForm::Exact))
+            }
+            PatternKind::Whole(endings) => {
+                let has_looks = || {
+                    let is_in_tag = entity.guard.is_cased() && edge::is_in_tag(self.text, start);
+                    entity.guard.admits(span.slice(self.text), self.text_case, is_in_tag)
+                };
+                match (starts_word, ends_word) {
+                    (true, true) if has_looks() => Some(self.whole_word(entity, span, endings)),
+                    (true, false) if has_looks() => self
+                        .genitive(entity, span)
+                        .or_else(|| self.inflected(entity, span, endings))
+                        .or_else(|| self.visible_part(entity, span))
+                        .or_else(|| self.modifier(entity, span)),
+                    (false, true) if has_looks() => {
+                        self.visible_part(entity, span).or_else(|| self.head(entity, span, end))
+                    }
+                    (false, false) if has_looks() => self.visible_part(entity, span).or_else(|| {
+                        let (inflected, _) = self.inflected(entity, span, endings)?;
+                        self.head(entity, span, inflected.end)
+                    }),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// The entity with a word edge on both sides.
+    fn whole_word(&self, entity: &Entity, span: Span, endings: Endings) -> (Span, MatchForm) {
+        if let Some(plural) = self.apostrophe_plural(entity, span, endings) {
+            return (plural, MatchForm::Inflected);
+        }
+        if self.pack.compounding.joined().is_some() && self.is_hyphenated(span) {
+            return (span, MatchForm::Compound);
+        }
+        (span, MatchForm::Exact)
+    }
+
+    /// The word with an apostrophe and an ending after the entity (`foto's`, `baby'tje`), unless that is the
+    /// genitive of a name (`Obama's`).
+    fn apostrophe_plural(&self, entity: &Entity, span: Span, endings: Endings) -> Option<Span> {
+        let joined = self.pack.inflection.joined_s.as_ref()?;
+        let apostrophe = self.text[span.end..].chars().next().filter(|&next| is_apostrophe(next))?;
+        let are_names = is_name(&entity.given) && is_name(span.slice(self.text));
+        if are_names && !self.follows_counter(span, joined) {
+            return None;
+        }
+        let after = span.end + apostrophe.len_utf8();
+        let end = edge::word_end(self.text, after)?;
+        let ending = format!("'{}", fold_word(&self.text[after..end]));
+        let is_ending = endings.contains(&ending.as_str()) || DIMINUTIVE.contains(&ending.as_str());
+        is_ending.then(|| Span::new(span.start, end))
+    }
+
+    /// A Dutch name with a genitive `s` written to it, before what is owned: `Merkels beleid`. After an
+    /// article or a number, or before a verb, the same letters are a plural: `twee Samsungs`.
+    fn genitive(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
+        let joined = self.pack.inflection.joined_s.as_ref()?;
+        if !is_name(&entity.given) || !is_name(span.slice(self.text)) {
+            return None;
+        }
+        let owned =
+            self.text[span.end..].strip_prefix("s ")?.split(|next: char| !next.is_alphanumeric()).next()?;
+        let is_genitive =
+            !owned.is_empty() && !joined.verbs.contains(&owned) && !self.follows_counter(span, joined);
+        is_genitive.then_some((span, MatchForm::Exact))
+    }
+
+    /// Whether a word that wants a plural stands before the entity: `twee Samsungs`.
+    fn follows_counter(&self, span: Span, joined: &JoinedS) -> bool {
+        let before = self.text[..span.start].strip_suffix(' ').unwrap_or("");
+        let before = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_COUNTER))..];
+        let word = before.rsplit(|last: char| !last.is_alphanumeric()).next().unwrap_or("");
+        joined.counters.contains(&&*fold_word(word))
+    }
+
+    /// Whether a hyphen joins the entity to a word of which it is a part. A name after a title is not
+    /// (`kabinet-Rutte`).
+    fn is_hyphenated(&self, span: Span) -> bool {
+        let mut before = self.text[..span.start].chars().rev();
+        let mut after = self.text[span.end..].chars();
+        let joins = |dash: Option<char>, letter: Option<char>| {
+            dash.is_some_and(is_dash) && letter.is_some_and(char::is_alphabetic)
+        };
+        joins(after.next(), after.next())
+            || (!is_name(span.slice(self.text)) && joins(before.next(), before.next()))
+    }
+
+    /// The word that begins with the span and goes on with one of the endings.
+    ///
+    /// Dutch family names differ by such an ending (`Rutte` and `Rutten`, `Jans` and `Jansen`), so a name
+    /// has no plural in n.
+    fn inflected(&self, entity: &Entity, span: Span, endings: Endings) -> Option<(Span, MatchForm)> {
+        let end = edge::word_end(self.text, span.end)?;
+        let ending = fold_word(&self.text[span.end..end]);
+        let are_names = is_name(&entity.given) && is_name(span.slice(self.text));
+        if are_names && self.pack.inflection.surname_ending.is_some_and(|last| ending.ends_with(last)) {
+            return None;
+        }
+        endings.contains(&ending.as_str()).then(|| (Span::new(span.start, end), MatchForm::Inflected))
+    }
+
+    /// The entity as a part that a reader sees in a word.
+    fn visible_part(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
+        let found = span.slice(self.text);
+        if entity.guard.is_cased() || found.chars().all(|character| !character.is_alphabetic()) {
+            return None;
+        }
+        // `YouTube` is no mention of a `tube`: a hump counts in tags and where the caller wrote it like that.
+        let humps = edge::is_in_tag(self.text, span.start)
+            || (found == entity.given && found.starts_with(char::is_uppercase));
+        let is_cut = |at| edge::is_word_edge(self.text, at) || edge::is_visible_cut(self.text, at, humps);
+        (is_cut(span.start) && is_cut(span.end)).then_some((span, MatchForm::Compound))
+    }
+
+    /// The Dutch compound that begins with the entity.
+    fn modifier(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
+        let compounds = self.compounds_with(entity, SHORTEST_MODIFIER)?;
+        let end = edge::word_end(self.text, span.end)?;
+        compounds
+            .is_modifier(&entity.folded, &fold_word(&self.text[span.end..end]))
+            .then(|| (Span::new(span.start, end), MatchForm::Compound))
+    }
+
+    /// The Dutch compound that ends with the entity, and an ending of its own up to `end`.
+    fn head(&self, entity: &Entity, span: Span, end: usize) -> Option<(Span, MatchForm)> {
+        let compounds = self.compounds_with(entity, SHORTEST_HEAD)?;
+        let start = edge::word_start(self.text, span.start)?;
+        compounds
+            .is_head(&fold_word(&self.text[start..span.start]), &entity.folded)
+            .then(|| (Span::new(start, end), MatchForm::Compound))
+    }
+
+    /// The compounds of the language, where the entity can be part of one.
+    fn compounds_with(&self, entity: &Entity, shortest: usize) -> Option<&'static Compounds> {
+        self.pack.compounding.joined().filter(|_| entity.compound_letters >= shortest)
+    }
+
+    /// Whether a word stands for several: it is in a tag, or a hyphen or a capital shows where they meet.
+    fn is_squashed(&self, span: Span) -> bool {
+        let found = span.slice(self.text);
+        let has_hump =
+            || found.chars().zip(found.chars().skip(1)).any(|(a, b)| a.is_lowercase() && b.is_uppercase());
+        found.contains(is_dash) || has_hump() || edge::is_in_tag(self.text, span.start)
+    }
+}
+
+/// The diminutive of what is spelled out: `sms'je`, `cd'tje`.
+const DIMINUTIVE: Endings = &["'je", "'jes", "'tje", "'tjes"];
+
+/// Shorter entities begin too many words that are no compounds of them.
+const SHORTEST_MODIFIER: usize = 4;
+
+/// Shorter entities end too many words that are no compounds of them (`advies` and `vis`).
+const SHORTEST_HEAD: usize = 4;
+
+/// More bytes than any word before a plural has.
+const LONGEST_COUNTER: usize = 16;
+
+fn is_name(word: &str) -> bool {
+    word.chars().next().is_some_and(char::is_uppercase)
+}
+
+fn is_apostrophe(character: char) -> bool {
+    matches!(character, '\'' | '’' | '‘' | '`' | 'ʼ' | '´')
+}
+
+/// A word in lower case and composed form, as word lists and endings have it.
+fn fold_word(word: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    word.chars().filter(|&character| !is_ignorable(character)).nfc().flat_map(char::to_lowercase).collect()
+}

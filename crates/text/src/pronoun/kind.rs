@@ -1,0 +1,103 @@
+//! Kinds of pronouns, and the pronouns that stand for nothing: "it is raining".
+
+use super::lexicon::{List, Lists};
+use super::words::{Word, word_lists};
+use crate::languages::{Gender, PronounRules};
+
+/// So many words after a pronoun may show that it stands for nothing.
+const WORDS_AHEAD: usize = 5;
+
+/// A kind of pronoun, by what it can stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `it`, `het`: a thing.
+    It,
+    /// `its`: a thing.
+    Its,
+    /// `he`; `hij`, which may be a thing as well.
+    He,
+    /// `she`.
+    She,
+    /// `they`.
+    They,
+    /// `die`: whatever was named.
+    ThatOne,
+}
+
+/// The kind of pronoun that a word is; `None` for other words and for pronouns that stand for nothing.
+pub(super) fn classify(words: &[Word], index: usize, rules: &PronounRules) -> Option<Kind> {
+    let word = &words[index];
+    let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
+    let after = word_lists(words, index + 1);
+    let begins_clause = index == 0 || word.follows_mark || before.has(List::Joiners);
+    let lists = word.lists;
+    if lists.has(List::It) {
+        let stands_for_something = match rules.gender {
+            Gender::Natural => !is_empty_it(words, index),
+            Gender::Grammatical => begins_clause && is_neuter_it(words, index),
+        };
+        return stands_for_something.then_some(Kind::It);
+    }
+    if lists.has(List::Its) {
+        return Some(Kind::Its);
+    }
+    if lists.has(List::He) {
+        return Some(Kind::He);
+    }
+    if lists.has(List::His) {
+        return before.has(List::Prepositions).then_some(Kind::He);
+    }
+    if lists.has(List::She) {
+        return (!rules.is_she_a_noun || !before.has(List::Determiners)).then_some(Kind::She);
+    }
+    if lists.has(List::SheOrThey) {
+        let (verb, inverted) = (after, before);
+        return if verb.has(List::Generic) {
+            None
+        } else if verb.has(List::Plural) || (inverted.has(List::Plural) && !begins_clause) {
+            Some(Kind::They)
+        } else if verb.has(List::Singular) || (inverted.has(List::Singular) && !begins_clause) {
+            Some(Kind::She)
+        } else {
+            None
+        };
+    }
+    if lists.has(List::They) {
+        return Some(Kind::They);
+    }
+    let points = lists.has(List::ThatOne) && index == 0;
+    (points && after.has_any(&[List::Verbs, List::Singular])).then_some(Kind::ThatOne)
+}
+
+/// The first word after a pronoun, and those after that in the same clause.
+fn ahead(words: &[Word], index: usize) -> Option<(&Word, impl Iterator<Item = Lists> + Clone)> {
+    let ahead = &words[index + 1..words.len().min(index + 2 + WORDS_AHEAD)];
+    let (verb, rest) = ahead.split_first().filter(|(verb, _)| !verb.follows_mark)?;
+    Some((verb, rest.iter().take_while(|word| !word.follows_mark).map(|word| word.lists)))
+}
+
+/// Whether an English "it" stands for the weather, the time, or what follows it.
+fn is_empty_it(words: &[Word], index: usize) -> bool {
+    let Some((verb, mut rest)) = ahead(words, index) else { return false };
+    let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
+    let is_verb = verb.lists.has(List::EmptyVerbs);
+    let goes_on = rest.clone().any(|next| next.has(List::EmptyContinuations));
+    verb.lists.has(List::EmptyAlone)
+        || (is_verb && (goes_on || rest.any(|next| next.has(List::EmptyNouns))))
+        || (before.has(List::EmptyBefore) && (goes_on || verb.lists.has(List::EmptyContinuations)))
+}
+
+/// Whether a neuter "it" (Dutch "het") before a verb says something about what was named.
+fn is_neuter_it(words: &[Word], index: usize) -> bool {
+    let Some((verb, mut rest)) = ahead(words, index) else { return false };
+    verb.lists.has(List::NeuterVerbs) && !rest.any(|next| next.has(List::EmptyContinuations))
+}
+
+/// Whether an "it" begins a clause and does something.
+pub(super) fn is_doing(words: &[Word], index: usize) -> bool {
+    let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
+    let begins_clause = index == 0 || words[index].follows_mark || before.has(List::Joiners);
+    let Some((next, mut rest)) = ahead(words, index) else { return false };
+    let verb = if next.lists.has(List::Adverbs) { rest.next() } else { Some(next.lists) };
+    begins_clause && verb.is_some_and(|verb| !verb.has_any(&[List::EmptyVerbs, List::Plain]))
+}
