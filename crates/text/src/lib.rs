@@ -25,3 +25,7 @@ pub mod masking;
 pub mod window;
 
 pub mod aggregate;
+
+mod blank;
+
+pub use blank::is_blank;

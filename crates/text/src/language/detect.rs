@@ -148,12 +148,11 @@ impl FunctionWords {
             lower.clear();
             lower.extend(word.chars().flat_map(char::to_lowercase));
             for &language in LANGUAGES_OF.get(lower.as_str()).into_iter().flatten() {
-                match language.checked_sub(SCORED) {
-                    Some(other) => others[other] += 1,
-                    None => {
-                        scored[language] += 1;
-                        telling += usize::from(word.len() > 2);
-                    }
+                if let Some(other) = language.checked_sub(SCORED) {
+                    others[other] += 1;
+                } else {
+                    scored[language] += 1;
+                    telling += usize::from(word.len() > 2);
                 }
             }
         }

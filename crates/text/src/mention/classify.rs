@@ -111,8 +111,9 @@ impl<'t> Classifier<'t> {
         if !is_name(&entity.given) || !is_name(span.slice(self.text)) {
             return None;
         }
-        let owned =
-            self.text[span.end..].strip_prefix("s ")?.split(|next: char| !next.is_alphanumeric()).next()?;
+        let after = self.text[span.end..].strip_prefix("s ")?;
+        let after = &after[..after.floor_char_boundary(LONGEST_NEIGHBOUR)];
+        let owned = after.split(|next: char| !next.is_alphanumeric()).next()?;
         let is_genitive =
             !owned.is_empty() && !joined.verbs.contains(&owned) && !self.follows_counter(span, joined);
         is_genitive.then_some((span, MatchForm::Exact))
@@ -121,7 +122,7 @@ impl<'t> Classifier<'t> {
     /// Whether a word that wants a plural stands before the entity: `twee Samsungs`.
     fn follows_counter(&self, span: Span, joined: &JoinedS) -> bool {
         let before = self.text[..span.start].strip_suffix(' ').unwrap_or("");
-        let before = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_COUNTER))..];
+        let before = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_NEIGHBOUR))..];
         let word = before.rsplit(|last: char| !last.is_alphanumeric()).next().unwrap_or("");
         joined.counters.contains(&&*fold_word(word))
     }
@@ -155,7 +156,7 @@ impl<'t> Classifier<'t> {
     /// The entity as a part that a reader sees in a word.
     fn visible_part(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
         let found = span.slice(self.text);
-        if entity.guard.is_cased() || found.chars().all(|character| !character.is_alphabetic()) {
+        if entity.guard.is_cased() || !entity.has_letters {
             return None;
         }
         // `YouTube` is no mention of a `tube`: a hump counts in tags and where the caller wrote it like that.
@@ -206,8 +207,8 @@ const SHORTEST_MODIFIER: usize = 4;
 /// Shorter entities end too many words that are no compounds of them (`advies` and `vis`).
 const SHORTEST_HEAD: usize = 4;
 
-/// More bytes than any word before a plural has.
-const LONGEST_COUNTER: usize = 16;
+/// More bytes than any word has that tells a plural from a genitive. Bounds the time spent round one match.
+const LONGEST_NEIGHBOUR: usize = 16;
 
 fn is_name(word: &str) -> bool {
     word.chars().next().is_some_and(char::is_uppercase)

@@ -9,7 +9,7 @@ use crate::languages::data_lines;
 pub(crate) struct Compounds {
     nouns: HashSet<&'static str>,
     /// Words that only look like compounds.
-    no_compounds: HashSet<&'static str>,
+    lookalikes: HashSet<&'static str>,
     links: &'static [&'static str],
     suffixes: &'static [&'static str],
 }
@@ -19,19 +19,19 @@ impl Compounds {
     /// mostly the end of a longer word.
     pub(crate) fn parse(
         nouns: &'static str,
-        no_compounds: &'static str,
+        lookalikes: &'static str,
         links: &'static [&'static str],
         suffixes: &'static [&'static str],
     ) -> Self {
-        let (nouns, no_compounds) = (data_lines(nouns).collect(), data_lines(no_compounds).collect());
-        Self { nouns, no_compounds, links, suffixes }
+        let (nouns, lookalikes) = (data_lines(nouns).collect(), data_lines(lookalikes).collect());
+        Self { nouns, lookalikes, links, suffixes }
     }
 
     /// Whether `rest` after `entity` (both in lower case) makes a compound with the entity as its modifier:
     /// `batterij-duur`, `service-s-kosten`.
     pub(super) fn is_modifier(&self, entity: &str, rest: &str) -> bool {
         let word = format!("{entity}{rest}");
-        !self.no_compounds.contains(word.as_str())
+        !self.lookalikes.contains(word.as_str())
             && self.links.iter().filter_map(|link| rest.strip_prefix(link)).any(|noun| self.is_noun(noun))
     }
 
@@ -42,7 +42,7 @@ impl Compounds {
         let fits =
             |first: &str| self.is_noun(first) && (entity.len() > SHORT_HEAD || first.len() >= SHORT_HEAD);
         !self.suffixes.contains(&entity)
-            && !self.no_compounds.contains(word.as_str())
+            && !self.lookalikes.contains(word.as_str())
             && self.links.iter().filter_map(|link| rest.strip_suffix(link)).any(fits)
     }
 

@@ -32,7 +32,7 @@ pub(super) fn is_word_edge(text: &str, at: usize) -> bool {
 /// Whether a reader sees two parts meet at byte `at`, inside a word: at a change between letters and
 /// digits (`iPad2`), at an underscore, or, where `humps` count, at a capital (`#TeamApple`, `HPLaptop`).
 pub(super) fn is_visible_cut(text: &str, at: usize, humps: bool) -> bool {
-    let mut following = text[at..].chars().filter(|&character| !is_ignorable(character));
+    let mut following = text[at..].chars().take(LONGEST_WORD).filter(|&character| !is_ignorable(character));
     let (Some(before), Some(after)) = (seen_before(text, at), following.next()) else { return false };
     if before == '_' || after == '_' {
         return true;

@@ -60,6 +60,43 @@ pub struct Mention {
     pub form: MatchForm,
 }
 
+/// The first mentions of a text.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Sorted by where they start, then by entity.
+    pub mentions: Vec<Mention>,
+    /// How many more there are.
+    pub left_out: usize,
+}
+
+impl Found {
+    /// Sorts the mentions, drops those that overlap an earlier one of the same entity, and leaves out all after the
+    /// first `most`. At one place, the plainest form and then the longest is kept.
+    ///
+    /// `left_out_until` has for each entity the end of the last mention that was left out: what overlaps that is none
+    /// of its own.
+    fn keep_apart(&mut self, most: usize, left_out_until: &mut [usize]) {
+        self.mentions.sort_unstable_by_key(|mention| {
+            (mention.span.start, mention.entity, mention.form, usize::MAX - mention.span.end)
+        });
+        let mut free_from = vec![0; left_out_until.len()];
+        self.mentions.retain(|mention| {
+            let is_free = mention.span.start >= free_from[mention.entity];
+            if is_free {
+                free_from[mention.entity] = mention.span.end;
+            }
+            is_free
+        });
+        for mention in self.mentions.drain(most.min(self.mentions.len())..) {
+            let until = &mut left_out_until[mention.entity];
+            if mention.span.start >= *until {
+                self.left_out += 1;
+                *until = mention.span.end;
+            }
+        }
+    }
+}
+
 /// Finds the mentions of a list of entities.
 #[derive(Debug)]
 pub struct EntityMatcher {
@@ -79,6 +116,7 @@ struct Entity {
     /// As it stands there with spaces for hyphens; empty where it has none.
     apart: String,
     guard: Guard,
+    has_letters: bool,
     /// Its length in letters where it can be part of a compound that is written as one word; otherwise 0.
     compound_letters: usize,
 }
@@ -146,44 +184,39 @@ impl EntityMatcher {
     /// Mentions of one entity do not overlap each other; those of different entities may (`Apple` in
     /// `Apple Watch`), and an entity that is listed twice has its mentions twice.
     pub fn find(&self, text: &str) -> Vec<Mention> {
-        let Some(automaton) = &self.automaton else { return Vec::new() };
-        let normalized = Normalized::new(text);
-        let classifier = Classifier::new(text, self.pack);
-        let found = automaton.find_overlapping_iter(normalized.as_str()).filter_map(|found| {
-            let start = normalized.original_start(found.start())?;
-            let end = normalized.original_end(found.end())?;
-            let pattern = &self.patterns[found.pattern().as_usize()];
-            let (span, form) =
-                classifier.classify(&self.entities[pattern.entity], &pattern.kind, start, end)?;
-            Some(Mention { entity: pattern.entity, span, form })
-        });
-        let mut mentions: Vec<Mention> = Vec::new();
-        let mut most = MOST_UNSORTED;
-        for mention in found {
-            mentions.push(mention);
-            if mentions.len() >= most {
-                self.keep_apart(&mut mentions);
-                most = MOST_UNSORTED.max(2 * mentions.len());
-            }
-        }
-        self.keep_apart(&mut mentions);
-        mentions
+        self.find_first(text, usize::MAX, || true).unwrap_or_default().mentions
     }
 
-    /// Sorts mentions and drops those that overlap an earlier one of the same entity. At one place, the
-    /// plainest form and then the longest is kept.
-    fn keep_apart(&self, mentions: &mut Vec<Mention>) {
-        mentions.sort_unstable_by_key(|mention| {
-            (mention.span.start, mention.entity, mention.form, usize::MAX - mention.span.end)
-        });
-        let mut free_from = vec![0; self.entities.len()];
-        mentions.retain(|mention| {
-            let is_free = mention.span.start >= free_from[mention.entity];
-            if is_free {
-                free_from[mention.entity] = mention.span.end;
+    /// As [`EntityMatcher::find`], but keeps only the first `most` mentions and counts the others.
+    ///
+    /// Every place that has the letters of an entity is looked at, whatever becomes of it: up to the number of entities
+    /// for each byte of the text. `keep_going` is asked every thousand places; `None` where it said no.
+    pub fn find_first(&self, text: &str, most: usize, mut keep_going: impl FnMut() -> bool) -> Option<Found> {
+        let Some(automaton) = &self.automaton else { return Some(Found::default()) };
+        let normalized = Normalized::new(text);
+        let classifier = Classifier::new(text, self.pack);
+        let mut found = Found::default();
+        let mut left_out_until = vec![0; self.entities.len()];
+        let mut room = MOST_UNSORTED;
+        for (number, place) in automaton.find_overlapping_iter(normalized.as_str()).enumerate() {
+            if number % PLACES_BETWEEN_CHECKS == 0 && !keep_going() {
+                return None;
             }
-            is_free
-        });
+            let mention = (|| {
+                let start = normalized.original_start(place.start())?;
+                let end = normalized.original_end(place.end())?;
+                let Pattern { entity, kind } = &self.patterns[place.pattern().as_usize()];
+                let (span, form) = classifier.classify(&self.entities[*entity], kind, start, end)?;
+                Some(Mention { entity: *entity, span, form })
+            })();
+            found.mentions.extend(mention);
+            if found.mentions.len() >= room {
+                found.keep_apart(most, &mut left_out_until);
+                room = MOST_UNSORTED.max(2 * found.mentions.len());
+            }
+        }
+        found.keep_apart(most, &mut left_out_until);
+        Some(found)
     }
 }
 
@@ -200,6 +233,9 @@ const MOST_LISTED: usize = 32;
 /// take that lie inside each other; ordinary documents never come near.
 const MOST_UNSORTED: usize = 1 << 18;
 
+/// How many places are looked at between two questions whether to go on: a tenth of a millisecond.
+const PLACES_BETWEEN_CHECKS: usize = 1 << 10;
+
 impl Entity {
     fn new(given: &str) -> Self {
         let given = given.trim();
@@ -214,7 +250,8 @@ impl Entity {
         let letters = folded.chars().count();
         let is_word = letters <= LONGEST_PART && folded.chars().all(char::is_alphabetic);
         let compound_letters = if is_word && !guard.is_cased() { letters } else { 0 };
-        Self { given: given.to_owned(), folded, apart, guard, compound_letters }
+        let has_letters = folded.contains(char::is_alphabetic);
+        Self { given: given.to_owned(), folded, apart, guard, has_letters, compound_letters }
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use crate::language::Language;
 use crate::languages::{Gender, LanguagePack, PronounRules};
-use crate::mention::{MatchForm, Mention};
+use crate::mention::{Found, MatchForm, Mention};
 use crate::span::Span;
 use kind::{Kind, is_doing};
 pub(crate) use lexicon::Lexicon;
@@ -25,10 +25,17 @@ use words::{SINGULAR_ENDINGS, Word, word_lists, words};
 /// `mentions`, and the pronouns that stand for one of the entities, as mentions of it; in the same order.
 ///
 /// `sentences` tile the text, and `mentions` are sorted by where they start, as [`crate::mention`] gives them.
-/// Takes time linear in the text.
 pub fn follow(text: &str, language: Language, sentences: &[Span], mentions: Vec<Mention>) -> Vec<Mention> {
+    follow_first(text, language, sentences, Found { mentions, left_out: 0 }, usize::MAX).mentions
+}
+
+/// As [`follow`], but adds pronouns only up to `most` mentions in all, and counts the others.
+///
+/// Takes time linear in the text and the mentions.
+pub fn follow_first(text: &str, language: Language, sentences: &[Span], found: Found, most: usize) -> Found {
+    let Found { mentions, left_out } = found;
     if mentions.is_empty() {
-        return mentions;
+        return Found { mentions, left_out };
     }
     let namesakes = namesakes(&mentions);
     let mut alike: HashMap<usize, Vec<usize>> = HashMap::new();
@@ -45,7 +52,11 @@ pub fn follow(text: &str, language: Language, sentences: &[Span], mentions: Vec<
         clauses_begun: 0,
         covered_until: 0,
         sexes: HashMap::new(),
+        joints: Stretch::default(),
+        letters: Stretch::default(),
         followed: Vec::new(),
+        room: most.saturating_sub(mentions.len()),
+        left_out,
     };
     let mut previous = Scene::default();
     for sentence in sentences {
@@ -60,11 +71,11 @@ pub fn follow(text: &str, language: Language, sentences: &[Span], mentions: Vec<
             .is_some();
         previous = if ends_paragraph { Scene::default() } else { scene };
     }
-    let followed = reader.followed;
+    let Reader { followed, left_out, .. } = reader;
     let mut all = mentions;
     all.extend(followed);
     all.sort_by_key(|mention| (mention.span.start, mention.entity));
-    all
+    Found { mentions: all, left_out }
 }
 
 /// For each entity the first one that is mentioned at the same places: a caller may list a name twice.
@@ -98,7 +109,33 @@ struct Reader<'t> {
     covered_until: usize,
     /// Who was called he or she.
     sexes: HashMap<usize, Kind>,
+    /// What is written to the mention that was read last: apostrophes and hyphens, then letters.
+    joints: Stretch,
+    letters: Stretch,
     followed: Vec<Mention>,
+    /// How many more mentions are kept.
+    room: usize,
+    left_out: usize,
+}
+
+/// A stretch of characters of one kind, remembered so that many mentions in one long word do not each read it to its
+/// end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stretch {
+    start: usize,
+    end: usize,
+}
+
+impl Stretch {
+    /// Where the characters from `at` on end that are of the kind.
+    fn end_from(&mut self, text: &str, at: usize, is_part: impl Fn(char) -> bool) -> usize {
+        if !(self.start..=self.end).contains(&at) {
+            let rest = &text[at..];
+            let length = rest.find(|next| !is_part(next)).unwrap_or(rest.len());
+            *self = Self { start: at, end: at + length };
+        }
+        self.end
+    }
 }
 
 impl Reader<'_> {
@@ -195,17 +232,16 @@ impl Reader<'_> {
 
     /// Where a mention ends with all that is written to it, and what of another thing's name that began:
     /// of `Apple's phone` the phone comes next, and of `Apple-telefoon` it was there.
-    fn attached(&self, mention: &Mention) -> (usize, Option<NounPhrase>) {
+    fn attached(&mut self, mention: &Mention) -> (usize, Option<NounPhrase>) {
         let end = mention.span.end;
-        let rest = &self.text[end..];
-        let joint = rest.find(|next| !matches!(next, '\'' | '’' | '-' | '‑')).unwrap_or(rest.len());
-        let word = rest[joint..].find(|next: char| !next.is_alphanumeric()).unwrap_or(rest.len() - joint);
-        if word == 0 {
+        let joint = self.joints.end_from(self.text, end, |next| matches!(next, '\'' | '’' | '-' | '‑'));
+        let word = self.letters.end_from(self.text, joint, char::is_alphanumeric);
+        if word == joint {
             return (end, None);
         }
-        let is_possessive = matches!(&rest[..joint + word], "'s" | "’s" | "s");
+        let is_possessive = matches!(&self.text[end..word], "'s" | "’s" | "s");
         let words_left = if is_possessive { NAMED_WORDS } else { NAMED_WORDS - 1 };
-        (end + joint + word, Some(NounPhrase { words_left, is_neuter: false, is_person: false }))
+        (word, Some(NounPhrase { words_left, is_neuter: false, is_person: false }))
     }
 
     /// What a pronoun stands for, if that is plain.
@@ -267,8 +303,11 @@ impl Reader<'_> {
         } else if antecedent.is_name && lists.has(List::She) {
             self.sexes.insert(antecedent.entity, Kind::She);
         }
-        let alike = self.alike.get(&antecedent.entity).into_iter().flatten();
+        let alike = self.alike.get(&antecedent.entity).map_or(&[][..], Vec::as_slice);
+        let (kept, left_out) = alike.split_at(alike.len().min(self.room));
         let as_mention = |&entity: &usize| Mention { entity, span, form: MatchForm::Pronoun };
-        self.followed.extend(alike.map(as_mention));
+        self.followed.extend(kept.iter().map(as_mention));
+        self.room -= kept.len();
+        self.left_out += left_out.len();
     }
 }

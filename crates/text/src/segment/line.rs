@@ -1,18 +1,19 @@
 //! Whether a line break ends a sentence.
 
+use super::opening::Opening;
 use super::{SentenceWords, mark, stop};
 
 /// Lines of fewer characters than this were not broken for want of room.
 const SHORTEST_WRAPPED_LINE: usize = 40;
 
-/// Whether the sentence that starts at `start` ends at `end`, where a line break leads to `next`.
+/// Whether `sentence` ends at `end`, where a line break leads to `next`.
 ///
 /// It does at a blank line, before a list item, and after a finished line. Inside a sentence a line is
 /// broken for want of room: then it ends in a word that wants another, or the next goes on in lower case
 /// after a sentence that began with a capital.
 pub(super) fn ends_sentence(
     text: &str,
-    start: usize,
+    sentence: &Opening,
     end: usize,
     next: usize,
     words: &SentenceWords,
@@ -23,7 +24,7 @@ pub(super) fn ends_sentence(
     if count_breaks(&text[end..next]) > 1 || begins_item(text, next) {
         return true;
     }
-    let line = text[start..end].rsplit(['\n', '\r']).next().unwrap_or("");
+    let line = sentence.last_line(text, end);
     let last = line.rsplit(char::is_whitespace).next().unwrap_or("");
     if last.ends_with([':', '"', '”', '’', ')', '*', '_', '=']) || last.ends_with(mark::is_emoji) {
         return true;
@@ -39,7 +40,7 @@ pub(super) fn ends_sentence(
     if !follows.starts_lower() {
         return true;
     }
-    let began_upper = stop::Following::read(text, start).starts_upper();
+    let began_upper = stop::Following::read(text, sentence.start).starts_upper();
     !(began_upper || line.chars().take(SHORTEST_WRAPPED_LINE).count() == SHORTEST_WRAPPED_LINE)
 }
 

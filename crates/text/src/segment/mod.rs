@@ -7,6 +7,7 @@
 
 mod line;
 mod mark;
+mod opening;
 mod score;
 mod stop;
 mod words;
@@ -17,6 +18,7 @@ pub(crate) use words::SentenceWords;
 use crate::language::Language;
 use crate::languages::LanguagePack;
 use crate::span::Span;
+use opening::Opening;
 
 /// Splits a text into sentences.
 ///
@@ -26,7 +28,7 @@ pub fn sentences(text: &str, language: Language) -> Vec<Span> {
     let mut scanner = Scanner {
         text,
         words: &LanguagePack::of(language).sentences,
-        start: content_start(text, 0),
+        sentence: Opening::new(content_start(text, 0)),
         list: None,
         quotes: Quotes::default(),
         ends: Vec::new(),
@@ -55,8 +57,8 @@ fn content_start(text: &str, at: usize) -> usize {
 struct Scanner<'t> {
     text: &'t str,
     words: &'static SentenceWords,
-    /// Where the sentence being read starts.
-    start: usize,
+    /// The sentence being read.
+    sentence: Opening,
     /// The list mark that is expected next, while the sentence being read is an item of a numbered list.
     list: Option<mark::ListMark>,
     quotes: Quotes,
@@ -86,8 +88,8 @@ impl Quotes {
 
 impl Scanner<'_> {
     fn scan(&mut self) {
-        self.begin(self.start);
-        let mut at = self.start;
+        self.begin(self.sentence.start);
+        let mut at = self.sentence.start;
         while at < self.text.len() {
             let byte = self.text.as_bytes()[at];
             at = match byte {
@@ -103,7 +105,7 @@ impl Scanner<'_> {
 
     /// A new sentence starts at `at`.
     fn begin(&mut self, at: usize) {
-        self.start = at;
+        self.sentence = Opening::new(at);
         self.list = mark::list_mark(self.text, at).map(mark::ListMark::next);
     }
 
@@ -120,15 +122,21 @@ impl Scanner<'_> {
 
     fn at_stop(&mut self, at: usize) -> usize {
         let stop = stop::Stop::read(self.text, at, || self.quotes.is_open_at(self.text, at));
-        if stop.ends_sentence(self.text, self.start, self.words) { self.end(stop.end) } else { stop.resume() }
+        if stop.ends_sentence(self.text, &mut self.sentence, self.words) {
+            self.end(stop.end)
+        } else {
+            stop.resume()
+        }
     }
 
     fn at_line_break(&mut self, at: usize) -> usize {
         let next = content_start(self.text, at);
-        let end = at - (self.text[self.start..at].len() - self.text[self.start..at].trim_end().len());
-        if end > self.start && line::ends_sentence(self.text, self.start, end, next, self.words) {
+        let start = self.sentence.start;
+        let end = start + self.text[start..at].trim_end().len();
+        if end > start && line::ends_sentence(self.text, &self.sentence, end, next, self.words) {
             self.end(end)
         } else {
+            self.sentence.pass_line_break(self.text, at, next);
             next
         }
     }
@@ -138,9 +146,9 @@ impl Scanner<'_> {
         let next = at + 1;
         let is_item = self.text[next..].starts_with(mark::is_bullet)
             || self.list.is_some_and(|expected| mark::list_mark(self.text, next) == Some(expected));
-        if is_item && at > self.start && !self.text[self.start..at].trim_end().is_empty() {
-            let end = self.start + self.text[self.start..at].trim_end().len();
-            return self.end(end);
+        let start = self.sentence.start;
+        if is_item && at > start && !self.text[start..at].trim_end().is_empty() {
+            return self.end(start + self.text[start..at].trim_end().len());
         }
         match mark::emoticon(self.text, next) {
             Some(length) => self.at_feeling(next + length),
@@ -151,10 +159,11 @@ impl Scanner<'_> {
     /// A rule of five or more of these, apart by white space, is a sentence to itself.
     fn at_rule(&mut self, at: usize, byte: u8) -> usize {
         let end = at + self.text.as_bytes()[at..].iter().take_while(|&&next| next == byte).count();
-        let before = self.text[self.start..at].trim_end();
-        let is_rule = end - at >= 5 && (at == self.start || before.len() < at - self.start);
+        let start = self.sentence.start;
+        let before = self.text[start..at].trim_end();
+        let is_rule = end - at >= 5 && (at == start || before.len() < at - start);
         if is_rule && !before.is_empty() {
-            self.end(self.start + before.len());
+            self.end(start + before.len());
         }
         let ends = is_rule && self.text[end..].starts_with(char::is_whitespace);
         if ends && content_start(self.text, end) < self.text.len() { self.end(end) } else { end }
@@ -179,12 +188,7 @@ impl Scanner<'_> {
         let end = mark::skip_feelings(self.text, end);
         let next = content_start(self.text, end);
         let follows = stop::Following::read(self.text, next);
-        let has_words = self.text[self.start..end]
-            .split_whitespace()
-            .take(2)
-            .filter(|word| word.contains(char::is_alphabetic))
-            .count()
-            == 2;
-        if next > end && follows.starts_upper() && has_words { self.end(end) } else { end }
+        let may_end = next > end && follows.starts_upper();
+        if may_end && self.sentence.has_words_before(self.text, end) { self.end(end) } else { end }
     }
 }

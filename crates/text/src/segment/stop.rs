@@ -1,5 +1,6 @@
 //! Whether a stop ends a sentence.
 
+use super::opening::Opening;
 use super::words::Abbreviation;
 use super::{SentenceWords, mark};
 
@@ -91,8 +92,8 @@ impl Stop {
         self.stops_end
     }
 
-    /// Whether the sentence that starts at `sentence` ends with this stop.
-    pub(super) fn ends_sentence(self, text: &str, sentence: usize, words: &SentenceWords) -> bool {
+    /// Whether `sentence` ends with this stop.
+    pub(super) fn ends_sentence(self, text: &str, sentence: &mut Opening, words: &SentenceWords) -> bool {
         let next = super::content_start(text, self.end);
         if next == text.len() {
             return false;
@@ -100,16 +101,15 @@ impl Stop {
         if self.kind == Kind::Plain {
             return true;
         }
-        let earlier = text[sentence..self.start]
-            .trim_start_matches(|next| is_opener(next) || is_stop(next) || next.is_whitespace());
+        let content = sentence.content_before(text, self.start);
         let omits = self.kind == Kind::Ellipsis
-            && earlier.len() < self.start - sentence
+            && content > sentence.start
             && text[..self.start].ends_with(['[', '(']);
-        if earlier.is_empty() || omits {
+        if content == self.start || omits {
             return false;
         }
         let white_space = &text[self.end..next];
-        let before = word_before(text, sentence, self.start);
+        let before = word_before(text, sentence.start, self.start);
         if white_space.is_empty() {
             return self.ends_glued(text, before);
         }
@@ -121,7 +121,7 @@ impl Stop {
         match self.kind {
             Kind::Full => self.full_stop_ends(text, sentence, before, &follows, words),
             Kind::Ellipsis => {
-                let is_long = self.dots(text) > 3 && is_informal(text, sentence);
+                let is_long = self.dots(text) > 3 && is_informal(text, sentence.start);
                 breaks > 0
                     || follows.case == Case::Sign
                     || (follows.starts_upper() && follows.word != "I")
@@ -139,7 +139,7 @@ impl Stop {
     fn full_stop_ends(
         self,
         text: &str,
-        sentence: usize,
+        sentence: &mut Opening,
         before: &str,
         follows: &Following<'_>,
         words: &SentenceWords,
@@ -149,10 +149,8 @@ impl Stop {
             return false;
         }
         let lower = before.to_lowercase();
-        let is_first = text[sentence..self.start]
-            .trim_start_matches(|next| is_opener(next) || mark::is_bullet(next) || next == ' ')
-            .len()
-            == before.len();
+        let is_first = self.start - sentence.first_word_before(text, self.start) == before.len();
+        let sentence = sentence.start;
         if is_first && (before.chars().all(|c| c.is_ascii_digit()) || before.len() == 1) && !before.is_empty()
         {
             return false;
@@ -349,7 +347,7 @@ fn is_word_or_stop(character: char) -> bool {
     character.is_alphanumeric() || is_stop(character)
 }
 
-fn is_opener(character: char) -> bool {
+pub(super) fn is_opener(character: char) -> bool {
     matches!(
         character,
         '"' | '\''

@@ -9,6 +9,8 @@ use sentor_text::segment;
 use sentor_text::span::{OffsetMap, OffsetUnit, Span};
 use std::time::{Duration, Instant};
 
+use crate::clock::thread_time;
+
 /// Pieces that the rules look at, to meet each other in every order.
 const PIECES: [&str; 70] = [
     " ",
@@ -290,12 +292,12 @@ fn no_text_is_slow() {
     for pattern in patterns {
         let text = pattern.repeat(300_000 / pattern.len());
         for language in Language::ALL {
-            let start = Instant::now();
+            let start = thread_time();
             let sentences = segment::sentences(&text, language);
             let mentions = EntityMatcher::new(&entities, language).find(&text);
             let mentions = pronoun::follow(&text, language, &sentences, mentions);
             language::detect(&text);
-            let elapsed = start.elapsed();
+            let elapsed = thread_time().saturating_sub(start);
             assert!(
                 elapsed < Duration::from_secs(10),
                 "{pattern:?}: {} sentences, {} mentions, {elapsed:?}",
