@@ -37,19 +37,22 @@ export const health = () => call("/api/health", {});
 export function curl(docs, query) {
   const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
   return [
-    `curl ${quoted(location.origin + predictPath(query))}`,
+    `curl ${quoted(serverUrl(predictPath(query)))}`,
     `-H "x-api-key: $SENTOR_API_KEY"`,
     `-H 'content-type: application/json'`,
     `-d ${quoted(JSON.stringify({ docs }))}`,
   ].join(" \\\n  ");
 }
 
+/** The URL of a path of the server, which a proxy may serve below a path of its own. */
+export const serverUrl = (path) => new URL(path.replace(/^\//, ""), new URL("../", import.meta.url)).href;
+
 const predictPath = (query) => `/api/predicts?${new URLSearchParams(query)}`;
 
 async function call(path, request) {
   let answer;
   try {
-    answer = await fetch(path, { credentials: "omit", ...request });
+    answer = await fetch(serverUrl(path), { credentials: "omit", ...request });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Failure(0, "unreachable", "The server does not answer. Is it running?");

@@ -1,12 +1,12 @@
 // Draws the reference of the interface from its OpenAPI description, and sends the examples for real.
 
-import { keepKey, readKey } from "./api.js";
+import { keepKey, readKey, serverUrl } from "./api.js";
 import { byId, element, fill } from "./dom.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
 
 async function draw() {
-  const description = await (await fetch("/openapi.json")).json();
+  const description = await (await fetch(serverUrl("/openapi.json"))).json();
   const operations = Object.entries(description.paths).flatMap(([path, item]) =>
     METHODS.filter((method) => item[method]).map((method) => ({ path, method, ...item[method] })));
   const parts = [keyField()];
@@ -86,7 +86,7 @@ function tryForm({ operationId, path, method }, body) {
     const request = { method: method.toUpperCase(), headers, body: editor?.value, credentials: "omit" };
     answer.hidden = false;
     try {
-      const response = await fetch(new URL(target.value, location.origin), request);
+      const response = await fetch(serverUrl(target.value), request);
       const text = await response.text();
       answer.textContent = `${response.status} ${response.statusText}\n\n${pretty(text)}`;
     } catch {

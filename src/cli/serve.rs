@@ -19,7 +19,7 @@ use super::reload::InService;
 use super::{Exit, GlobalArgs, print, warn_of_deprecated_names};
 use crate::config::{Config, Listen, TlsConfig};
 use crate::http::{
-    self, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls, TlsError, TlsFiles,
+    self, App, AppSettings, Endpoint, ListenerRole, Services, Stop, Timeouts, Tls, TlsError, TlsFiles,
 };
 use crate::telemetry::{self, Exporter};
 use sentor_analysis::background;
@@ -38,10 +38,13 @@ pub(crate) struct ServeArgs {
     settings: ServerFlags,
 }
 
-/// Cores to one thread that talks to clients. It parses and prints, and the models have threads of their own: in batches such a thread
-/// is busy for a thirtieth of the time that two workers are. A second one where it is not needed costs a tenth more, since
-/// the two wake each other.
-const CORES_PER_SERVER_THREAD: usize = 4;
+/// Cores to one connection thread. The models have threads of their own: in batches a connection thread is busy for a thirtieth
+/// of the time that two workers are.
+const CORES_PER_CONNECTION_THREAD: usize = 4;
+
+/// Least connection threads. The second costs a tenth more where it is not needed, since the two wake each other, but with it
+/// nothing that holds up one thread holds up all clients.
+const MIN_CONNECTION_THREADS: usize = 2;
 
 /// How long models may take to be loaded and unloaded after the last request has ended.
 const RELOADING_GRACE: Duration = Duration::from_secs(10);
@@ -75,10 +78,10 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let services = services(&config)?;
     let Services { keys, meter, audit, .. } = services.clone();
     warn_of_unknown_plans(&services);
-    let app = Arc::new(App::new(AppSettings::of(&config), services.clone()));
+    let app = Arc::new(App::new(AppSettings::from_config(&config), services.clone()));
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(available_cores().div_ceil(CORES_PER_SERVER_THREAD))
+        .worker_threads(available_cores().div_ceil(CORES_PER_CONNECTION_THREAD).max(MIN_CONNECTION_THREADS))
         .thread_name("http")
         .enable_all()
         .build()?;
@@ -86,25 +89,26 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let in_service = runtime.block_on(async {
         let signals = Signals::listen()?;
         let hangup = signal(SignalKind::hangup())?;
-        let patience = Patience {
+        let timeouts = Timeouts {
             header_timeout: config.server.header_timeout,
+            write_timeout: config.server.write_timeout,
             shutdown_grace: config.server.shutdown_grace,
         };
         let mut servers = JoinSet::new();
-        let surface = if admin_listener.is_some() { Surface::Public } else { Surface::Whole };
+        let role = if admin_listener.is_some() { ListenerRole::Public } else { ListenerRole::All };
         let endpoints = [
-            (Some(listener), tls.public, surface),
-            (admin_listener, tls.admin, Surface::Admin),
-            (metrics_listener, None, Surface::Metrics),
+            (Some(listener), tls.public, role),
+            (admin_listener, tls.admin, ListenerRole::Admin),
+            (metrics_listener, None, ListenerRole::Metrics),
         ];
-        for (listener, tls, surface) in endpoints {
+        for (listener, tls, role) in endpoints {
             let Some(listener) = listener else { continue };
             if let Some(tls) = &tls {
                 tokio::spawn(Arc::clone(tls).follow());
             }
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let endpoint = Endpoint { listener, tls, surface };
-            servers.spawn(http::run(endpoint, Arc::clone(&app), patience, stop.clone()));
+            let endpoint = Endpoint { listener, tls, role };
+            servers.spawn(http::run(endpoint, Arc::clone(&app), timeouts, stop.clone()));
         }
         let stopping = tokio::spawn(signals.pass_on(tell.clone()));
         if let Some(endpoint) = &config.log.otlp_endpoint {

@@ -16,6 +16,8 @@ pub struct EngineConfig {
     pub max_queued_tokens: usize,
     /// Maximum bytes of request bodies in memory at one time.
     pub max_buffered_bytes: usize,
+    /// Maximum bytes of answers in memory at one time.
+    pub max_answer_bytes: usize,
     /// Maximum bytes of the score cache.
     pub cache_bytes: usize,
     /// Whether equal texts in the queue are scored once.
@@ -60,6 +62,14 @@ pub(super) const SETTINGS: &[Setting] = &[
                refuses more with 503 before it reads them. The default of 256 MiB holds 16 requests of the largest size.",
     },
     Setting {
+        name: "max_answer_bytes",
+        kind: Kind::Count { least: 1, most: 1 << 40 },
+        default: Fallback::Value("134217728"),
+        help: "Maximum bytes of answers in memory at one time, from writing them to the last byte sent; the server \
+               refuses more with 503, and a request whose answer alone is larger with 413. The default of 128 MiB \
+               holds two answers to 10,000 reviews of 1,600 bytes.",
+    },
+    Setting {
         name: "cache_bytes",
         kind: Kind::Count { least: 0, most: 1 << 40 },
         default: Fallback::Value("33554432"),
@@ -83,6 +93,7 @@ impl EngineConfig {
             max_batch_tokens: reader.count("max_batch_tokens"),
             max_queued_tokens: reader.count("max_queued_tokens"),
             max_buffered_bytes: reader.count("max_buffered_bytes"),
+            max_answer_bytes: reader.count("max_answer_bytes"),
             cache_bytes: reader.count("cache_bytes"),
             deduplicate: reader.switch("deduplicate"),
         }

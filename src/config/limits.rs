@@ -14,6 +14,8 @@ pub struct LimitsConfig {
     pub max_document_bytes: usize,
     /// Maximum entities of a document.
     pub max_entities: usize,
+    /// Maximum entities of all documents of a request together.
+    pub max_request_entities: usize,
     /// Maximum UTF-8 bytes of an entity's name.
     pub max_entity_bytes: usize,
 }
@@ -47,6 +49,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         help: "Maximum entities of one document.",
     },
     Setting {
+        name: "max_request_entities",
+        kind: Kind::Count { least: 1, most: 10_000_000 },
+        default: Fallback::Value("100000"),
+        help: "Maximum entities of all documents of a request together. The default is ten for each of 10,000 \
+               documents; each is an item of some 300 bytes in the answer.",
+    },
+    Setting {
         name: "max_entity_bytes",
         kind: Kind::Count { least: 1, most: 1 << 20 },
         default: Fallback::Value("1024"),
@@ -61,6 +70,7 @@ impl LimitsConfig {
             max_documents: reader.count("max_documents"),
             max_document_bytes: reader.count("max_document_bytes"),
             max_entities: reader.count("max_entities"),
+            max_request_entities: reader.count("max_request_entities"),
             max_entity_bytes: reader.count("max_entity_bytes"),
         }
     }

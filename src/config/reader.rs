@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::error::Problem;
+use super::network::Network;
 use super::server::Listen;
 use super::setting::{Kind, Setting};
 use super::settings;
@@ -116,6 +117,21 @@ impl<'a> Reader<'a> {
             _ => None,
         });
         list.unwrap_or_default()
+    }
+
+    /// A list of networks.
+    pub(super) fn networks(&mut self, name: &str) -> Vec<Network> {
+        let networks = self.read(name, |_, given| {
+            let networks = |items: &mut dyn Iterator<Item = &str>| {
+                items.map(|item| item.trim().parse().ok()).collect::<Option<Vec<Network>>>()
+            };
+            match &given.raw {
+                Raw::Untyped(text) => networks(&mut text.split(',').filter(|item| !item.trim().is_empty())),
+                Raw::List(items) => networks(&mut items.iter().map(String::as_str)),
+                _ => None,
+            }
+        });
+        networks.unwrap_or_default()
     }
 
     fn read<T>(&mut self, name: &str, parse: impl FnOnce(Kind, &Given) -> Option<T>) -> Option<T> {

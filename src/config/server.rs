@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::network::Network;
 use super::reader::Reader;
 use super::setting::{Fallback, Kind, Setting};
 
@@ -23,6 +24,10 @@ pub struct ServerConfig {
     pub cors_origins: Vec<String>,
     /// Maximum open connections per listener.
     pub max_connections: usize,
+    /// Maximum open connections per peer address.
+    pub max_connections_per_address: usize,
+    /// Peers to which that limit does not apply.
+    pub trusted_proxies: Vec<Network>,
     /// Time from a request's head to its answer, unless the client asks for another.
     pub request_timeout: Duration,
     /// Maximum timeout that a client may ask for.
@@ -31,6 +36,8 @@ pub struct ServerConfig {
     pub header_timeout: Duration,
     /// Time for a whole request body to arrive.
     pub body_timeout: Duration,
+    /// Time for a peer to read a part of its answer.
+    pub write_timeout: Duration,
     /// Time for running requests to finish at shutdown.
     pub shutdown_grace: Duration,
 }
@@ -101,6 +108,20 @@ pub(super) const SETTINGS: &[Setting] = &[
                raises its soft limit as far as the hard limit allows, and warns if that is too low.",
     },
     Setting {
+        name: "max_connections_per_address",
+        kind: Kind::Count { least: 1, most: 1_000_000 },
+        default: Fallback::Unset("a quarter of max_connections"),
+        help: "Maximum open connections from one address, or from one /64 network of IPv6; further ones are closed \
+               at once. Addresses of this machine and of trusted_proxies have no such limit.",
+    },
+    Setting {
+        name: "trusted_proxies",
+        kind: Kind::Networks,
+        default: Fallback::Unset("none but on this machine"),
+        help: "Addresses of proxies and load balancers in front of the server, such as 10.0.0.0/8. \
+               max_connections_per_address does not count their connections.",
+    },
+    Setting {
         name: "request_timeout_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("120000"),
@@ -129,6 +150,13 @@ pub(super) const SETTINGS: &[Setting] = &[
                and ends a client that sends a byte a second.",
     },
     Setting {
+        name: "write_timeout_ms",
+        kind: Kind::Count { least: 1, most: DAY_MS },
+        default: Fallback::Value("30000"),
+        help: "Maximum time in which a client reads nothing of an answer; then its connection is closed, and the \
+               memory of the answer is free.",
+    },
+    Setting {
         name: "shutdown_grace_ms",
         kind: Kind::Count { least: 0, most: DAY_MS },
         default: Fallback::Value("25000"),
@@ -139,17 +167,23 @@ pub(super) const SETTINGS: &[Setting] = &[
 
 impl ServerConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let max_connections = reader.count("max_connections");
         Self {
             listen: reader.address("listen").unwrap_or_default(),
             admin_listen: reader.address("admin_listen"),
             metrics_listen: reader.address("metrics_listen"),
             tls: TlsConfig::read(reader),
             cors_origins: reader.list("cors_origins"),
-            max_connections: reader.count("max_connections"),
+            max_connections,
+            max_connections_per_address: reader
+                .count_or_unset("max_connections_per_address")
+                .unwrap_or_else(|| max_connections.div_ceil(4)),
+            trusted_proxies: reader.networks("trusted_proxies"),
             request_timeout: reader.milliseconds("request_timeout_ms"),
             request_timeout_max: reader.milliseconds("request_timeout_max_ms"),
             header_timeout: reader.milliseconds("header_timeout_ms"),
             body_timeout: reader.milliseconds("body_timeout_ms"),
+            write_timeout: reader.milliseconds("write_timeout_ms"),
             shutdown_grace: reader.milliseconds("shutdown_grace_ms"),
         }
     }

@@ -46,6 +46,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A list of texts, separated by commas in a variable or flag.
     List,
+    /// Addresses or networks such as `10.0.0.0/8`; with commas between them where the source is not a file.
+    Networks,
     /// A level, or directives such as `info,sentor::http=debug`.
     LogFilter,
 }
@@ -62,6 +64,7 @@ impl Kind {
             Self::Switch => "one of true, false".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::List => "a list of texts".to_owned(),
+            Self::Networks => "a list of addresses or networks such as 10.0.0.0/8".to_owned(),
             Self::LogFilter => "error, warn, info, debug, trace, off, or target=level directives".to_owned(),
         }
     }

@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! The state that all handlers share.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::config::{Config, LimitsConfig};
+use crate::config::{Config, LimitsConfig, Network};
 use crate::telemetry::{Exporter, Metrics};
 use sentor_analysis::{
     AnalysisError, Analyzer, AnalyzerStatistics, Caller, Document, DocumentAnalysis, DocumentError,
@@ -25,7 +25,7 @@ use super::readiness::StoreProbe;
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What the server needs of an [`Analyzer`]; a test may bring its own.
+/// The part of an [`Analyzer`] that the server uses; tests bring their own.
 pub trait Analyze: Send + Sync {
     /// Scores documents, as [`Analyzer::analyze`] does.
     fn analyze(
@@ -34,12 +34,12 @@ pub trait Analyze: Send + Sync {
         options: Options,
     ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>>;
 
-    /// Whether a request of at least `body_bytes` would be refused now, as [`Analyzer::precheck`] tells.
+    /// Checks whether a request of at least `body_bytes` would be accepted now, before its body is read.
     ///
     /// # Errors
     ///
-    /// The refusal.
-    fn foresee_refusal(
+    /// If it would not be.
+    fn precheck(
         &self,
         body_bytes: usize,
         caller: &Caller,
@@ -52,7 +52,7 @@ pub trait Analyze: Send + Sync {
     /// The loaded models.
     fn models(&self) -> Vec<ModelStatus>;
 
-    /// What has been done, for metrics; none where nothing is counted.
+    /// Counters of the work done, for metrics.
     fn statistics(&self) -> AnalyzerStatistics {
         AnalyzerStatistics::default()
     }
@@ -67,7 +67,7 @@ impl Analyze for Analyzer {
         Box::pin(Analyzer::analyze(self, documents, options))
     }
 
-    fn foresee_refusal(
+    fn precheck(
         &self,
         body_bytes: usize,
         caller: &Caller,
@@ -85,61 +85,71 @@ impl Analyze for Analyzer {
     }
 }
 
-/// What the handlers go by.
+/// The settings of handlers.
 #[derive(Clone, Debug)]
 pub struct AppSettings {
-    /// How large a request may be.
+    /// Limits on a request's size.
     pub limits: LimitsConfig,
-    /// Connections that a listener has open at a time.
+    /// Most connections that a listener has open at a time.
     pub max_connections: usize,
-    /// From the head of a request to its answer, where the client does not say.
+    /// Most connections that one peer address has open at a time.
+    pub max_connections_per_address: usize,
+    /// Peers whose connections that limit does not count.
+    pub trusted_proxies: Vec<Network>,
+    /// Longest time from a request's head to its answer, unless the client says otherwise.
     pub request_timeout: Duration,
-    /// The most that a client may say.
+    /// Longest such time that a client may ask for.
     pub request_timeout_max: Duration,
-    /// Bytes of all bodies that are held at one time.
-    pub queue_bytes: usize,
-    /// For the whole body of a request to arrive.
+    /// Most bytes of request bodies held at one time.
+    pub max_buffered_bytes: usize,
+    /// Most bytes of answers held at one time.
+    pub max_answer_bytes: usize,
+    /// Longest time for a request's whole body to arrive.
     pub body_timeout: Duration,
-    /// Origins whose pages may call.
+    /// Origins whose pages may call the server.
     pub cors_origins: Vec<String>,
 }
 
 impl AppSettings {
-    /// The part of the configuration that concerns handlers.
-    pub fn of(config: &Config) -> Self {
+    /// The settings of handlers in a configuration.
+    pub fn from_config(config: &Config) -> Self {
         Self {
             limits: config.limits,
             max_connections: config.server.max_connections,
+            max_connections_per_address: config.server.max_connections_per_address,
+            trusted_proxies: config.server.trusted_proxies.clone(),
             request_timeout: config.server.request_timeout,
             request_timeout_max: config.server.request_timeout_max.max(config.server.request_timeout),
-            queue_bytes: config.engine.max_buffered_bytes,
+            max_buffered_bytes: config.engine.max_buffered_bytes,
+            max_answer_bytes: config.engine.max_answer_bytes,
             body_timeout: config.server.body_timeout,
             cors_origins: config.server.cors_origins.clone(),
         }
     }
 }
 
-/// What the server goes by to tell callers apart and to keep account of them.
+/// The services that identify callers and count what they use.
 #[derive(Clone, Debug)]
 pub struct Services {
     /// All keys, in memory.
     pub keys: Arc<KeyRing>,
     /// Limits and accounting.
     pub meter: Arc<Meter>,
-    /// Where keys are kept.
+    /// The store of keys and usage.
     pub store: Arc<dyn Store>,
-    /// Where changes of keys are written down.
+    /// The log of changes to keys.
     pub audit: Arc<AuditLog>,
-    /// What time it is.
+    /// The time.
     pub clock: Clock,
 }
 
-/// What all handlers share. The server runs, and says that it is not ready, before the models are loaded.
+/// The state that all handlers share. Before the models are loaded the server runs, and reports that it is not ready.
 pub struct App {
     pub(super) settings: AppSettings,
     pub(super) services: Services,
     pub(super) metrics: Metrics,
     pub(super) bodies: ByteBudget,
+    pub(super) answers: ByteBudget,
     pub(super) store_probe: StoreProbe,
     analyzer: RwLock<Option<Arc<dyn Analyze>>>,
     exporter: OnceLock<Exporter>,
@@ -148,10 +158,11 @@ pub struct App {
 impl App {
     /// An application without models.
     pub fn new(settings: AppSettings, services: Services) -> Self {
-        let bodies = ByteBudget::new(settings.queue_bytes);
+        let bodies = ByteBudget::new(settings.max_buffered_bytes);
+        let answers = ByteBudget::new(settings.max_answer_bytes);
         let (analyzer, exporter) = (RwLock::default(), OnceLock::new());
         let (metrics, store_probe) = (Metrics::default(), StoreProbe::default());
-        Self { settings, services, metrics, bodies, store_probe, analyzer, exporter }
+        Self { settings, services, metrics, bodies, answers, store_probe, analyzer, exporter }
     }
 
     /// The present moment.
@@ -159,27 +170,27 @@ impl App {
         self.services.clock.now()
     }
 
-    /// From now on, documents are scored by `analyzer`. Requests that have begun keep the one that they began with.
+    /// Scores documents with `analyzer` from now on. Running requests keep the analyzer that they started with.
     pub fn make_ready(&self, analyzer: Arc<dyn Analyze>) {
         *self.analyzer.write().unwrap_or_else(PoisonError::into_inner) = Some(analyzer);
     }
 
-    /// From now on, traces are sent. Only the first call has an effect.
+    /// Sends traces from now on. Only the first call has an effect.
     pub fn export_traces(&self, exporter: Exporter) {
         let _ = self.exporter.set(exporter);
     }
 
-    /// Who takes traces, if somebody does.
+    /// The exporter of traces, if there is one.
     pub fn exporter(&self) -> Option<&Exporter> {
         self.exporter.get()
     }
 
-    /// The analyzer, once it is there.
+    /// The analyzer, once the models are loaded.
     pub(super) fn analyzer(&self) -> Option<Arc<dyn Analyze>> {
         self.analyzer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The analyzer, or the error that says that it is not there yet.
+    /// The analyzer, or the error that the models are still being loaded.
     pub(super) fn ready_analyzer(&self) -> Result<Arc<dyn Analyze>, ApiError> {
         self.analyzer().ok_or_else(|| {
             ApiError::new(ErrorCode::NotReady, "the models are still being loaded").retry_after(1)

@@ -1,4 +1,4 @@
-//! Who is asking, whether they may, and whether they may now.
+//! Authentication by key, scopes, and admission against the limits of a plan.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use sentor_store::clock::iso_8601;
 use sentor_store::keys::{ApiKey, AuthError, KeyRecord, Scope};
 use sentor_store::metering::{Admission, LimitError, RateLimitStatus};
 
-/// The holder of a key with the scope `scope`, or the refusal.
+/// Authenticates a key that must have the scope `scope`.
 pub(super) fn require(
     app: &App,
     headers: &HeaderMap,
@@ -24,7 +24,7 @@ pub(super) fn require(
     Ok(record)
 }
 
-/// The holder of any key, or the refusal.
+/// Authenticates any key.
 pub(super) fn authenticate(
     app: &App,
     headers: &HeaderMap,
@@ -36,7 +36,7 @@ pub(super) fn authenticate(
     })
 }
 
-/// Refuses a key that lacks a scope.
+/// Rejects a key that lacks a scope.
 pub(super) fn require_scope(app: &App, record: &KeyRecord, scope: Scope) -> Result<(), ApiError> {
     if record.scopes.contains(scope) {
         return Ok(());
@@ -51,7 +51,7 @@ pub(super) fn require_scope(app: &App, record: &KeyRecord, scope: Scope) -> Resu
 /// Admits a request against the plan of its key, until the admission is dropped.
 pub(super) fn admit(app: &App, key: &KeyRecord, context: &RequestContext) -> Result<Admission, ApiError> {
     let admission = app.services.meter.admit(key).map_err(|error| limit_error(app, key, error))?;
-    context.note(|notes| notes.minute = Some(admission.rate_limit()));
+    context.update(|notes| notes.minute = Some(admission.rate_limit()));
     Ok(admission)
 }
 
@@ -62,13 +62,13 @@ pub(super) fn admit_query(
     context: &RequestContext,
 ) -> Result<RateLimitStatus, ApiError> {
     let minute = app.services.meter.admit_query(key).map_err(|error| limit_error(app, key, error))?;
-    context.note(|notes| notes.minute = Some(minute));
+    context.update(|notes| notes.minute = Some(minute));
     Ok(minute)
 }
 
 fn limit_error(app: &App, key: &KeyRecord, error: LimitError) -> ApiError {
     app.metrics.refuse_key(KeyRefusal::from_limit_error(error));
-    ApiError::of_limit(error, &key.plan, app.now())
+    ApiError::from_limit(error, &key.plan, app.now())
 }
 
 /// The holder of the key, if one was sent. A key that does not let in is an error even where none is needed.
@@ -104,7 +104,7 @@ pub(super) fn identify(
         }
     })?;
     let minute = app.services.meter.minute(&record);
-    context.note(|notes| {
+    context.update(|notes| {
         notes.key_id = Some(record.id.clone());
         notes.minute = minute;
         notes.plan = Some(record.plan.clone());
@@ -128,15 +128,15 @@ fn presented(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
         return text(value).map(Some);
     }
     let Some(value) = single(headers, header::AUTHORIZATION.as_str())? else { return Ok(None) };
-    // Another scheme is for somebody else, such as a proxy on the way.
+    // Another scheme is for another recipient, such as a proxy on the way.
     match text(value)?.split_once(' ') {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(key.trim())),
         _ => Ok(None),
     }
 }
 
-/// A header that may stand once. Sent twice, even with equal values, it is a mistake that would show up
-/// later as somebody else's key.
+/// A header that may be sent once. Two of them, even with equal values, are a mistake that could later use another
+/// caller's key.
 fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();

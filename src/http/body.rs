@@ -1,26 +1,25 @@
-//! Reads a request's body: the right type, not too large, not too slowly, and unpacked.
+//! Reads a request's body: checks its type, size and pace, and unpacks it.
 
-use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::io::Read;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
+use axum::http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Frame, SizeHint};
-use tower::{ServiceExt as _, service_fn};
-use tower_http::decompression::RequestDecompression;
 
+use super::answer::off_thread;
 use super::app::App;
 use super::budget::Reservation;
 use super::error::{ApiError, ErrorCode};
 
-/// Compressions that a body may have.
+/// Values of content-encoding that a body may have.
 const ENCODINGS: [&str; 4] = ["gzip", "br", "zstd", "identity"];
 
-/// Checks what the headers say of the body, before any of it is read.
+/// Checks the body's headers before any of it is read.
 pub(super) fn check_headers(headers: &HeaderMap, limit_bytes: usize) -> Result<(), ApiError> {
     if length(headers).is_some_and(|length| length > limit_bytes) {
         return Err(too_large(limit_bytes));
@@ -32,7 +31,7 @@ pub(super) fn check_headers(headers: &HeaderMap, limit_bytes: usize) -> Result<(
     encoding(headers).map(|_| ())
 }
 
-/// The body's length as it comes, where the headers say it.
+/// The body's length as it is sent, if the headers have it.
 pub(super) fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -62,7 +61,7 @@ fn encoding(headers: &HeaderMap) -> Result<&'static str, ApiError> {
     })
 }
 
-/// The whole body, unpacked, and the memory that it was given: to be kept until the request is over.
+/// Reads and unpacks the whole body. The reservation is the memory that it holds.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -72,13 +71,12 @@ pub(super) async fn read(
     let limit_bytes = app.settings.limits.body_limit_bytes;
     app.bodies.check(length(headers).unwrap_or(0))?;
     let mut reservation = app.bodies.reserve_nothing();
-    // The packed size counts as well: a packed body may be all padding.
-    let packed = Limited::new(body, limit_bytes);
     let whole = async {
-        let mut unpacked = Limited::new(decompressed(encoding, packed).await, limit_bytes);
+        // The packed size is limited as well: a packed body may be all padding.
+        let mut body = Limited::new(body, limit_bytes);
         let mut bytes = Vec::new();
-        while let Some(frame) = unpacked.frame().await {
-            let frame = frame.map_err(|error| unreadable(error.as_ref(), encoding, limit_bytes))?;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| unreadable(error.as_ref(), limit_bytes))?;
             if let Ok(data) = frame.into_data() {
                 reservation.grow_to(bytes.len() + data.len())?;
                 bytes.extend_from_slice(&data);
@@ -86,39 +84,68 @@ pub(super) async fn read(
         }
         Ok::<_, ApiError>(bytes)
     };
-    let patience = app.settings.body_timeout;
-    let bytes = tokio::time::timeout(patience, whole).await.map_err(|_| too_slow(patience))??;
+    let limit = app.settings.body_timeout;
+    let bytes = tokio::time::timeout(limit, whole).await.map_err(|_| too_slow(limit))??;
+    if encoding == "identity" {
+        return Ok((bytes, reservation));
+    }
+    off_thread(true, move || unpack(encoding, &bytes, limit_bytes, reservation)).await?
+}
+
+/// Largest window of zstd, as a power of two: the 8 MiB that RFC 8878 asks of every decoder. The library would take 128 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Unpacks a body of one of [`ENCODINGS`]. Of gzip and zstd, it may be several members.
+fn unpack(
+    encoding: &'static str,
+    packed: &[u8],
+    limit_bytes: usize,
+    mut reservation: Reservation,
+) -> Result<(Vec<u8>, Reservation), ApiError> {
+    let mut decoder: Box<dyn Read + '_> = match encoding {
+        "gzip" => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+        "br" => Box::new(brotli::Decompressor::new(packed, UNPACKED_PIECE_BYTES)),
+        _ => {
+            let decoder = zstd::Decoder::with_buffer(packed);
+            let mut decoder = decoder.map_err(|_| ill_packed(encoding))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|_| ill_packed(encoding))?;
+            Box::new(decoder)
+        }
+    };
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; UNPACKED_PIECE_BYTES];
+    loop {
+        let length = decoder.read(&mut piece).map_err(|_| ill_packed(encoding))?;
+        if length == 0 {
+            break;
+        }
+        if bytes.len() + length > limit_bytes {
+            return Err(too_large(limit_bytes));
+        }
+        reservation.grow_to(packed.len() + bytes.len() + length)?;
+        bytes.extend_from_slice(&piece[..length]);
+    }
+    drop(decoder);
+    reservation.resize(bytes.len());
     Ok((bytes, reservation))
 }
 
-/// The middleware for unpacking, used as a function, so that the order of checks is the handler's.
-async fn decompressed(encoding: &'static str, body: Limited<Body>) -> Body {
-    let mut request = Request::new(body);
-    request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
-    let (give, take) = tokio::sync::oneshot::channel();
-    let mut give = Some(give);
-    let keep = service_fn(|request: Request<tower_http::decompression::DecompressionBody<Limited<Body>>>| {
-        if let Some(give) = give.take() {
-            let _ = give.send(Body::new(request.into_body()));
-        }
-        async { Ok::<_, Infallible>(Response::new(Body::empty())) }
-    });
-    let _ = RequestDecompression::new(keep).oneshot(request).await;
-    take.await.unwrap_or_default()
+/// Bytes that are unpacked at once.
+const UNPACKED_PIECE_BYTES: usize = 16 * 1024;
+
+fn ill_packed(encoding: &str) -> ApiError {
+    ApiError::new(ErrorCode::BadRequest, format!("the body is not what content-encoding: {encoding} says"))
 }
 
-fn unreadable(error: &(dyn StdError + 'static), encoding: &str, limit_bytes: usize) -> ApiError {
+fn unreadable(error: &(dyn StdError + 'static), limit_bytes: usize) -> ApiError {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {
             return too_large(limit_bytes);
         }
-        if error.is::<hyper::Error>() {
-            return ApiError::new(ErrorCode::BadRequest, "the body ended before its end");
-        }
         cause = error.source();
     }
-    ApiError::new(ErrorCode::BadRequest, format!("the body is not what content-encoding: {encoding} says"))
+    ApiError::new(ErrorCode::BadRequest, "the body ended before its end")
 }
 
 fn too_large(limit_bytes: usize) -> ApiError {
@@ -131,19 +158,19 @@ fn too_slow(limit: Duration) -> ApiError {
     ApiError::new(ErrorCode::RequestTimeout, message).detail("limit_ms", limit.as_secs_f64() * 1000.0)
 }
 
-/// Sees to it that a body which the handler did not want is still read to its end, up to a bound.
+/// Reads a body that the handler did not read to its end, for a limited time.
 ///
-/// A server that answers early and closes while the client still sends makes the client's system discard
-/// the answer, and the caller sees a broken connection in place of, say, a 413.
+/// If a server answers early and closes while the client still sends, the client's system discards the answer, and the caller
+/// sees a broken connection in place of, say, a 413.
 pub(super) fn drain_on_drop(request: Request<Body>) -> Request<Body> {
-    // Who asks before sending is told no, and then sends nothing; reading on would be taken for a yes.
+    // A client that asks before it sends takes reading on for a yes.
     if request.headers().contains_key(header::EXPECT) {
         return request;
     }
     request.map(|body| Body::new(DrainedBody { body }))
 }
 
-/// Reading on is for honest clients, which end soon.
+/// Longest time to read on; honest clients end soon.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 struct DrainedBody {
@@ -173,8 +200,8 @@ impl hyper::body::Body for DrainedBody {
 impl Drop for DrainedBody {
     fn drop(&mut self) {
         let mut body = std::mem::take(&mut self.body);
-        // A small body has come with its head: it is taken here, without the task and the timer that reading on takes.
-        // What is not here yet comes through this very task, so that the loop ends.
+        // A small body has come with its head: it is read here, without the task and the timer that reading on needs.
+        // The rest comes through this very task, so the loop ends.
         let mut context = Context::from_waker(Waker::noop());
         while !body.is_end_stream() {
             match Pin::new(&mut body).poll_frame(&mut context) {
@@ -186,7 +213,7 @@ impl Drop for DrainedBody {
     }
 }
 
-/// Reads a body to its end in a task of its own, for some time.
+/// Reads a body to its end in a task of its own, for at most [`DRAIN_TIME`].
 fn read_on(mut body: Body) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(tokio::time::timeout(DRAIN_TIME, async move {
@@ -198,6 +225,35 @@ fn read_on(mut body: Body) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn unpacked(encoding: &'static str, packed: &[u8]) -> Option<Vec<u8>> {
+        let reservation = crate::http::budget::ByteBudget::new(1 << 20).reserve_nothing();
+        unpack(encoding, packed, 1 << 20, reservation).ok().map(|(bytes, _)| bytes)
+    }
+
+    #[test]
+    fn packed_bodies_are_whole_or_rejected() {
+        use std::io::Write as _;
+        let text = "a text of some length, ".repeat(1000).into_bytes();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&text).expect("memory can be written");
+        let gzip = gzip.finish().expect("memory can be written");
+        let zstd = zstd::encode_all(&*text, 1).expect("memory can be read");
+        let mut brotli = Vec::new();
+        brotli::CompressorWriter::new(&mut brotli, 4096, 4, 20)
+            .write_all(&text)
+            .expect("memory can be written");
+        for (encoding, packed) in [("gzip", &gzip), ("zstd", &zstd), ("br", &brotli)] {
+            assert_eq!(unpacked(encoding, packed).as_ref(), Some(&text), "{encoding}");
+            assert_eq!(unpacked(encoding, &packed[..packed.len() - 5]), None, "{encoding}, cut short");
+            assert_eq!(unpacked(encoding, b"no such thing"), None, "{encoding}");
+            // All encoders may write what follows as a member of its own, and some tools do.
+            if encoding != "br" {
+                let twice = [&packed[..], packed].concat();
+                assert_eq!(unpacked(encoding, &twice), Some([&text[..], &text].concat()), "{encoding}");
+            }
+        }
+    }
 
     #[test]
     fn only_json_in_utf8_is_json() {

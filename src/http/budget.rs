@@ -1,18 +1,18 @@
-//! A bound on the bytes of all bodies that are held at one time.
+//! A bound on the bytes that the bodies, or the answers, of all requests hold at one time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::{ApiError, ErrorCode};
 
-/// Bytes that may be held, and those that are.
+/// The bytes that may be held, and those that are.
 #[derive(Clone, Debug)]
 pub(super) struct ByteBudget {
     most: usize,
     held: Arc<AtomicUsize>,
 }
 
-/// Bytes that are held; they are free again when it is dropped.
+/// Held bytes; they are free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct Reservation {
     budget: ByteBudget,
@@ -20,26 +20,40 @@ pub(super) struct Reservation {
 }
 
 impl ByteBudget {
-    /// A budget of `most` bytes. Where nothing is held, one reservation may be larger.
+    /// A budget of `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self { most, held: Arc::default() }
     }
 
-    /// Whether `bytes` could be held now. A length that is only announced is not reserved: whoever announces much and
-    /// sends nothing would keep the others out.
+    /// Rejects what could not be held now. A length that is only announced is not reserved: a client that announces much
+    /// and sends nothing would keep the others out.
     pub(super) fn check(&self, bytes: usize) -> Result<(), ApiError> {
         let held = self.held.load(Ordering::Relaxed);
         if held > 0 && held.saturating_add(bytes) > self.most { Err(exhausted()) } else { Ok(()) }
     }
 
-    /// A reservation of nothing, to be grown.
+    /// A reservation of nothing, to be grown. Where nothing else is held, it may grow beyond the budget.
     pub(super) fn reserve_nothing(&self) -> Reservation {
         Reservation { budget: self.clone(), bytes: 0 }
+    }
+
+    /// Holds the bytes of an answer, which must fit into the budget.
+    pub(super) fn reserve(&self, bytes: usize) -> Result<Reservation, ApiError> {
+        if bytes > self.most {
+            let most = self.most;
+            let message = format!(
+                "the answer would be about {bytes} bytes, but the server sends {most} at one time; send the request in parts"
+            );
+            return Err(ApiError::new(ErrorCode::PayloadTooLarge, message).detail("max_answer_bytes", most));
+        }
+        let mut reservation = self.reserve_nothing();
+        reservation.grow_to(bytes)?;
+        Ok(reservation)
     }
 }
 
 impl Reservation {
-    /// Holds `bytes` in all, if it is not more than that already.
+    /// Holds `bytes` in all, if it does not hold more already.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), ApiError> {
         let Some(more @ 1..) = bytes.checked_sub(self.bytes) else { return Ok(()) };
         let ByteBudget { most, held } = &self.budget;
@@ -50,6 +64,13 @@ impl Reservation {
         grown.map_err(|_| exhausted())?;
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Holds `bytes` in all, whatever the budget, once the real size is known.
+    pub(super) fn resize(&mut self, bytes: usize) {
+        self.budget.held.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
     }
 }
 
@@ -82,6 +103,11 @@ mod tests {
         assert!(one.grow_to(500).is_ok());
         assert!(budget.reserve_nothing().grow_to(1).is_err());
         drop(one);
+        let mut answer = budget.reserve(60).expect("there is room");
+        assert!(budget.reserve(41).is_err() && budget.reserve(101).is_err());
+        answer.resize(10);
+        assert!(budget.reserve(90).is_ok() && budget.reserve(91).is_err());
+        drop(answer);
         assert!(budget.check(1000).is_ok());
         assert!(budget.reserve_nothing().grow_to(100).is_ok());
         assert_eq!(budget.held.load(Ordering::Relaxed), 0);

@@ -1,4 +1,4 @@
-//! Refusals: the one place where an error becomes a status and a body.
+//! The one place where an error becomes a status and a body.
 
 use std::time::Duration;
 
@@ -16,119 +16,83 @@ use sentor_store::StoreError;
 use sentor_store::clock::iso_8601;
 use sentor_store::metering::{Limit, LimitError, RateLimitStatus};
 
-/// Every way to refuse a request; `docs/errors.md` has a section for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorCode {
-    /// The body is not JSON, or a parameter cannot be.
-    BadRequest,
-    /// No key was sent.
-    MissingKey,
-    /// What was sent is no key that was issued.
-    InvalidKey,
-    /// The key's time is over.
-    ExpiredKey,
-    /// The key was taken back.
-    RevokedKey,
-    /// The key is for something else.
-    InsufficientScope,
-    /// The key's day or month is used up.
-    QuotaExceeded,
-    /// The configuration has no plan of the key's name.
-    UnknownPlan,
-    /// There is nothing at this path.
-    NotFound,
-    /// There is something at this path, but not for this method.
-    MethodNotAllowed,
-    /// The body did not arrive in time.
-    RequestTimeout,
-    /// What is asked does not fit the state of what it is asked of.
-    Conflict,
-    /// The body is too large.
-    PayloadTooLarge,
-    /// The path and query are too long.
-    UriTooLong,
-    /// The body is of another type or compression than can be read.
-    UnsupportedMediaType,
-    /// The body is JSON, and says what cannot be.
-    ValidationError,
-    /// The key's minute is used up, or too many of its requests are running.
-    RateLimitExceeded,
-    /// The headers are too many or too large.
-    HeadersTooLarge,
-    /// The server failed.
-    ServerError,
-    /// The server has more work than it can do in time.
-    Overloaded,
-    /// The server cannot score yet, or no longer.
-    NotReady,
-}
-
-impl ErrorCode {
-    /// All of them, in the order of their status.
-    pub const ALL: [ErrorCode; 21] = [
-        Self::BadRequest,
-        Self::MissingKey,
-        Self::InvalidKey,
-        Self::ExpiredKey,
-        Self::RevokedKey,
-        Self::InsufficientScope,
-        Self::QuotaExceeded,
-        Self::UnknownPlan,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::RequestTimeout,
-        Self::Conflict,
-        Self::PayloadTooLarge,
-        Self::UriTooLong,
-        Self::UnsupportedMediaType,
-        Self::ValidationError,
-        Self::RateLimitExceeded,
-        Self::HeadersTooLarge,
-        Self::ServerError,
-        Self::Overloaded,
-        Self::NotReady,
-    ];
-
-    /// The table: what each is called, and its status.
-    fn row(self) -> (&'static str, StatusCode) {
-        match self {
-            Self::BadRequest => ("bad_request", StatusCode::BAD_REQUEST),
-            Self::MissingKey => ("missing_key", StatusCode::UNAUTHORIZED),
-            Self::InvalidKey => ("invalid_key", StatusCode::UNAUTHORIZED),
-            Self::ExpiredKey => ("expired_key", StatusCode::UNAUTHORIZED),
-            Self::RevokedKey => ("revoked_key", StatusCode::UNAUTHORIZED),
-            Self::InsufficientScope => ("insufficient_scope", StatusCode::FORBIDDEN),
-            Self::QuotaExceeded => ("quota_exceeded", StatusCode::FORBIDDEN),
-            Self::UnknownPlan => ("unknown_plan", StatusCode::FORBIDDEN),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
-            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
-            Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
-            Self::Conflict => ("conflict", StatusCode::CONFLICT),
-            Self::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE),
-            Self::UriTooLong => ("uri_too_long", StatusCode::URI_TOO_LONG),
-            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Self::ValidationError => ("validation_error", StatusCode::UNPROCESSABLE_ENTITY),
-            Self::RateLimitExceeded => ("rate_limit_exceeded", StatusCode::TOO_MANY_REQUESTS),
-            Self::HeadersTooLarge => ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-            Self::ServerError => ("server_error", StatusCode::INTERNAL_SERVER_ERROR),
-            Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
-            Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE),
+/// Makes [`ErrorCode`] from one table: the variant, its name on the wire, and its status.
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident;)*) => {
+        /// Every reason to reject a request; `docs/errors.md` has a section for each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $variant,)*
         }
-    }
 
-    /// What it is called on the wire.
-    pub fn name(self) -> &'static str {
-        self.row().0
-    }
+        impl ErrorCode {
+            /// All of them, in the order of their status.
+            pub const ALL: &[ErrorCode] = &[$(Self::$variant,)*];
 
-    /// Its status.
-    pub fn status(self) -> StatusCode {
-        self.row().1
-    }
+            /// Its name on the wire.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Its status.
+            pub fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$variant => StatusCode::$status,)*
+                }
+            }
+        }
+    };
 }
 
-/// A refusal. As a response it is only marked as such; `ApiError::write` gives it its body, for which it
-/// takes the request's identifier.
+error_codes! {
+    /// The body is not JSON, or a parameter or header has a wrong value.
+    BadRequest = "bad_request", BAD_REQUEST;
+    /// The request has no key.
+    MissingKey = "missing_key", UNAUTHORIZED;
+    /// The key was never issued.
+    InvalidKey = "invalid_key", UNAUTHORIZED;
+    /// The key has expired.
+    ExpiredKey = "expired_key", UNAUTHORIZED;
+    /// The key was revoked.
+    RevokedKey = "revoked_key", UNAUTHORIZED;
+    /// The key lacks the scope.
+    InsufficientScope = "insufficient_scope", FORBIDDEN;
+    /// The key's quota of the day or month is spent.
+    QuotaExceeded = "quota_exceeded", FORBIDDEN;
+    /// The configuration has no plan of the key's name.
+    UnknownPlan = "unknown_plan", FORBIDDEN;
+    /// The path has no route, or the resource does not exist.
+    NotFound = "not_found", NOT_FOUND;
+    /// The path has a route, but not for this method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// The body did not arrive in time.
+    RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
+    /// The resource is in a state that does not allow the change.
+    Conflict = "conflict", CONFLICT;
+    /// The request is larger than a limit.
+    PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE;
+    /// The path and query are too long.
+    UriTooLong = "uri_too_long", URI_TOO_LONG;
+    /// The body has a type or compression that the server does not read.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
+    /// The body is JSON with wrong content.
+    ValidationError = "validation_error", UNPROCESSABLE_ENTITY;
+    /// The key's minute is spent, or too many of its requests run at once.
+    RateLimitExceeded = "rate_limit_exceeded", TOO_MANY_REQUESTS;
+    /// The headers are too many or too large.
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
+    /// The server failed.
+    ServerError = "server_error", INTERNAL_SERVER_ERROR;
+    /// The server has more work than it can do in time.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE;
+    /// The server cannot score yet, or no longer.
+    NotReady = "not_ready", SERVICE_UNAVAILABLE;
+}
+
+/// The rejection of a request. As a response it is a bare status that carries this value; `ApiError::write` adds the body,
+/// which needs the request's identifier.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     code: ErrorCode,
@@ -138,14 +102,14 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// A refusal with a sentence for people.
+    /// An error with a sentence for people.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), details: Map::new(), retry_after_seconds: None }
     }
 
-    /// The server's own failure, of which the log tells more.
+    /// A fault of the server; the log has the cause.
     pub fn server() -> Self {
-        Self::new(ErrorCode::ServerError, "the server failed; the log tells why under this request_id")
+        Self::new(ErrorCode::ServerError, "the server failed; the log has the cause under this request_id")
     }
 
     /// Adds a detail for programs.
@@ -155,20 +119,20 @@ impl ApiError {
         self
     }
 
-    /// Says when to try again.
+    /// Sets after how many seconds to try again.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// What it is called on the wire.
+    /// Its code.
     pub fn code(&self) -> ErrorCode {
         self.code
     }
 
     /// Whether it says when to try again.
-    pub(super) fn waits(&self) -> bool {
+    pub(super) fn has_retry_after(&self) -> bool {
         self.retry_after_seconds.is_some()
     }
 
@@ -223,7 +187,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A refusal. What stands at the top says the same as `error`: some clients read the one, some the other.
+/// An error. The top-level members repeat `error`: some clients read the one, some the other.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ErrorBody<'a> {
     /// For people.
@@ -237,30 +201,30 @@ pub(super) struct ErrorBody<'a> {
     error: FullError<'a>,
 }
 
-/// All that is known of a refusal.
+/// The error in full.
 #[derive(Serialize, ToSchema)]
 struct FullError<'a> {
     #[serde(flatten)]
     summary: ErrorSummary<'a>,
-    /// Names the request in the server's log.
+    /// The request's identifier in the server's log.
     request_id: &'a str,
     #[schema(format = DateTime)]
     timestamp: String,
-    /// Where this server explains it.
+    /// The page of this server that explains it.
     documentation_url: String,
 }
 
-/// Why something was refused.
+/// The reason of an error.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct ErrorSummary<'a> {
-    /// For programs: it stays as it is.
+    /// For programs: it does not change.
     code: &'static str,
     /// For people: it may change.
     message: &'a str,
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// What the message says, for programs.
+    /// The message's facts, for programs.
     #[schema(value_type = Object)]
     details: &'a Map<String, Value>,
 }
@@ -316,8 +280,8 @@ impl From<AnalysisError> for ApiError {
 }
 
 impl ApiError {
-    /// The refusal of a request that the plan `plan` does not let in.
-    pub(super) fn of_limit(refusal: LimitError, plan: &str, now: Timestamp) -> Self {
+    /// The error for a request beyond a limit of the plan `plan`.
+    pub(super) fn from_limit(refusal: LimitError, plan: &str, now: Timestamp) -> Self {
         let waiting = |error: Self, standing: RateLimitStatus| {
             let wait = Duration::try_from(standing.reset.duration_since(now)).unwrap_or_default();
             let seconds = whole_seconds(wait);
@@ -336,7 +300,7 @@ impl ApiError {
             }
             LimitError::Concurrent { limit } => {
                 let message = format!("rate limit exceeded: the plan {plan} allows {limit} at once");
-                // When one of them will be over, nobody can tell.
+                // When one of them will end is unknown.
                 let standing = RateLimitStatus { limit: Some(limit), used: limit, reset: now };
                 waiting(Self::new(ErrorCode::RateLimitExceeded, message), standing)
                     .detail("window", "concurrent")
@@ -356,7 +320,7 @@ impl ApiError {
         error.detail("plan", plan)
     }
 
-    /// The refusal of a request that is larger than the plan `plan` allows.
+    /// The error for a request that is larger than the plan `plan` allows.
     pub(super) fn larger_than_plan(what: Limit, found: u64, most: u64, plan: &str) -> Self {
         let noun = if what == Limit::DocumentsPerCall { "documents" } else { "characters" };
         let message = format!(
@@ -368,13 +332,13 @@ impl ApiError {
             .detail("plan", plan)
     }
 
-    /// Whether the server is at fault rather than the request.
+    /// Whether the server is at fault, not the request.
     pub(super) fn is_server_fault(&self) -> bool {
         self.code.status().is_server_error()
     }
 
-    /// A refusal that lists what is wrong with the content.
-    pub(super) fn validation(problems: &Problems) -> Self {
+    /// The error that lists the problems of a request's content.
+    pub(super) fn validation(problems: &Problems<'_>) -> Self {
         let listed: Vec<Value> = problems
             .listed()
             .iter()
@@ -387,22 +351,22 @@ impl ApiError {
         }
     }
 
-    /// The refusal of the document at `index`.
-    pub(super) fn of_document(error: &DocumentError, index: usize) -> Self {
+    /// The error of the document at `index`.
+    pub(super) fn from_document(error: &DocumentError, index: usize) -> Self {
         match error {
             DocumentError::Blank | DocumentError::MentionOutside { .. } => {
                 Self::validation(&Problems::only(&format!("docs[{index}].doc"), error.to_string()))
             }
             DocumentError::Model => Self::new(
                 ErrorCode::ServerError,
-                format!("docs[{index}]: {error}; the log tells why under this request_id"),
+                format!("docs[{index}]: {error}; the log has the cause under this request_id"),
             )
             .detail("document", index),
         }
     }
 }
 
-/// Rounded up, for a client that waits as told must not come too early; at least 1.
+/// Rounds up, since a client that waits as told must not come too early; at least 1.
 fn whole_seconds(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }

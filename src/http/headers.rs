@@ -1,4 +1,4 @@
-//! Headers that every answer has, and pages of other origins.
+//! Headers of every answer, limits on those of a request, and CORS.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
@@ -8,7 +8,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::error::{ApiError, ErrorCode};
 use sentor_store::metering::RateLimitStatus;
 
-/// Answers are data for one caller: no cache keeps them, and no browser guesses at them or runs them.
+/// Adds the security headers: no cache keeps an answer, and no browser sniffs its type or runs it.
 pub(super) fn secure(mut response: Response) -> Response {
     const HEADERS: [(HeaderName, &str); 4] = [
         (header::CACHE_CONTROL, "no-store"),
@@ -22,10 +22,10 @@ pub(super) fn secure(mut response: Response) -> Response {
     response
 }
 
-/// Most bytes of all names and values. A server reads by the piece and so lets some larger heads pass; here is the line.
+/// Most bytes of all names and values together. hyper reads in pieces and lets some larger heads pass.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// Refuses headers that are together too large.
+/// Rejects headers that are together too large.
 pub(super) fn limit(headers: &HeaderMap) -> Result<(), ApiError> {
     let sizes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
     let size: usize = sizes.sum();
@@ -43,10 +43,10 @@ const RATE_LIMIT: [HeaderName; 4] = [
     HeaderName::from_static("x-ratelimit-used"),
 ];
 
-/// What stands for "no limit", since clients expect a number: the largest that all of them can hold.
+/// The number for "no limit", since clients expect a number: the largest that all of them can hold.
 const NO_LIMIT: u64 = i32::MAX as u64;
 
-/// Says how far the caller's minute is used.
+/// Adds the rate limit headers of the caller's minute.
 pub(super) fn add_rate_limit(headers: &mut HeaderMap, minute: RateLimitStatus) {
     let remaining = minute.remaining().unwrap_or(NO_LIMIT.saturating_sub(minute.used));
     let values = [minute.limit.unwrap_or(NO_LIMIT), remaining, unix_seconds(minute.reset), minute.used];
@@ -55,13 +55,13 @@ pub(super) fn add_rate_limit(headers: &mut HeaderMap, minute: RateLimitStatus) {
     }
 }
 
-/// Whole seconds since 1970, rounded up: who waits until then has waited long enough.
+/// Whole seconds since 1970, rounded up, so that a client that waits until then has waited long enough.
 pub(super) fn unix_seconds(moment: Timestamp) -> u64 {
     let seconds = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
     u64::try_from(seconds).unwrap_or(0)
 }
 
-/// Lets the pages of `origins` call; `None` where there are none.
+/// The CORS middleware for pages of `origins`; `None` if there are none.
 pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
         return None;

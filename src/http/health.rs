@@ -1,4 +1,4 @@
-//! How the server is.
+//! Health, liveness and readiness.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::app::App;
 use super::auth;
 use super::error::ApiError;
 use super::observe::RequestContext;
-use super::openapi::words;
+use super::openapi::schemas;
 use super::readiness;
 use sentor_analysis::ModelStatus;
 use sentor_store::clock::iso_8601;
@@ -23,7 +23,7 @@ use sentor_text::language::Language;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     /// `healthy`, or `degraded` while a language has no model.
-    #[schema(value_type = words::HealthStatus)]
+    #[schema(value_type = schemas::HealthStatus)]
     status: &'static str,
     /// Of the server.
     version: &'static str,
@@ -31,12 +31,12 @@ pub(super) struct Health {
     timestamp: String,
     /// `unavailable`: no language model names topics.
     llm_status: &'static str,
-    #[schema(value_type = words::HealthModels)]
+    #[schema(value_type = schemas::HealthModels)]
     models: BTreeMap<&'static str, Option<ModelHealth>>,
     store: StoreHealth,
 }
 
-/// Scoring goes on where the store fails, so none of this makes the server `degraded`.
+/// The state of the store. Scoring goes on where it fails, so it does not make the server `degraded`.
 #[derive(Debug, Serialize, ToSchema)]
 struct StoreHealth {
     /// `ok`, or `failing`: keys are as they were last read.
@@ -56,7 +56,7 @@ pub(super) struct ModelHealth {
     ready: bool,
 }
 
-/// `GET /api/health`: needs no key, and refuses a wrong one, for some clients test their key here.
+/// `GET /api/health`: needs no key and rejects a wrong one, since some clients test their key here.
 #[utoipa::path(
     get, path = "/api/health", tag = "health",
     summary = "Show how the server is",

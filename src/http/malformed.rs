@@ -1,5 +1,5 @@
-//! Requests that are not HTTP, or too much of it: hyper refuses those before any handler sees them, with a
-//! bare status line. Clients expect a body with every refusal, so this gives it one on the way out.
+//! Bodies for the errors that hyper writes itself: requests that are not HTTP, or whose heads are too large, get a bare status
+//! line before any handler sees them. Clients expect a body with every error, so this adds one on the way out.
 
 use std::io;
 use std::pin::Pin;
@@ -12,25 +12,25 @@ use uuid::Uuid;
 use super::app::App;
 use super::error::{ApiError, ErrorCode};
 
-/// A connection on which no refusal goes out without a body.
-pub(super) struct ExplainRefusals<I> {
+/// A connection on which every error has a body.
+pub(super) struct ExplainRejections<I> {
     inner: I,
     app: Arc<App>,
-    /// What goes out in place of hyper's refusal; empty but for that moment.
+    /// The bytes to send in place of hyper's bare error; empty at all other times.
     substitute: Vec<u8>,
     written: usize,
 }
 
-impl<I> ExplainRefusals<I> {
+impl<I> ExplainRejections<I> {
     pub(super) fn new(inner: I, app: Arc<App>) -> Self {
         Self { inner, app, substitute: Vec::new(), written: 0 }
     }
 
-    /// hyper's refusal with a body, if `head` is one.
+    /// The error with a body, if `head` is a bare error of hyper's.
     fn explain(&self, head: &[u8]) -> Option<Vec<u8>> {
-        let error = refusal(head)?;
+        let error = bare_error(head)?;
         let request_id = Uuid::now_v7().to_string();
-        tracing::info!(request_id, error = error.code().name(), "request refused before its head was read");
+        tracing::info!(request_id, error = error.code().name(), "request rejected before its head was read");
         self.app.metrics.refuse(error.code().name());
         let body = error.body(&request_id, self.app.now());
         let head = std::str::from_utf8(head).ok()?;
@@ -47,8 +47,8 @@ impl<I> ExplainRefusals<I> {
 
 const EMPTY: &str = "content-length: 0\r\n";
 
-/// What hyper refuses by `head`. Answers of handlers have an identifier, and so are none of these.
-fn refusal(head: &[u8]) -> Option<ApiError> {
+/// The error that a bare status line stands for. Answers of handlers have an identifier, so they are none of these.
+fn bare_error(head: &[u8]) -> Option<ApiError> {
     let status_line = head.strip_prefix(b"HTTP/1.1 4")?;
     let text = std::str::from_utf8(head).ok().filter(|text| text.ends_with("\r\n\r\n"))?;
     if text.contains("x-request-id") || !text.contains(EMPTY) {
@@ -62,7 +62,7 @@ fn refusal(head: &[u8]) -> Option<ApiError> {
     }
 }
 
-impl<I: Write + Unpin> Write for ExplainRefusals<I> {
+impl<I: Write + Unpin> Write for ExplainRejections<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -96,7 +96,7 @@ impl<I: Write + Unpin> Write for ExplainRefusals<I> {
     }
 }
 
-impl<I: Read + Unpin> Read for ExplainRefusals<I> {
+impl<I: Read + Unpin> Read for ExplainRejections<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -111,13 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_bare_refusals_are_taken_for_such() {
+    fn only_bare_errors_are_recognised() {
         let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
-        let code = refusal(bare.as_bytes()).map(|error| error.code());
+        let code = bare_error(bare.as_bytes()).map(|error| error.code());
         assert_eq!(code, Some(ErrorCode::HeadersTooLarge));
         let own = "HTTP/1.1 404 Not Found\r\nx-request-id: 1\r\ncontent-length: 0\r\n\r\n";
         for other in [own, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 4", ""] {
-            assert!(refusal(other.as_bytes()).is_none(), "{other}");
+            assert!(bare_error(other.as_bytes()).is_none(), "{other}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the counters, for Prometheus.
+//! `GET /metrics`: counters and histograms for Prometheus.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::observe::RequestContext;
 use crate::telemetry::{Readings, StoreFailures, TEXT_FORMAT};
 use sentor_store::keys::Scope;
 
-/// `GET /metrics` for all: needs a key with the scope `metrics`.
+/// `GET /metrics` with a key of the scope `metrics`.
 #[utoipa::path(
     get, path = "/metrics", tag = "operation",
     summary = "Show the metrics",
@@ -32,13 +32,13 @@ pub(super) async fn show_metrics(
     Ok(write(&app))
 }
 
-/// `GET /metrics` on a listener for metrics alone: it is the operator's to say who reaches it.
+/// `GET /metrics` without a key, on a listener for metrics alone: the operator decides who reaches it.
 pub(super) async fn show_metrics_openly(State(app): State<Arc<App>>) -> Response {
     write(&app)
 }
 
 fn write(app: &App) -> Response {
-    // What changes seldom is looked up when it is asked for.
+    // Gauges that change seldom are read when they are asked for.
     let analyzer = app.analyzer();
     app.metrics.set_models(&analyzer.as_ref().map(|analyzer| analyzer.models()).unwrap_or_default());
     let Services { keys, meter, .. } = &app.services;

@@ -1,15 +1,17 @@
 //! The server: routes, middleware, and the shapes of requests and answers.
 //!
-//! [`App`] is what handlers share, `router.rs` shows every route and all middleware, `front.rs` refuses what need not come to
-//! it, and [`run`] serves them on a listener until it is told to stop. [`ApiError`] is the one way to refuse a request.
+//! [`App`] holds what handlers share. `router.rs` lists every route and all middleware, and [`run`] serves them on a listener
+//! until it is told to stop. [`ApiError`] is the one way to reject a request.
 
 mod admin;
+mod answer;
 mod app;
 mod auth;
 mod body;
 mod budget;
+mod connection;
 mod error;
-mod front;
+mod head;
 mod headers;
 mod health;
 mod malformed;
@@ -33,8 +35,8 @@ pub use error::{ApiError, ErrorCode};
 pub use openapi::document as openapi_document;
 #[cfg(fuzzing)]
 pub use predict::read_predict_body;
-pub use router::Surface;
-pub use server::{Endpoint, Patience, Stop, run};
+pub use router::ListenerRole;
+pub use server::{Endpoint, Stop, Timeouts, run};
 pub use tls::{Tls, TlsError, TlsFiles};
 
 /// Runs `work` on a thread that may take its time.

@@ -1,17 +1,24 @@
-//! One identifier, one log line and one count for each request, and its errors' bodies.
+//! One identifier, one log line and one count for each request, and the bodies of errors.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::BoxError;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
+use pin_project_lite::pin_project;
 use serde_json::json;
-use tracing::Instrument as _;
+use tower::{Layer, Service};
+use tracing::instrument::Instrumented;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::app::App;
@@ -40,9 +47,11 @@ pub(super) struct RequestContext {
     notes: Arc<Mutex<Notes>>,
 }
 
-/// What the handler tells the log of a request; never a text or a key.
+/// What middleware and handlers add to a request's log line; never a text or a key.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
+    /// The route as the router writes it; `None` where no route matches.
+    pub(super) route: Option<Cow<'static, str>>,
     pub(super) key_id: Option<KeyId>,
     pub(super) plan: Option<String>,
     /// How far the key's minute is used; the answer's headers say so.
@@ -65,8 +74,8 @@ pub(super) struct EndedPhase {
 }
 
 impl RequestContext {
-    /// What the head of a request that has just come says.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// The context of a request that has just come.
+    fn new(headers: &HeaderMap) -> Self {
         let id = sane_id(headers).map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let trace = TraceContext::follow(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
         Self { id, trace, started: Instant::now(), notes: Arc::default() }
@@ -75,21 +84,26 @@ impl RequestContext {
     /// Notes how long a phase took that began at `started` and is over now.
     pub(super) fn end_phase(&self, phase: Phase, started: Instant) {
         let duration = started.elapsed();
-        self.note(|notes| notes.phases.push(EndedPhase { phase, started, duration }));
+        self.update(|notes| notes.phases.push(EndedPhase { phase, started, duration }));
     }
 
-    /// Adds to what the log line will say, or reads of it.
-    pub(super) fn note<T>(&self, add: impl FnOnce(&mut Notes) -> T) -> T {
+    /// The context that [`Observe`] put into a request's extensions.
+    pub(super) fn from_extensions(extensions: &Extensions) -> Result<Self, ApiError> {
+        extensions.get().cloned().ok_or_else(ApiError::server)
+    }
+
+    /// Updates or reads the notes of the request.
+    pub(super) fn update<T>(&self, add: impl FnOnce(&mut Notes) -> T) -> T {
         add(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Handlers take the context that [`observe`] made.
+/// Handlers receive the context that [`Observe`] made.
 impl<S: Sync> FromRequestParts<S> for RequestContext {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get().cloned().ok_or_else(ApiError::server)
+        Self::from_extensions(&parts.extensions)
     }
 }
 
@@ -101,55 +115,147 @@ fn sane_id(headers: &HeaderMap) -> Option<&str> {
     is_sane.then_some(id)
 }
 
-/// Names the request, logs one line when it is over, also where the client went away, and writes the body
-/// of a refusal.
-pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let known = request.extensions().get::<RequestContext>().cloned();
-    let context = known.unwrap_or_else(|| {
-        let context = RequestContext::of(request.headers());
-        request.extensions_mut().insert(context.clone());
-        context
-    });
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned().into());
-    let record = Record::begin(app, context, request.method().clone(), route);
-    let span = tracing::info_span!(
-        "request",
-        request_id = %record.context.id,
-        trace_id = %record.context.trace.trace_id
-    );
-    let response = next.run(request).instrument(span).await;
-    record.finish(response)
+/// Adds [`Observe`] to a service.
+#[derive(Clone)]
+pub(super) struct ObserveLayer {
+    app: Arc<App>,
 }
 
-/// Logs and counts when it is dropped: a request whose client went away is dropped in the middle.
-pub(super) struct Record {
+impl ObserveLayer {
+    pub(super) fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, app: Arc::clone(&self.app) }
+    }
+}
+
+/// Identifies each request, writes the body of an error, and logs one line, also where the client went away.
+#[derive(Clone)]
+pub(super) struct Observe<S> {
+    inner: S,
+    app: Arc<App>,
+}
+
+impl<S, B> Service<Request<B>> for Observe<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ObserveFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        let context = RequestContext::new(request.headers());
+        request.extensions_mut().insert(context.clone());
+        let record = Record::begin(Arc::clone(&self.app), context, request.method().clone());
+        ObserveFuture { future: self.inner.call(request), record: Some(record) }
+    }
+}
+
+pin_project! {
+    /// A request that is being answered, and its record.
+    pub(super) struct ObserveFuture<F> {
+        #[pin]
+        future: F,
+        record: Option<Record>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for ObserveFuture<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.future.poll(context))?;
+        Poll::Ready(Ok(match this.record.take() {
+            Some(record) => record.finish(response),
+            None => response,
+        }))
+    }
+}
+
+/// Puts a request's handler into a span of its own, so that its log lines name the request.
+#[derive(Clone, Copy)]
+pub(super) struct SpanLayer;
+
+impl<S> Layer<S> for SpanLayer {
+    type Service = InSpan<S>;
+
+    fn layer(&self, inner: S) -> InSpan<S> {
+        InSpan { inner }
+    }
+}
+
+/// Runs a service within a request's span.
+#[derive(Clone)]
+pub(super) struct InSpan<S> {
+    inner: S,
+}
+
+impl<S: Service<Request>> Service<Request> for InSpan<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Instrumented<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let context = request.extensions().get::<RequestContext>();
+        let span = context.map_or_else(Span::none, |RequestContext { id, trace, .. }| {
+            tracing::info_span!("request", request_id = %id, trace_id = %trace.trace_id)
+        });
+        self.inner.call(request).instrument(span)
+    }
+}
+
+/// Notes the route that the router found for a request.
+pub(super) fn record_route<B>(request: Request<B>) -> Request<B> {
+    let extensions = request.extensions();
+    if let (Some(context), Some(path)) = (extensions.get::<RequestContext>(), extensions.get::<MatchedPath>())
+    {
+        context.update(|notes| {
+            notes.route.get_or_insert_with(|| path.as_str().to_owned().into());
+        });
+    }
+    request
+}
+
+/// Logs and counts a request when it is dropped: one whose client went away is dropped before it is answered.
+struct Record {
     app: Arc<App>,
     context: RequestContext,
     began_at: Timestamp,
     method: Method,
-    route: Option<Cow<'static, str>>,
     /// `None` while there is no answer.
     status: Option<StatusCode>,
     _in_flight: InFlight,
 }
 
 impl Record {
-    /// The record of a request that is being answered; `route` as the router writes it.
-    pub(super) fn begin(
-        app: Arc<App>,
-        context: RequestContext,
-        method: Method,
-        route: Option<Cow<'static, str>>,
-    ) -> Self {
+    fn begin(app: Arc<App>, context: RequestContext, method: Method) -> Self {
         let (began_at, in_flight) = (app.now(), app.metrics.begin_request());
-        Self { app, context, began_at, method, route, status: None, _in_flight: in_flight }
+        Self { app, context, began_at, method, status: None, _in_flight: in_flight }
     }
 
-    /// The answer with what every answer has; a refusal gets its body.
-    pub(super) fn finish(mut self, mut response: Response) -> Response {
+    /// Adds the headers of every answer, and to an error its body.
+    fn finish(mut self, mut response: Response) -> Response {
         let Self { app, context, .. } = &self;
         if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-            context.note(|notes| notes.error = Some(error.code().name()));
+            context.update(|notes| notes.error = Some(error.code().name()));
             app.metrics.refuse(error.code().name());
             let mut written = error.write(&context.id, app.now());
             // What the router said of the path, such as Allow, stays; the marker's own length does not.
@@ -163,7 +269,7 @@ impl Record {
         if let Ok(id) = HeaderValue::from_str(&context.id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        if let Some(minute) = context.note(|notes| notes.minute) {
+        if let Some(minute) = context.update(|notes| notes.minute) {
             headers::add_rate_limit(response.headers_mut(), minute);
         }
         // Digits and dashes are a valid header.
@@ -178,9 +284,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         // Nobody adds to them any more.
-        let notes = self.context.note(std::mem::take);
+        let notes = self.context.update(std::mem::take);
         let duration = self.context.started.elapsed();
-        let route = self.route.as_deref().unwrap_or("unmatched");
+        let route = notes.route.as_deref().unwrap_or("unmatched");
         let status = self.status.map(|status| status.as_u16());
         let phase_ms = |phase: Phase| {
             notes.phases.iter().find(|ended| ended.phase == phase).map(|ended| milliseconds(ended.duration))

@@ -1,25 +1,64 @@
-//! What is wrong with a request's content.
+//! The problems of a request's content.
 
-/// Most problems that one answer lists. The others are counted: a body of millions of wrong values must not
-/// cost more memory than it brings.
+use std::cell::Cell;
+
+/// Most problems that one list holds. Further ones are counted: a body of millions of wrong values must not cost more memory
+/// than it brings.
 const LISTED: usize = 100;
 
-/// One thing that is wrong.
+/// Most problems that all lists of a request hold together, beside the first one of each.
+const LISTED_PER_REQUEST: usize = 1000;
+
+/// Most bytes of the problems that all lists of a request hold together, beside the first one of each.
+const LISTED_BYTES_PER_REQUEST: usize = 128 * 1024;
+
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FieldProblem {
-    /// Such as `docs[3].doc`.
+    /// The place, such as `docs[3].doc`.
     pub(super) path: String,
     pub(super) problem: String,
 }
 
-/// All that is wrong: the first problems in words, the others in number.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Problems {
-    listed: Vec<FieldProblem>,
-    total: usize,
+/// The problems that the lists of one request may still hold. Under `partial=true` each document has a list of its own.
+#[derive(Debug)]
+pub(super) struct ListBudget {
+    problems: Cell<usize>,
+    bytes: Cell<usize>,
 }
 
-impl Problems {
+impl Default for ListBudget {
+    fn default() -> Self {
+        Self { problems: Cell::new(LISTED_PER_REQUEST), bytes: Cell::new(LISTED_BYTES_PER_REQUEST) }
+    }
+}
+
+impl ListBudget {
+    /// Whether one more problem of this size fits; if so, it counts.
+    fn charge(&self, bytes: usize) -> bool {
+        let left = self.problems.get().checked_sub(1).zip(self.bytes.get().checked_sub(bytes));
+        if let Some((problems, bytes)) = left {
+            self.problems.set(problems);
+            self.bytes.set(bytes);
+        }
+        left.is_some()
+    }
+}
+
+/// A list of problems: the first ones in full, the others as a number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Problems<'b> {
+    listed: Vec<FieldProblem>,
+    total: usize,
+    budget: Option<&'b ListBudget>,
+}
+
+impl<'b> Problems<'b> {
+    /// A list that shares a budget with others.
+    pub(super) fn within(budget: &'b ListBudget) -> Self {
+        Self { budget: Some(budget), ..Self::default() }
+    }
+
     /// A single problem.
     pub(super) fn only(path: &str, problem: impl Into<String>) -> Self {
         let mut problems = Self::default();
@@ -28,16 +67,26 @@ impl Problems {
     }
 
     pub(super) fn add(&mut self, path: &str, problem: impl Into<String>) {
-        self.total += 1;
-        if self.listed.len() < LISTED {
-            self.listed.push(FieldProblem { path: path.to_owned(), problem: problem.into() });
-        }
+        self.add_with(path.len(), || FieldProblem { path: path.to_owned(), problem: problem.into() });
     }
 
-    /// Takes note of others as well.
+    /// Adds the problems of another list.
     pub(super) fn extend(&mut self, others: &Self) {
-        self.total += others.total;
-        self.listed.extend(others.listed.iter().take(LISTED - self.listed.len()).cloned());
+        for problem in &others.listed {
+            self.add_with(problem.path.len(), || problem.clone());
+        }
+        self.total += others.unlisted();
+    }
+
+    fn add_with(&mut self, path_bytes: usize, problem: impl FnOnce() -> FieldProblem) {
+        /// Words of a problem, in bytes; few are longer.
+        const PROBLEM_BYTES: usize = 60;
+        self.total += 1;
+        let is_first = self.listed.is_empty();
+        let fits = self.budget.is_none_or(|budget| budget.charge(path_bytes + PROBLEM_BYTES));
+        if is_first || (fits && self.listed.len() < LISTED) {
+            self.listed.push(problem());
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,12 +97,12 @@ impl Problems {
         &self.listed
     }
 
-    /// How many are not listed.
+    /// The number of problems that are not listed.
     pub(super) fn unlisted(&self) -> usize {
         self.total - self.listed.len()
     }
 
-    /// The first one, and how many more there are.
+    /// The first problem, and the number of others.
     pub(super) fn summary(&self) -> String {
         match &self.listed[..] {
             [] => "the request is not valid".to_owned(),
@@ -77,5 +126,20 @@ mod tests {
         all.add("c", "as well");
         assert_eq!((all.listed().len(), all.unlisted()), (100, 52));
         assert_eq!(all.summary(), "a: is wrong (and 151 more)");
+    }
+
+    #[test]
+    fn the_lists_of_a_request_are_bounded_together() {
+        let budget = ListBudget::default();
+        let lists: Vec<Problems<'_>> = (0..10_000)
+            .map(|_| {
+                let mut list = Problems::within(&budget);
+                (0..98).for_each(|_| list.add("docs[0].entities[0]", "must be a string"));
+                list
+            })
+            .collect();
+        assert!(lists.iter().all(|list| !list.listed().is_empty() && list.total == 98));
+        let listed: usize = lists.iter().map(|list| list.listed().len()).sum();
+        assert!((10_000..=10_000 + LISTED_PER_REQUEST).contains(&listed), "{listed}");
     }
 }

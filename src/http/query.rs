@@ -1,4 +1,4 @@
-//! The query of a request.
+//! The query parameters of a request.
 
 use std::str::FromStr;
 
@@ -9,19 +9,19 @@ use super::error::{ApiError, ErrorCode};
 use sentor_text::language::LanguageChoice;
 use sentor_text::span::OffsetUnit;
 
-/// What the query of a predict request asks for. Parameters that are not known are ignored.
+/// The query of a predict request. Unknown parameters are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PredictQuery {
-    /// `None` leaves it to the body.
+    /// `None` if the body decides.
     pub(super) language: Option<LanguageChoice>,
-    /// Whether a document that cannot be scored leaves the others their results.
+    /// Whether documents are scored although others cannot be.
     pub(super) partial: bool,
     pub(super) offsets: OffsetUnit,
-    /// Whether pronouns count as mentions where it is plain what they stand for.
+    /// Whether pronouns with one possible entity count as its mentions.
     pub(super) pronouns: bool,
 }
 
-/// The parameters of a query, of which each may stand once.
+/// The parameters of a query; each may be given once.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -48,7 +48,7 @@ impl Parameters {
         parse_value(self.text(name)?.unwrap_or("false"), name, &["true", "false"], |text| text.parse().ok())
     }
 
-    /// The value of a parameter that is written as a `T` is.
+    /// The value of a parameter, parsed as a `T`.
     pub(super) fn read<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
         let read = |text: &str| text.parse().map_err(|_| bad_parameter(name, text, expected));
         self.text(name)?.map(read).transpose()
@@ -72,7 +72,7 @@ impl PredictQuery {
     }
 }
 
-/// Reads the language, which may stand in the query or in the body.
+/// Parses a language of the query or the body.
 pub(super) fn parse_language(text: &str) -> Result<LanguageChoice, ApiError> {
     parse_value(text, "language", &["en", "nl", "auto"], LanguageChoice::parse)
 }
@@ -89,7 +89,7 @@ fn parse_value<T>(
     })
 }
 
-/// The refusal of a value that a parameter cannot have.
+/// The error for a wrong value of a parameter.
 pub(super) fn bad_parameter(name: &str, value: &str, expected: &str) -> ApiError {
     let shown: String = value.chars().take(40).collect();
     let message = format!("{name} is {shown:?}, but must be {expected}");

@@ -1,4 +1,4 @@
-//! Whether requests should be sent here: what `GET /readyz` goes by.
+//! Readiness: whether a load balancer should send requests here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +10,7 @@ use super::app::{App, Services};
 use super::error::{ApiError, ErrorCode};
 use sentor_store::{Store, StoreError};
 
-/// A run takes a fraction of a second, and an engine that works takes rows out of its queue as often. One that has not
-/// for so long hangs, or its machine has no time for it.
+/// A batch takes a fraction of a second. An engine that has finished none for so long hangs, or its machine has no time for it.
 const STALLED_AFTER: Duration = Duration::from_secs(15);
 
 /// The longest time for which the keys in memory may differ from the store; they follow it four times a second.
@@ -20,13 +19,13 @@ const FOLLOWING_WITHIN: Duration = Duration::from_secs(5);
 /// The longest round of a background thread: those that write can wait a few seconds for the store.
 const ALIVE_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long what was found of the store counts: orchestrators ask every few seconds, and each look costs a write.
+/// How long the result of a check of the store counts: orchestrators ask every few seconds, and each check costs a write.
 const FRESH_FOR: Duration = Duration::from_secs(2);
 
-/// A store that takes longer to write a page does not keep up; longer than a store's own patience with a lock.
+/// A store that takes longer to write a page does not keep up. Longer than the store waits for a lock.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The refusal that says why no request should be sent here, if there is a reason. Waits for no run of a model.
+/// Checks whether requests should be sent here; the error has the reason. It waits for no model.
 pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     let not_ready = |reason: &str, message: &str, seconds| {
         ApiError::new(ErrorCode::NotReady, message).detail("reason", reason).retry_after(seconds)
@@ -62,7 +61,7 @@ pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Tries now and then whether the store can be written. However many ask, one try is under way at a time.
+/// Checks from time to time whether the store can be written. However many callers ask, one check runs at a time.
 #[derive(Debug, Default)]
 pub(super) struct StoreProbe {
     state: Mutex<State>,
@@ -70,9 +69,9 @@ pub(super) struct StoreProbe {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What was found last, and when.
+    /// The last result, and its time.
     found: Option<(Instant, bool)>,
-    /// A try that has not ended. It outlives who asked for it: a disk that hangs must not gather threads.
+    /// A check that has not ended. It outlives its caller: a disk that hangs must not gather threads.
     running: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
@@ -103,7 +102,7 @@ impl StoreProbe {
         };
         *found = Some((Instant::now(), problem.is_none()));
         match &problem {
-            // Said once, not at each look.
+            // Logged once, not at each check.
             Some(error) if was_writable => {
                 tracing::error!(error, "the store cannot be written: /readyz says so until it can");
             }

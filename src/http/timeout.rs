@@ -1,4 +1,4 @@
-//! How long a client waits for its answer.
+//! The time that a client allows for its answer.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, HeaderName};
 use super::app::AppSettings;
 use super::error::{ApiError, ErrorCode};
 
-/// Says in milliseconds how long the client waits.
+/// The header with the time that the client allows, in milliseconds.
 pub(super) const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
-/// What the header asks for, at most the configured maximum, or else the configured default.
-pub(super) fn of_request(headers: &HeaderMap, settings: &AppSettings) -> Result<Duration, ApiError> {
+/// The time that the header asks for, at most the configured maximum, or else the configured default.
+pub(super) fn requested(headers: &HeaderMap, settings: &AppSettings) -> Result<Duration, ApiError> {
     let mut values = headers.get_all(REQUEST_TIMEOUT).iter();
     let Some(value) = values.next() else { return Ok(settings.request_timeout) };
     let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok()).filter(|&ms| ms > 0);

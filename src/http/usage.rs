@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;
-use super::openapi::words;
+use super::openapi::schemas;
 use super::query::Parameters;
 use super::{admin, auth, blocking};
 use sentor_store::clock::iso_8601;
@@ -32,7 +32,7 @@ pub(super) struct UsageAnswer {
     key: Option<KeyUsage>,
     /// By account, then by day; days without use are left out.
     days: Vec<DayRow>,
-    #[schema(value_type = words::Usage)]
+    #[schema(value_type = schemas::Usage)]
     total: Usage,
 }
 
@@ -53,7 +53,7 @@ struct KeyUsage {
 struct PlanAnswer {
     name: String,
     #[serde(flatten)]
-    #[schema(value_type = words::PlanLimits)]
+    #[schema(value_type = schemas::PlanLimits)]
     limits: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -75,7 +75,7 @@ struct DayRow {
     #[schema(value_type = String, format = Date)]
     day: Date,
     #[serde(flatten)]
-    #[schema(value_type = words::Usage)]
+    #[schema(value_type = schemas::Usage)]
     usage: Usage,
 }
 

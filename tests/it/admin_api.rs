@@ -15,7 +15,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use sentor::http::{Surface, Tls, TlsError, TlsFiles};
+use sentor::http::{ListenerRole, Tls, TlsError, TlsFiles};
 use sentor_store::audit::{Actor, AuditEntry};
 use sentor_store::clock::Clock;
 use sentor_store::keys::{
@@ -150,14 +150,14 @@ fn only_admins_get_in_and_who_does_not_is_written_down() {
 
 #[test]
 fn an_admin_listener_has_the_admin_interface_alone() {
-    let statuses = |surface| {
-        let server = TestServer::start_with(Setup { surface, ..Setup::default() });
+    let statuses = |role| {
+        let server = TestServer::start_with(Setup { role, ..Setup::default() });
         let admin = admin(&server);
         [KEYS, "/api/health", "/api/usage", "/livez"].map(|path| admin.get(path).status)
     };
-    assert_eq!(statuses(Surface::Whole), [200, 200, 200, 200]);
-    assert_eq!(statuses(Surface::Public), [404, 200, 200, 200]);
-    assert_eq!(statuses(Surface::Admin), [200, 404, 404, 200]);
+    assert_eq!(statuses(ListenerRole::All), [200, 200, 200, 200]);
+    assert_eq!(statuses(ListenerRole::Public), [404, 200, 200, 200]);
+    assert_eq!(statuses(ListenerRole::Admin), [200, 404, 404, 200]);
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn a_body_that_dribbles_is_given_up() {
 #[test]
 fn a_head_that_dribbles_is_hung_up_on() {
     let mut setup = Setup::default();
-    setup.patience.header_timeout = Duration::from_millis(500);
+    setup.timeouts.header_timeout = Duration::from_millis(500);
     let server = TestServer::start_with(setup);
     let started = Instant::now();
     let answer = server.raw(b"POST /api/predicts HTTP/1.1\r\nHost:");
@@ -133,7 +133,7 @@ fn a_head_that_dribbles_is_hung_up_on() {
 fn connections_beyond_the_limit_wait_for_room() {
     let mut setup = Setup::default();
     setup.settings.max_connections = 2;
-    setup.patience.header_timeout = Duration::from_secs(30);
+    setup.timeouts.header_timeout = Duration::from_secs(30);
     let server = TestServer::start_with(setup);
     let held = [server.connect(), server.connect()];
     let mut third = server.connect();
@@ -280,7 +280,7 @@ fn a_stop_is_hard_after_its_grace_or_the_second_word() {
         [(Duration::from_millis(100), None), (Duration::from_mins(1), Some(Stop::Now))]
     {
         let mut setup = Setup::default();
-        setup.patience.shutdown_grace = grace;
+        setup.timeouts.shutdown_grace = grace;
         let (server, gate) = TestServer::gated(setup);
         let mut stream = server.connect();
         stream.write_all(&held(&server)).expect("the server listens");
@@ -313,4 +313,19 @@ fn what_cannot_be_done_is_refused_before_it_is_read() {
     assert_eq!((status, body["error"]["code"].as_str()), (503, Some("overloaded")), "{answer}");
     assert_eq!(body["retry_after"], 7);
     assert!(!answer.contains("100 Continue"), "{answer}");
+}
+
+#[test]
+fn http_1_1_needs_one_host() {
+    let server = TestServer::start();
+    for (hosts, status) in
+        [("", 400), ("Host: x\r\n", 200), ("Host: x\r\nHost: x\r\n", 400), ("Host: x\r\nHost: y\r\n", 400)]
+    {
+        let answer =
+            server.raw(format!("GET /livez HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n").as_bytes());
+        let (got, body) = status_and_body(&answer);
+        assert_eq!(got, status, "{hosts:?}: {answer}");
+        assert!(status == 200 || body["error"]["code"] == "bad_request", "{answer}");
+    }
+    assert_eq!(status_and_body(&server.raw(b"GET /livez HTTP/1.0\r\n\r\n")).0, 200);
 }

@@ -4,6 +4,7 @@ mod admin_api;
 mod config_sources;
 mod engine;
 mod engine_stress;
+mod hostile;
 mod http_api;
 mod http_raw;
 mod http_serve;

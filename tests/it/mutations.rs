@@ -81,7 +81,7 @@ fn changed(seed: &[u8], changes: &[(prop::sample::Index, Change)]) -> Vec<u8> {
 
 static SERVER: LazyLock<(TestServer, Client, String)> = LazyLock::new(|| {
     let mut setup = Setup::default();
-    setup.patience.header_timeout = Duration::from_millis(200);
+    setup.timeouts.header_timeout = Duration::from_millis(200);
     setup.settings.body_timeout = Duration::from_millis(200);
     let server = TestServer::start_with(setup);
     let key = server.issue(NewKey::named("mutations")).expose().to_owned();
@@ -153,7 +153,7 @@ proptest! {
 }
 
 proptest! {
-    // Some of these wait for the server to lose its patience.
+    // Some of these wait for a timeout of the server.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(60)) })]
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::{Setup, TestServer, now};
-use sentor::http::Surface;
+use sentor::http::ListenerRole;
 use sentor_store::keys::{KeyStore as _, NewKey, Scope};
 
 fn metrics_client(server: &TestServer) -> Client {
@@ -129,7 +129,7 @@ fn what_becomes_of_keys_is_counted_whoever_did_it() {
 
 #[test]
 fn a_listener_for_metrics_shows_them_to_all_and_nothing_else() {
-    let server = TestServer::start_with(Setup { surface: Surface::Metrics, ..Setup::default() });
+    let server = TestServer::start_with(Setup { role: ListenerRole::Metrics, ..Setup::default() });
     let client = server.anonymous();
     let answer = client.get("/metrics");
     assert_eq!(answer.status, 200);

@@ -169,7 +169,7 @@ pub(super) async fn revoke_key(
 }
 
 /// Audits refused calls. Of the path, the line has only the route and an identifier, which are no secret.
-pub(super) async fn audit_refusals(
+pub(super) async fn audit_rejections(
     State(app): State<Arc<App>>,
     route: MatchedPath,
     context: RequestContext,
@@ -180,7 +180,7 @@ pub(super) async fn audit_refusals(
     let id = request.uri().path().split('/').nth(4).and_then(KeyId::parse);
     let response = next.run(request).await;
     if let Some(error) = response.extensions().get::<ApiError>() {
-        let key_id = context.note(|notes| notes.key_id.clone());
+        let key_id = context.update(|notes| notes.key_id.clone());
         app.services.audit.refused(RefusedCall {
             caller: key_id.as_ref(),
             request_id: &context.id,

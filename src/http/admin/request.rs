@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::openapi::words;
+use crate::http::openapi::schemas;
 use crate::http::problems::Problems;
 use sentor_store::keys::{Environment, KeyRecord, NewKey, Scope, Scopes, check_name, parse_expiry};
 use sentor_store::metering::Plans;
@@ -26,10 +26,10 @@ pub(super) struct CreateKey {
     /// A plan of the configuration; `unlimited` by default.
     plan: Option<String>,
     /// The permissions; `predict` and `cluster` by default.
-    #[schema(value_type = Option<Vec<words::Scope>>, min_items = 1)]
+    #[schema(value_type = Option<Vec<schemas::Scope>>, min_items = 1)]
     scopes: Option<Vec<String>>,
     /// The environment; `live` by default. Both work alike.
-    #[schema(value_type = Option<words::KeyEnvironment>)]
+    #[schema(value_type = Option<schemas::KeyEnvironment>)]
     environment: Option<String>,
     /// The end of the validity: a time to come, with its zone.
     #[schema(format = DateTime)]

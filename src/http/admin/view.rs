@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::openapi::words;
+use crate::http::openapi::schemas;
 use sentor_store::clock::iso_8601;
 use sentor_store::keys::{ApiKey, KeyRecord};
 
@@ -18,12 +18,12 @@ pub(crate) struct KeyView {
     /// The first characters of the key.
     prefix: String,
     /// `active`, `expired` or `revoked`.
-    #[schema(value_type = words::KeyState)]
+    #[schema(value_type = schemas::KeyState)]
     state: &'static str,
     /// The plan with its limits.
     plan: String,
     /// The permissions.
-    #[schema(value_type = Vec<words::Scope>)]
+    #[schema(value_type = Vec<schemas::Scope>)]
     scopes: Vec<&'static str>,
     /// The first key of its line of rotations: limits and usage are shared along the line.
     account: String,

@@ -1,7 +1,7 @@
-//! The description of the interface in OpenAPI 3.1, made from the types and annotations of the handlers.
+//! The OpenAPI 3.1 description, made from the types and annotations of the handlers.
 
-mod refusals;
-pub(super) mod words;
+mod rejections;
+pub(super) mod schemas;
 
 use std::sync::LazyLock;
 
@@ -15,12 +15,12 @@ use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
 use super::{admin, health, metrics, predict, usage};
-use refusals::Refusals;
+use rejections::Rejections;
 
-/// The body of every refusal.
-type Refusal = ErrorBody<'static>;
+/// The body of every error.
+type Error = ErrorBody<'static>;
 
-/// Everything, as utoipa gathers it; the modifiers add what annotations would only repeat.
+/// The whole description. The modifiers add what annotations would repeat.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -41,8 +41,8 @@ type Refusal = ErrorBody<'static>;
         admin::rotate_key,
         admin::revoke_key,
     ),
-    components(schemas(Refusal, words::Offsets)),
-    modifiers(&Security, &Examples, &Refusals, &Aliases),
+    components(schemas(Error, schemas::Offsets)),
+    modifiers(&Security, &Examples, &Rejections, &Aliases),
     security(("api_key" = []), ("bearer" = [])),
     tags(
         (name = "sentiment", description = "Scoring documents"),
@@ -71,7 +71,7 @@ pub(super) async fn show_openapi() -> Response {
         .into_response()
 }
 
-/// How a key is sent.
+/// Describes how a key is sent.
 struct Security;
 
 impl Modify for Security {
@@ -91,7 +91,7 @@ const RATE_LIMIT: [(&str, &str); 4] = [
     ("X-RateLimit-Reset", "Unix seconds when the next one will be given back"),
 ];
 
-/// What a request and its answer look like.
+/// Adds an example of a request and its answer.
 struct Examples;
 
 impl Modify for Examples {
@@ -115,13 +115,14 @@ impl Modify for Examples {
     }
 }
 
-/// Second paths of the same handlers, for clients that know them by these.
+/// Adds the second paths of handlers, which some clients call.
 struct Aliases;
 
 impl Aliases {
     /// The alias, its original, and the identifier of its operation.
-    const ALL: [(&str, &str, &str); 2] = [
+    const ALL: [(&str, &str, &str); 3] = [
         ("/api/ml/predict", "/api/predicts", "predict_documents_v1"),
+        ("/api/predict", "/api/predicts", "predict_documents_singular"),
         ("/api/predicts/health", "/api/health", "show_predict_health"),
     ];
 }

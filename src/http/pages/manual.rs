@@ -60,10 +60,8 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
     pages
 });
 
-/// The first page.
-pub(super) fn start() -> &'static str {
-    &PAGES[0].html
-}
+/// The name of the first page.
+pub(super) const START: &str = SOURCES[0].name;
 
 /// The page with this name; a name may end as the file's does.
 pub(super) fn page(name: &str) -> Option<&'static str> {
@@ -80,7 +78,7 @@ fn frame(name: &str, title: &str, article: &str, script: &str) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(menu, "      <li><a href=\"/docs/{entry}\"{current}>{title}</a></li>");
     }
-    format!(
+    relative(&format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n  <meta charset=\"utf-8\">\n  \
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n  \
          <meta name=\"color-scheme\" content=\"light dark\">\n  <title>{title} · sentor</title>\n  \
@@ -90,7 +88,12 @@ fn frame(name: &str, title: &str, article: &str, script: &str) -> String {
          <p class=\"home\"><a href=\"/\"><img src=\"/web/icon.svg\" alt=\"\" width=\"24\" height=\"24\"> sentor</a></p>\n  </header>\n  \
          <nav aria-label=\"Documentation\">\n    <ul class=\"pages\">\n{menu}    </ul>\n  </nav>\n  \
          <main id=\"content\">\n<article>\n{article}\n</article>\n  </main>\n</body>\n</html>\n"
-    )
+    ))
+}
+
+/// Makes the links of a page relative to `/docs/`, so that they work where a proxy serves everything below some path.
+fn relative(html: &str) -> String {
+    html.replace("=\"/docs/", "=\"").replace("=\"/", "=\"../")
 }
 
 /// The first heading.
@@ -205,15 +208,13 @@ mod tests {
         for Page { name, html } in PAGES.iter() {
             for link in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
                 let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
-                let target = if path.is_empty() {
-                    Some(html.as_str())
-                } else {
-                    path.strip_prefix("/docs/").and_then(page)
-                };
+                assert!(!path.starts_with('/'), "{name}: {link} breaks below the path of a proxy");
+                let is_outside = path.starts_with("../") || path.contains(':');
+                let target = if path.is_empty() { Some(html.as_str()) } else { page(path) };
                 if let Some(target) = target.filter(|_| !fragment.is_empty()) {
                     assert!(target.contains(&format!("id=\"{fragment}\"")), "{name}: {link}");
                 }
-                assert!(!path.starts_with("/docs/") || target.is_some(), "{name}: {link}");
+                assert!(is_outside || target.is_some(), "{name}: {link}");
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Pages for people: the one to try the server with, the documentation, and the reference of the interface.
+//! Pages for people: the page to try the server, the documentation, and the API reference.
 //!
-//! They are files of `web/` and `docs/`, inside the program. Nothing of them is secret, so they need no key;
-//! they load nothing from elsewhere, and their policy forbids it.
+//! They are files of `web/` and `docs/` in the program. They hold no secret, so they need no key. They load nothing from other
+//! servers, and their policy forbids it.
 
 mod manual;
 
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 
 use super::error::ApiError;
-use super::router::refuse_path;
+use super::router::reject_path;
 
 /// What pages may load and do: only what this server serves.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -65,13 +65,16 @@ pub(super) async fn show_asset(
 ) -> Response {
     match asset(&name, &headers) {
         Some(response) => response,
-        None => refuse_path(method, uri).await.into_response(),
+        None => reject_path(method, uri).await.into_response(),
     }
 }
 
-/// `GET /docs`: the first page of the documentation.
-pub(super) async fn show_manual(headers: HeaderMap) -> Response {
-    page(manual::start(), &headers)
+/// `GET /docs`: leads to the first page of the documentation. The address is relative, since a proxy may serve everything below
+/// some path.
+pub(super) async fn show_manual() -> Response {
+    let address = format!("docs/{}", manual::START);
+    let policy = [(header::CONTENT_SECURITY_POLICY, POLICY)];
+    (StatusCode::FOUND, [(header::LOCATION, address)], policy).into_response()
 }
 
 /// `GET /docs/{name}`: a page of the documentation.
@@ -83,7 +86,7 @@ pub(super) async fn show_manual_page(
 ) -> Response {
     match manual::page(&name) {
         Some(html) => page(html, &headers),
-        None => refuse_path(method, uri).await.into_response(),
+        None => reject_path(method, uri).await.into_response(),
     }
 }
 

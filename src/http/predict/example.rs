@@ -32,6 +32,7 @@ fn written() -> Result<Value, ApiError> {
         max_documents: 1,
         max_document_bytes: usize::MAX,
         max_entities: 1,
+        max_request_entities: 1,
         max_entity_bytes: usize::MAX,
     };
     let query = PredictQuery::default();

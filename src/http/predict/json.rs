@@ -1,15 +1,15 @@
-//! Reads JSON that may not be what was asked for, to the end, and remembers what it was instead.
+//! Reads JSON with wrong types to its end, and reports the type of each value.
 //!
-//! Serde stops at the first value of a wrong type; a caller would rather hear of all of them at once. So a
-//! [`Shape`] says what a value should be, and reading gives a [`Field`]: the value, or what stood there.
-//! Nothing is kept of values that are not wanted, so a body of a million wrong values costs no memory.
+//! Serde stops at the first value of a wrong type, but a caller wants to hear of all of them at once. A [`Shape`] says what a
+//! value should be, and reading gives a [`Field`]: the value, or the type that was there. Wrong values are not kept, so a body
+//! of a million of them costs no memory.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// What stood where a value should be.
+/// A value, or what was there in its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Field<T> {
     /// Nothing.
@@ -17,9 +17,9 @@ pub(super) enum Field<T> {
     Missing,
     /// `null`.
     Null,
-    /// What should be there.
+    /// A value of the right type.
     Value(T),
-    /// Something else, in words.
+    /// A value of this other type.
     Wrong(&'static str),
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Items<T> {
     pub(super) total: usize,
 }
 
-/// What a value should be: one of the methods takes it, the others keep refusing.
+/// The type that a value should have: one method accepts it, the others report what was there.
 pub(super) trait Shape<'de>: Copy {
     type Value;
 

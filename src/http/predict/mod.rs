@@ -4,53 +4,51 @@ mod example;
 mod json;
 mod request;
 mod response;
+mod surrogates;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
 
+use super::answer::{self, Compressed, DropOffThread, OFF_THREAD_BYTES, off_thread};
 use super::app::App;
 use super::error::ApiError;
 use super::observe::RequestContext;
-use super::openapi::words;
+use super::openapi::schemas;
 use super::query::PredictQuery;
 use super::{auth, body, timeout};
 use crate::telemetry::{Phase, ScoredDocument};
 pub(super) use example::{answer as example_answer, request as example_request};
 use request::PredictRequest;
-use sentor_analysis::background;
-use sentor_analysis::{AnalysisError, Caller, DocumentAnalysis, DocumentError, Options};
+use sentor_analysis::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
 use sentor_store::keys::{KeyRecord, Scope};
 use sentor_store::metering::{Admission, Limit, Usage};
 use sentor_text::language::{Language, LanguageChoice};
 
-/// From this size on, a body is read and an answer written on a thread that may take its time.
-const OFF_THREAD_BYTES: usize = 256 * 1024;
-
-/// How long after its deadline a request still waits for the engine to say that the deadline passed.
+/// How long after its deadline a request still waits for the engine to report that.
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
-/// `POST /api/predicts`: what can be refused cheaply is refused first.
+/// `POST /api/predicts`. The head check has admitted the request.
 #[utoipa::path(
     post, path = "/api/predicts", tag = "sentiment",
     summary = "Score documents",
     description = "Scores each document, each of its sentences, and each entity that it was sent with.",
     params(
-        ("language" = Option<words::LanguageChoice>, Query,
+        ("language" = Option<schemas::LanguageChoice>, Query,
          description = "The language to score as; `auto` tells it for each document. Without it, the body's                         `language` counts, or else `en`."),
         ("partial" = Option<bool>, Query,
          description = "Whether a document that cannot be scored has an `error` in its place in `results`,                         and leaves the others their scores. Without it, the request is refused."),
-        ("offsets" = Option<words::Offsets>, Query,
+        ("offsets" = Option<schemas::Offsets>, Query,
          description = "What `start` and `end` count: Unicode code points (the default), bytes of UTF-8, or                         units of UTF-16."),
         ("pronouns" = Option<bool>, Query,
          description = "Whether a pronoun is a mention, with the form `pronoun`, of the one entity that it can stand \
                         for. Without it, pronouns are not followed."),
     ),
-    request_body(content = words::PredictBody, content_type = "application/json"),
+    request_body(content = schemas::PredictBody, content_type = "application/json"),
     responses((status = 200, description = "The scores, in the order of the documents.",
                body = response::PredictResponse<'static>)),
 )]
@@ -60,16 +58,14 @@ pub(super) async fn predict_documents(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let admitted = match parts.extensions.remove::<Arc<Admitted>>() {
-        Some(admitted) => admitted,
-        None => Arc::new(admit(&app, &parts.uri, &parts.headers, &context)?),
-    };
+    // The head check admitted the request; without that there is no way here.
+    let admitted: Arc<Admitted> = parts.extensions.remove().ok_or_else(ApiError::server)?;
     let answer = score(&app, &parts.headers, body, &context, &admitted).await;
-    give_back_of_fault(&admitted.admission, &answer);
+    return_quota_on_fault(&admitted.admission, &answer);
     answer
 }
 
-/// A request that its head does not refuse.
+/// A request that the head check has admitted.
 pub(super) struct Admitted {
     key: Arc<KeyRecord>,
     admission: Admission,
@@ -78,7 +74,7 @@ pub(super) struct Admitted {
     deadline: Instant,
 }
 
-/// Lets a request in by its head, or refuses it; most refusals there are for more work than can be done in time.
+/// Admits a request by its head. Most rejections are for more work than can be done in time.
 pub(super) fn admit(
     app: &App,
     uri: &Uri,
@@ -89,12 +85,12 @@ pub(super) fn admit(
     let admission = auth::admit(app, &key, context)?;
     let caller = Caller::from(key.account.as_str()).with_weight(admission.plan().weight);
     let read = read_head(app, uri, headers, context, &caller);
-    give_back_of_fault(&admission, &read);
+    return_quota_on_fault(&admission, &read);
     let (query, deadline) = read?;
     Ok(Admitted { key, admission, query, caller, deadline })
 }
 
-/// What the head asks for, and until when, where that can be done in time.
+/// The query and the deadline of a request, if the work can be done in time.
 fn read_head(
     app: &App,
     uri: &Uri,
@@ -104,21 +100,22 @@ fn read_head(
 ) -> Result<(PredictQuery, Instant), ApiError> {
     body::check_headers(headers, app.settings.limits.body_limit_bytes)?;
     let query = PredictQuery::parse(uri)?;
-    let deadline = context.started + timeout::of_request(headers, &app.settings)?;
+    app.answers.check(1)?;
+    let deadline = context.started + timeout::requested(headers, &app.settings)?;
     if let Some(analyzer) = app.analyzer() {
-        analyzer.foresee_refusal(body::length(headers).unwrap_or(0), caller, Some(deadline))?;
+        analyzer.precheck(body::length(headers).unwrap_or(0), caller, Some(deadline))?;
     }
     Ok((query, deadline))
 }
 
-/// What the server did not do is not counted.
-fn give_back_of_fault<T>(admission: &Admission, answer: &Result<T, ApiError>) {
+/// Returns a request's quota if the server failed it.
+fn return_quota_on_fault<T>(admission: &Admission, answer: &Result<T, ApiError>) {
     if answer.as_ref().is_err_and(ApiError::is_server_fault) {
         admission.refund();
     }
 }
 
-/// Reads a body as a request does: how many documents it has, or the refusal as JSON. For the fuzzer in `fuzz/` alone.
+/// Parses a body: the number of documents, or the error as JSON. For the fuzzer in `fuzz/` alone.
 #[cfg(fuzzing)]
 pub fn read_predict_body(
     bytes: &[u8],
@@ -132,44 +129,51 @@ pub fn read_predict_body(
         .map_err(|error| error.body("", jiff::Timestamp::UNIX_EPOCH))
 }
 
-/// Answers a request that was let in.
+/// Answers an admitted request.
 async fn score(
     app: &App,
     headers: &HeaderMap,
     body: Body,
     context: &RequestContext,
-    admitted: &Admitted,
+    admitted: &Arc<Admitted>,
 ) -> Result<Response, ApiError> {
-    let Admitted { key, admission, query, caller, deadline } = admitted;
+    let Admitted { key, admission, query, caller, deadline } = &**admitted;
     let query = *query;
-    // The memory is held until the answer is written.
-    let (bytes, _held) = body::read(headers, body, app).await?;
-    let is_large = bytes.len() >= OFF_THREAD_BYTES;
+    // The body's memory is charged until the answer is written.
+    let (bytes, body_memory) = body::read(headers, body, app).await?;
+    let received_bytes = bytes.len();
 
     let limits = app.settings.limits;
-    let request = off_thread(is_large, move || PredictRequest::parse(&bytes, query, &limits)).await??;
+    let request = off_thread(received_bytes >= OFF_THREAD_BYTES, move || {
+        PredictRequest::parse(&bytes, query, &limits).map(DropOffThread::new)
+    });
+    let mut request = request.await??;
     let language = request.language.unwrap_or(LanguageChoice::Fixed(Language::English));
-    let (documents, characters) = (request.documents.len(), request.characters());
+    let (documents, size) = (request.documents.len(), request.size);
     context.end_phase(Phase::Receive, context.started);
-    context.note(|notes| {
+    context.update(|notes| {
         notes.language = Some(language_name(language));
         notes.documents = Some(documents);
-        notes.characters = Some(characters);
+        notes.characters = Some(size.characters);
     });
-    check_plan(admission, &key.plan, documents, characters)?;
-    app.metrics.take_documents(language_name(language), documents, characters);
+    check_plan(admission, &key.plan, documents, size.characters + size.entity_characters)?;
+    app.metrics.take_documents(language_name(language), documents, size.characters);
 
     let options = Options { language, caller: caller.clone(), deadline: Some(*deadline) };
     let score_started = Instant::now();
-    let outcomes = analyze(app, &request, options).await;
+    let valid_documents = std::mem::take(&mut request.valid_documents);
+    let outcomes = analyze(app, valid_documents, options).await;
     context.end_phase(Phase::Score, score_started);
-    let outcomes = outcomes?;
+    let outcomes = DropOffThread::new(outcomes?);
+
+    let expected_bytes = response::expected_bytes(&request, &outcomes);
+    let mut answer_memory = app.answers.reserve(expected_bytes)?;
     let scored = || outcomes.iter().flatten();
     let tokens = scored().map(|analysis| analysis.tokens).sum();
-    context.note(|notes| notes.tokens = Some(tokens));
+    context.update(|notes| notes.tokens = Some(tokens));
     admission.add_usage(Usage {
         documents: count(scored().count()),
-        characters: count(characters),
+        characters: count(size.characters),
         tokens: count(tokens),
         entities: count(scored().map(|analysis| analysis.entities.len()).sum()),
         ..Usage::default()
@@ -177,12 +181,27 @@ async fn score(
     count_scored(&outcomes, app);
 
     let write_started = Instant::now();
-    let json = off_thread(is_large, move || response::write(&request, &outcomes, query)).await??;
+    let is_large = expected_bytes.max(received_bytes) >= OFF_THREAD_BYTES;
+    let accepted = if is_large { headers.clone() } else { HeaderMap::new() };
+    let written = off_thread(is_large, move || {
+        let _until_written = body_memory;
+        let (request, outcomes) = (request.into_inner(), outcomes.into_inner());
+        let json = response::write(&request, &outcomes, query)?;
+        drop((request, outcomes));
+        Ok::<_, ApiError>(if is_large {
+            Compressed::as_accepted(json, &accepted)
+        } else {
+            Compressed::plain(json)
+        })
+    });
+    let written = written.await??;
+    answer_memory.resize(written.len());
     context.end_phase(Phase::Write, write_started);
-    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+    // The plan's place and the answer's memory are free once the last byte is sent, or the connection ends.
+    Ok(answer::json(written, (answer_memory, Arc::clone(admitted))))
 }
 
-/// Whether the plan allows a request of this size.
+/// Rejects a request that is larger than its plan allows. Characters are those of texts and of entities' names.
 fn check_plan(
     admission: &Admission,
     plan: &str,
@@ -202,13 +221,12 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// One outcome for each document of the request that can be scored.
+/// Scores documents: one outcome for each.
 async fn analyze(
     app: &App,
-    request: &PredictRequest,
+    documents: Vec<Document>,
     options: Options,
 ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, ApiError> {
-    let documents = request.valid_documents();
     if documents.is_empty() {
         return Ok(Vec::new());
     }
@@ -227,19 +245,6 @@ fn count_scored(outcomes: &[Result<DocumentAnalysis, DocumentError>], app: &App)
             tokens: analysis.tokens,
         });
     }
-}
-
-/// Runs `work` where it does not hold up other requests, if it is large.
-async fn off_thread<T: Send + 'static>(
-    is_large: bool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ApiError> {
-    if !is_large {
-        return Ok(work());
-    }
-    let span = tracing::Span::current();
-    // A panic there is logged by the hook, inside this request's span.
-    background::run(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
 }
 
 fn language_name(language: LanguageChoice) -> &'static str {

@@ -1,11 +1,14 @@
-//! The body of a predict request, and all that can be wrong with it.
+//! Parses the body of a predict request, and finds all its problems.
+
+use std::cell::Cell;
 
 use serde::de::{DeserializeSeed as _, IgnoredAny, MapAccess};
 
 use super::json::{Field, Items, List, Member, Members, Read, Shape, Text};
+use super::surrogates;
 use crate::config::LimitsConfig;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::problems::Problems;
+use crate::http::problems::{ListBudget, Problems};
 use crate::http::query::{PredictQuery, parse_language};
 use sentor_analysis::{Document, MentionSource};
 use sentor_text::language::LanguageChoice;
@@ -16,101 +19,146 @@ pub(super) struct PredictRequest {
     /// Of the query or else of the body.
     pub(super) language: Option<LanguageChoice>,
     pub(super) documents: Vec<RequestDocument>,
-    mentions: MentionSource,
+    /// The documents without problems, in order.
+    pub(super) valid_documents: Vec<Document>,
+    pub(super) size: RequestSize,
+}
+
+/// The size of a request's documents without problems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RequestSize {
+    /// Of the texts.
+    pub(super) characters: usize,
+    /// Of the entities' names.
+    pub(super) entity_characters: usize,
 }
 
 /// One document of a request.
 #[derive(Debug)]
 pub(super) struct RequestDocument {
-    /// As sent; `None` where that was no string.
+    /// As sent; `None` where that is not a string.
     pub(super) doc_id: Option<String>,
-    /// What is wrong with it; only under `partial=true` is anything.
-    pub(super) content: Result<Content, ApiError>,
-}
-
-/// What a document says, and about what.
-#[derive(Debug)]
-pub(super) struct Content {
-    pub(super) text: String,
-    pub(super) entities: Vec<String>,
+    /// The text, or under `partial=true` the document's problems.
+    pub(super) text: Result<String, ApiError>,
 }
 
 impl PredictRequest {
-    /// Reads a body. Everything that is wrong with its content is found at once.
+    /// Parses a body, and finds all problems of its content at once.
     pub(super) fn parse(bytes: &[u8], query: PredictQuery, limits: &LimitsConfig) -> Result<Self, ApiError> {
-        let body = read_json(bytes, limits)?;
-        let mut problems = Problems::default();
+        let (body, marker) = read_json(bytes, limits, query.partial)?;
+        let rules = Rules { limits, half_surrogate: marker };
+        let budget = ListBudget::default();
+        let mut problems = Problems::within(&budget);
         let language = match query.language {
             Some(language) => Some(language),
             None => body_language(body.language, &mut problems)?,
         };
         let documents = check_documents(body.docs, limits, &mut problems);
-        // Under `partial`, a document's problems are its own; the request's are everybody's.
+        // Under `partial`, a document's problems concern it alone; the request's concern all.
         let is_void = !problems.is_empty();
         let mentions = MentionSource::find(query.pronouns);
-        let mut request = Self { language, documents: Vec::with_capacity(documents.len()), mentions };
+        let mut request = Self {
+            language,
+            documents: Vec::with_capacity(documents.len()),
+            valid_documents: Vec::with_capacity(documents.len()),
+            size: RequestSize::default(),
+        };
         for (index, document) in documents.into_iter().enumerate() {
-            let (document, own_problems) = check_document(index, document, limits);
-            problems.extend(&own_problems);
-            let content = match own_problems.is_empty() {
-                true => document.content,
-                false if query.partial => Err(ApiError::validation(&own_problems)),
-                // The request will be refused; only more problems are of interest.
-                false => continue,
+            let mut own_problems = Problems::within(&budget);
+            let (doc_id, content) = check_document(index, document, rules, &mut own_problems);
+            let text = match content {
+                Some((text, entities)) if own_problems.is_empty() => {
+                    request.size.characters += text.chars().count();
+                    request.size.entity_characters +=
+                        entities.iter().map(|entity| entity.chars().count()).sum::<usize>();
+                    let mentions = mentions.clone();
+                    request.valid_documents.push(Document { text: text.clone(), entities, mentions });
+                    Ok(text)
+                }
+                _ if query.partial && !is_void => Err(ApiError::validation(&own_problems)),
+                // The request will be rejected; only further problems are of interest.
+                _ => {
+                    problems.extend(&own_problems);
+                    continue;
+                }
             };
-            request.documents.push(RequestDocument { content, ..document });
+            request.documents.push(RequestDocument { doc_id, text });
         }
-        if is_void || !(problems.is_empty() || query.partial) {
+        if !problems.is_empty() {
             return Err(ApiError::validation(&problems));
         }
         Ok(request)
     }
+}
 
-    /// Characters of all texts that can be scored.
-    pub(super) fn characters(&self) -> usize {
-        let contents = self.documents.iter().filter_map(|document| document.content.as_ref().ok());
-        contents.map(|content| content.text.chars().count()).sum()
-    }
+/// What documents are held to.
+#[derive(Clone, Copy)]
+struct Rules<'l> {
+    limits: &'l LimitsConfig,
+    /// The character in place of each half of a surrogate pair.
+    half_surrogate: Option<char>,
+}
 
-    /// The documents that can be scored, in order.
-    pub(super) fn valid_documents(&self) -> Vec<Document> {
-        let contents = self.documents.iter().filter_map(|document| document.content.as_ref().ok());
-        contents
-            .map(|content| Document {
-                text: content.text.clone(),
-                entities: content.entities.clone(),
-                mentions: self.mentions.clone(),
-            })
-            .collect()
+/// Reads a body. Under `partial` a character stands in place of each half of a surrogate pair, and comes with the body: such a
+/// half is a problem of its document alone.
+fn read_json(
+    bytes: &[u8],
+    limits: &LimitsConfig,
+    partial: bool,
+) -> Result<(RawBody, Option<char>), ApiError> {
+    match parse_json(bytes, limits) {
+        Err(error) if partial && error.is_half_surrogate => {
+            let marked = surrogates::mark_halves(bytes).ok_or(error.error)?;
+            let body = parse_json(&marked.bytes, limits).map_err(|error| error.error)?;
+            Ok((body, Some(marked.marker)))
+        }
+        outcome => outcome.map(|body| (body, None)).map_err(|error| error.error),
     }
 }
 
-fn read_json(bytes: &[u8], limits: &LimitsConfig) -> Result<RawBody, ApiError> {
+/// Why a body cannot be read.
+struct JsonError {
+    error: ApiError,
+    is_half_surrogate: bool,
+}
+
+impl From<ApiError> for JsonError {
+    fn from(error: ApiError) -> Self {
+        Self { error, is_half_surrogate: false }
+    }
+}
+
+fn parse_json(bytes: &[u8], limits: &LimitsConfig) -> Result<RawBody, JsonError> {
     let bad = |message: String| ApiError::new(ErrorCode::BadRequest, message);
     let text = std::str::from_utf8(bytes)
         .map_err(|error| bad(format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to())))?;
     // Some Windows programs start UTF-8 with a byte-order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let body = Read(BodyShape { limits })
+    let entities_left = Cell::new(limits.max_request_entities);
+    let body = Read(BodyShape { limits, entities_left: &entities_left })
         .deserialize(&mut deserializer)
         .and_then(|body| deserializer.end().map(|()| body))
         .map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            let message = match error.to_string() {
-                _ if text.trim().is_empty() => "the body is empty".to_owned(),
-                // Serde's words for it would send one looking in the wrong direction.
-                words if words.starts_with("unexpected end of hex escape") || words.contains("surrogate") => {
-                    format!("the body is not JSON: half a surrogate pair at line {line} column {column}")
-                }
-                words => format!("the body is not JSON: {words}"),
+            let problem = error.to_string();
+            let is_half_surrogate =
+                problem.starts_with("unexpected end of hex escape") || problem.contains("surrogate");
+            let message = if text.trim().is_empty() {
+                "the body is empty".to_owned()
+            } else if is_half_surrogate {
+                // Serde's message would point in the wrong direction.
+                format!("the body is not JSON: half a surrogate pair at line {line} column {column}")
+            } else {
+                format!("the body is not JSON: {problem}")
             };
-            bad(message).detail("line", line).detail("column", column)
+            let error = bad(message).detail("line", line).detail("column", column);
+            JsonError { error, is_half_surrogate }
         })?;
     match body {
         Field::Value(body) => Ok(body),
-        Field::Null | Field::Missing => Err(wrong_body("null")),
-        Field::Wrong(kind) => Err(wrong_body(kind)),
+        Field::Null | Field::Missing => Err(wrong_body("null").into()),
+        Field::Wrong(kind) => Err(wrong_body(kind).into()),
     }
 }
 
@@ -139,6 +187,8 @@ struct RawDocument {
 #[derive(Clone, Copy)]
 struct BodyShape<'l> {
     limits: &'l LimitsConfig,
+    /// Entities that the rest of the request may hold; further ones are counted and not kept.
+    entities_left: &'l Cell<usize>,
 }
 
 enum BodyMember {
@@ -160,7 +210,8 @@ impl<'de> Shape<'de> for BodyShape<'_> {
     type Value = RawBody;
 
     fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Field<RawBody>, A::Error> {
-        let docs = List { item: DocumentShape { limits: self.limits }, most: self.limits.max_documents };
+        let item = DocumentShape { limits: self.limits, entities_left: self.entities_left };
+        let docs = List { item, most: self.limits.max_documents };
         let mut body = RawBody::default();
         while let Some(Member(name)) = members.next_key()? {
             match name {
@@ -176,6 +227,7 @@ impl<'de> Shape<'de> for BodyShape<'_> {
 #[derive(Clone, Copy)]
 struct DocumentShape<'l> {
     limits: &'l LimitsConfig,
+    entities_left: &'l Cell<usize>,
 }
 
 enum DocumentMember {
@@ -199,14 +251,18 @@ impl<'de> Shape<'de> for DocumentShape<'_> {
     type Value = RawDocument;
 
     fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Field<RawDocument>, A::Error> {
-        let entities = List { item: Text, most: self.limits.max_entities };
         let mut document = RawDocument::default();
         while let Some(Member(name)) = members.next_key()? {
             match name {
                 Some(DocumentMember::DocId) => document.doc_id = members.next_value_seed(Read(Text))?,
                 Some(DocumentMember::Doc) => document.doc = members.next_value_seed(Read(Text))?,
                 Some(DocumentMember::Entities) => {
+                    let left = self.entities_left.get();
+                    let entities = List { item: Text, most: self.limits.max_entities.min(left) };
                     document.entities = members.next_value_seed(Read(entities))?;
+                    if let Field::Value(items) = &document.entities {
+                        self.entities_left.set(left.saturating_sub(items.total));
+                    }
                 }
                 None => drop(members.next_value::<IgnoredAny>()?),
             }
@@ -215,7 +271,10 @@ impl<'de> Shape<'de> for DocumentShape<'_> {
     }
 }
 
-fn body_language(field: Field<String>, problems: &mut Problems) -> Result<Option<LanguageChoice>, ApiError> {
+fn body_language(
+    field: Field<String>,
+    problems: &mut Problems<'_>,
+) -> Result<Option<LanguageChoice>, ApiError> {
     match field {
         Field::Missing | Field::Null => Ok(None),
         Field::Value(text) => parse_language(&text).map(Some),
@@ -230,7 +289,7 @@ fn body_language(field: Field<String>, problems: &mut Problems) -> Result<Option
 fn check_documents(
     field: Field<Items<Field<RawDocument>>>,
     limits: &LimitsConfig,
-    problems: &mut Problems,
+    problems: &mut Problems<'_>,
 ) -> Vec<Field<RawDocument>> {
     let Some(items) = required("docs", "a list", field, problems) else { return Vec::new() };
     if items.total == 0 {
@@ -240,43 +299,90 @@ fn check_documents(
         let most = limits.max_documents;
         problems.add("docs", format!("holds {} documents, but may hold {most}", items.total));
     }
+    let entities: usize = items.head.iter().map(entity_count).sum();
+    if entities > limits.max_request_entities {
+        let most = limits.max_request_entities;
+        let problem = format!(
+            "holds {entities} entities in all documents together, but may hold {most}; send it in parts"
+        );
+        problems.add("docs", problem);
+    }
     items.head
 }
 
+fn entity_count(document: &Field<RawDocument>) -> usize {
+    match document {
+        Field::Value(RawDocument { entities: Field::Value(items), .. }) => items.total,
+        _ => 0,
+    }
+}
+
+/// The identifier, and the text with the entities' names; `None` for what has a problem.
 fn check_document(
     index: usize,
     field: Field<RawDocument>,
-    limits: &LimitsConfig,
-) -> (RequestDocument, Problems) {
+    rules: Rules<'_>,
+    problems: &mut Problems<'_>,
+) -> (Option<String>, Option<(String, Vec<String>)>) {
     let path = format!("docs[{index}]");
-    let mut problems = Problems::default();
-    let raw = required(&path, "an object", field, &mut problems);
-    let Some(raw) = raw else {
-        // The problem takes the content's place.
-        let content = Ok(Content { text: String::new(), entities: Vec::new() });
-        return (RequestDocument { doc_id: None, content }, problems);
-    };
-    let doc_id = required(&format!("{path}.doc_id"), "a string", raw.doc_id, &mut problems);
-    let text = check_text(&format!("{path}.doc"), raw.doc, limits, &mut problems);
-    let entities = check_entities(&format!("{path}.entities"), raw.entities, limits, &mut problems);
-    (RequestDocument { doc_id, content: Ok(Content { text, entities }) }, problems)
+    let Some(raw) = required(&path, "an object", field, problems) else { return (None, None) };
+    let id_path = format!("{path}.doc_id");
+    let doc_id = required(&id_path, "a string", raw.doc_id, problems)
+        .filter(|doc_id| is_whole(&id_path, doc_id, rules, problems));
+    let text = check_text(&format!("{path}.doc"), raw.doc, rules, problems);
+    let entities = check_entities(&format!("{path}.entities"), raw.entities, rules, problems);
+    (doc_id, text.map(|text| (text, entities)))
 }
 
-fn check_text(path: &str, field: Field<String>, limits: &LimitsConfig, problems: &mut Problems) -> String {
-    let Some(text) = required(path, "a string", field, problems) else { return String::new() };
-    if text.trim().is_empty() {
-        problems.add(path, "is empty or only white space");
+fn check_text(
+    path: &str,
+    field: Field<String>,
+    rules: Rules<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<String> {
+    let text = required(path, "a string", field, problems)?;
+    if let Some(problem) = invisible(&text) {
+        problems.add(path, problem);
     }
-    check_length(path, &text, limits.max_document_bytes, problems);
-    text
+    check_length(path, &text, rules.limits.max_document_bytes, problems);
+    is_whole(path, &text, rules, problems).then_some(text)
+}
+
+/// The problem of a text without a visible character.
+fn invisible(text: &str) -> Option<&'static str> {
+    if text.trim().is_empty() {
+        return Some("is empty or only white space");
+    }
+    let is_invisible = |c: char| c.is_whitespace() || c.is_control() || has_no_width(c);
+    text.chars().all(is_invisible).then_some("has no visible character")
+}
+
+/// Soft hyphens, zero-width spaces and joiners, direction marks, invisible operators, and variation selectors.
+fn has_no_width(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Whether a text holds no half of a surrogate pair; if it does, that is a problem.
+fn is_whole(path: &str, text: &str, rules: Rules<'_>, problems: &mut Problems<'_>) -> bool {
+    let is_whole = rules.half_surrogate.is_none_or(|marker| !text.contains(marker));
+    if !is_whole {
+        problems.add(path, "holds half a surrogate pair");
+    }
+    is_whole
 }
 
 fn check_entities(
     path: &str,
     field: Field<Items<Field<String>>>,
-    limits: &LimitsConfig,
-    problems: &mut Problems,
+    rules: Rules<'_>,
+    problems: &mut Problems<'_>,
 ) -> Vec<String> {
+    let limits = rules.limits;
     if matches!(field, Field::Missing | Field::Null) {
         return Vec::new();
     }
@@ -289,20 +395,25 @@ fn check_entities(
     for (index, field) in items.head.into_iter().enumerate() {
         let path = || format!("{path}[{index}]");
         match field {
-            Field::Value(entity) if !entity.trim().is_empty() && entity.len() <= limits.max_entity_bytes => {
-                entities.push(entity);
+            Field::Value(entity) if entity.len() > limits.max_entity_bytes => {
+                check_length(&path(), &entity, limits.max_entity_bytes, problems);
             }
-            Field::Value(entity) if entity.trim().is_empty() => {
-                problems.add(&path(), "is empty or only white space");
+            Field::Value(entity) => {
+                if let Some(problem) = invisible(&entity) {
+                    problems.add(&path(), problem);
+                    continue;
+                }
+                if rules.half_surrogate.is_none() || is_whole(&path(), &entity, rules, problems) {
+                    entities.push(entity);
+                }
             }
-            Field::Value(entity) => check_length(&path(), &entity, limits.max_entity_bytes, problems),
             other => drop(required(&path(), "a string", other, problems)),
         }
     }
     entities
 }
 
-fn check_length(path: &str, text: &str, most: usize, problems: &mut Problems) {
+fn check_length(path: &str, text: &str, most: usize, problems: &mut Problems<'_>) {
     if text.len() > most {
         let length = text.len();
         problems.add(path, format!("is {length} bytes of UTF-8 long, but may be {most}"));
@@ -310,13 +421,13 @@ fn check_length(path: &str, text: &str, most: usize, problems: &mut Problems) {
 }
 
 /// The value, or a problem.
-fn required<T>(path: &str, kind: &str, field: Field<T>, problems: &mut Problems) -> Option<T> {
-    let words = match field {
+fn required<T>(path: &str, kind: &str, field: Field<T>, problems: &mut Problems<'_>) -> Option<T> {
+    let problem = match field {
         Field::Value(value) => return Some(value),
         Field::Missing => "is required".to_owned(),
         Field::Null => format!("must be {kind}, but is null"),
         Field::Wrong(wrong) => format!("must be {kind}, but is {wrong}"),
     };
-    problems.add(path, words);
+    problems.add(path, problem);
     None
 }

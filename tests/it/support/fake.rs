@@ -115,12 +115,7 @@ impl Analyze for FakeAnalyzer {
         })
     }
 
-    fn foresee_refusal(
-        &self,
-        body_bytes: usize,
-        _: &Caller,
-        _: Option<Instant>,
-    ) -> Result<(), AnalysisError> {
+    fn precheck(&self, body_bytes: usize, _: &Caller, _: Option<Instant>) -> Result<(), AnalysisError> {
         let refusal = AnalysisError::Overloaded { retry_after: Duration::from_secs(7) };
         if body_bytes == FORESEEN_BYTES { Err(refusal) } else { Ok(()) }
     }

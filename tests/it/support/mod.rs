@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sentor::config::{Config, Environment, Overrides};
-use sentor::http::{Analyze, App, AppSettings, Endpoint, Patience, Services, Stop, Surface, Tls};
+use sentor::http::{Analyze, App, AppSettings, Endpoint, ListenerRole, Services, Stop, Timeouts, Tls};
 use sentor_store::audit::{Actor, AuditLog};
 use sentor_store::clock::Clock;
 use sentor_store::keys::{ApiKey, KeyAdmin, KeyRing, KeyStore, NewKey};
@@ -31,11 +31,11 @@ pub(crate) const NOW: &str = "2026-03-01T12:00:00Z";
 /// How a test server differs from the default one.
 pub(crate) struct Setup {
     pub(crate) settings: AppSettings,
-    pub(crate) patience: Patience,
+    pub(crate) timeouts: Timeouts,
     pub(crate) analyzer: Option<Arc<dyn Analyze>>,
     pub(crate) plans: Plans,
     pub(crate) clock: Clock,
-    pub(crate) surface: Surface,
+    pub(crate) role: ListenerRole,
     pub(crate) tls: Option<Arc<Tls>>,
     /// Where usage is kept; `None`: with the keys.
     pub(crate) usage_store: Option<Arc<dyn UsageStore>>,
@@ -49,17 +49,18 @@ impl Default for Setup {
     fn default() -> Self {
         let nowhere = Environment { working_directory: "/nowhere".into(), ..Environment::default() };
         let config = Config::load_in(&Overrides::default(), &nowhere).expect("the defaults are valid");
-        let patience = Patience {
+        let timeouts = Timeouts {
             header_timeout: config.server.header_timeout,
+            write_timeout: config.server.write_timeout,
             shutdown_grace: config.server.shutdown_grace,
         };
         Self {
-            settings: AppSettings::of(&config),
-            patience,
+            settings: AppSettings::from_config(&config),
+            timeouts,
             analyzer: Some(Arc::new(FakeAnalyzer)),
             plans: Plans::default(),
             clock: Clock::from_fn(now),
-            surface: Surface::Whole,
+            role: ListenerRole::All,
             tls: None,
             usage_store: None,
             changed_store: None,
@@ -117,8 +118,8 @@ impl TestServer {
                 .expect("a runtime");
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-                let endpoint = Endpoint { listener, tls: setup.tls, surface: setup.surface };
-                sentor::http::run(endpoint, served, setup.patience, told).await;
+                let endpoint = Endpoint { listener, tls: setup.tls, role: setup.role };
+                sentor::http::run(endpoint, served, setup.timeouts, told).await;
             });
             runtime.shutdown_background();
         });

@@ -1,4 +1,4 @@
-//! Every way in which each operation refuses, with an example that the code for real refusals wrote.
+//! The errors of each operation, with examples from the code that writes real errors.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use utoipa::openapi::{
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::problems::Problems;
 
-/// Adds the refusals of every operation.
-pub(super) struct Refusals;
+/// Adds the errors of every operation.
+pub(super) struct Rejections;
 
-impl Modify for Refusals {
+impl Modify for Rejections {
     fn modify(&self, document: &mut Document) {
         for (path, item) in &mut document.paths.paths {
             let methods = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch];
@@ -30,7 +30,7 @@ impl Modify for Refusals {
     }
 }
 
-/// What any request may be refused for: before its handler is found, or by a fault of the server.
+/// Errors of any request: before its handler is found, or by a fault of the server.
 const ALWAYS: [ErrorCode; 5] = [
     ErrorCode::BadRequest,
     ErrorCode::MethodNotAllowed,
@@ -39,7 +39,7 @@ const ALWAYS: [ErrorCode; 5] = [
     ErrorCode::ServerError,
 ];
 
-/// What a request with a key may be refused for.
+/// Errors of a request with a key.
 const WITH_KEY: [ErrorCode; 5] = [
     ErrorCode::MissingKey,
     ErrorCode::InvalidKey,
@@ -48,7 +48,7 @@ const WITH_KEY: [ErrorCode; 5] = [
     ErrorCode::NotReady,
 ];
 
-/// What a request with documents may be refused for, besides.
+/// Further errors of a request with documents.
 const WITH_DOCUMENTS: [ErrorCode; 9] = [
     ErrorCode::InsufficientScope,
     ErrorCode::QuotaExceeded,
@@ -61,7 +61,7 @@ const WITH_DOCUMENTS: [ErrorCode; 9] = [
     ErrorCode::Overloaded,
 ];
 
-/// What a request that changes a key may be refused for, besides.
+/// Further errors of a request that changes a key.
 const WITH_CHANGE: [ErrorCode; 7] = [
     ErrorCode::InsufficientScope,
     ErrorCode::NotFound,
@@ -72,7 +72,7 @@ const WITH_CHANGE: [ErrorCode; 7] = [
     ErrorCode::ValidationError,
 ];
 
-/// The refusals of the operations at `path`.
+/// The errors of the operations at `path`.
 fn codes(path: &str) -> Vec<ErrorCode> {
     let own: &[&[ErrorCode]] = match path {
         "/livez" => &[],
@@ -88,9 +88,9 @@ fn codes(path: &str) -> Vec<ErrorCode> {
         _ => &[&WITH_KEY, &WITH_CHANGE],
     };
     let all = ALWAYS.into_iter().chain(own.iter().flat_map(|codes| codes.iter().copied()));
-    // In the table's order, which is that of the status.
+    // In the order of the table, so by status.
     let all: Vec<ErrorCode> = all.collect();
-    ErrorCode::ALL.into_iter().filter(|code| all.contains(code)).collect()
+    ErrorCode::ALL.iter().copied().filter(|code| all.contains(code)).collect()
 }
 
 fn add(operation: &mut Operation, codes: &[ErrorCode]) {
@@ -115,8 +115,8 @@ fn response(codes: &[ErrorCode]) -> Response {
         .build();
     let response =
         ResponseBuilder::new().description(names.join(" or ")).content("application/json", content);
-    let has_wait = codes.iter().any(|code| example(*code).waits());
-    if !has_wait {
+    let has_retry_after = codes.iter().any(|code| example(*code).has_retry_after());
+    if !has_retry_after {
         return response.build();
     }
     let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
@@ -130,25 +130,25 @@ fn body(error: &ApiError) -> Value {
     serde_json::from_slice(&body).unwrap_or_default()
 }
 
-/// A refusal as it may come.
+/// An example of an error.
 fn example(code: ErrorCode) -> ApiError {
-    let refusal = |message: &str| ApiError::new(code, message);
+    let error = |message: &str| ApiError::new(code, message);
     match code {
-        ErrorCode::BadRequest => refusal("language is \"xx\", but must be one of en, nl, auto")
+        ErrorCode::BadRequest => error("language is \"xx\", but must be one of en, nl, auto")
             .detail("parameter", "language")
             .detail("allowed", vec!["en", "nl", "auto"]),
-        ErrorCode::MissingKey => refusal("no API key: send it in the header x-api-key"),
-        ErrorCode::InvalidKey => refusal("this API key is not known here"),
+        ErrorCode::MissingKey => error("no API key: send it in the header x-api-key"),
+        ErrorCode::InvalidKey => error("this API key is not known here"),
         ErrorCode::ExpiredKey => {
-            refusal("API key has expired").detail("expires_at", "2026-01-01T00:00:00.000Z")
+            error("API key has expired").detail("expires_at", "2026-01-01T00:00:00.000Z")
         }
         ErrorCode::RevokedKey => {
-            refusal("API key has been revoked").detail("revoked_at", "2026-01-01T00:00:00.000Z")
+            error("API key has been revoked").detail("revoked_at", "2026-01-01T00:00:00.000Z")
         }
-        ErrorCode::InsufficientScope => refusal("this API key lacks the scope predict")
+        ErrorCode::InsufficientScope => error("this API key lacks the scope predict")
             .detail("required", "predict")
             .detail("granted", vec!["metrics"]),
-        ErrorCode::QuotaExceeded => refusal("quota exceeded: the plan free allows 100 requests a day")
+        ErrorCode::QuotaExceeded => error("quota exceeded: the plan free allows 100 requests a day")
             .detail("limit", 100)
             .detail("remaining", 0)
             .detail("reset", 1_767_312_000)
@@ -157,10 +157,10 @@ fn example(code: ErrorCode) -> ApiError {
             .detail("plan", "free")
             .retry_after(3600),
         ErrorCode::UnknownPlan => {
-            refusal("the plan gold of this API key is not set up on this server").detail("plan", "gold")
+            error("the plan gold of this API key is not set up on this server").detail("plan", "gold")
         }
         ErrorCode::RateLimitExceeded => {
-            refusal("rate limit exceeded: the plan free allows 5 requests a minute")
+            error("rate limit exceeded: the plan free allows 5 requests a minute")
                 .detail("limit", 5)
                 .detail("remaining", 0)
                 .detail("reset", 1_767_308_460)
@@ -169,29 +169,29 @@ fn example(code: ErrorCode) -> ApiError {
                 .detail("plan", "free")
                 .retry_after(12)
         }
-        ErrorCode::Conflict => refusal("the key k2345abcdefgh is revoked, and such a key has no successor")
+        ErrorCode::Conflict => error("the key k2345abcdefgh is revoked, and such a key has no successor")
             .detail("state", "revoked"),
-        ErrorCode::NotFound => refusal("there is nothing at GET /nowhere"),
+        ErrorCode::NotFound => error("there is nothing at GET /nowhere"),
         ErrorCode::MethodNotAllowed => {
-            refusal("/livez does not take POST; the header Allow names what it does")
+            error("/livez does not take POST; the header Allow names what it does")
         }
         ErrorCode::RequestTimeout => {
-            refusal("the body did not arrive within 30000 ms").detail("limit_ms", 30_000.0)
+            error("the body did not arrive within 30000 ms").detail("limit_ms", 30_000.0)
         }
         ErrorCode::PayloadTooLarge => {
-            refusal("the body is larger than the limit of 16777216 bytes; send it in parts")
+            error("the body is larger than the limit of 16777216 bytes; send it in parts")
                 .detail("limit_bytes", 16_777_216)
         }
-        ErrorCode::UriTooLong => refusal("the path and query are too long"),
+        ErrorCode::UriTooLong => error("the path and query are too long"),
         ErrorCode::UnsupportedMediaType => {
-            refusal("the body must be JSON, with the header content-type: application/json")
+            error("the body must be JSON, with the header content-type: application/json")
         }
         ErrorCode::ValidationError => ApiError::validation(&Problems::only("docs[3].doc", "is required")),
-        ErrorCode::HeadersTooLarge => refusal("the headers are too many or too large"),
+        ErrorCode::HeadersTooLarge => error("the headers are too many or too large"),
         ErrorCode::ServerError => ApiError::server(),
         ErrorCode::Overloaded => {
-            refusal("the server has more work than it can do in time; try again").retry_after(3)
+            error("the server has more work than it can do in time; try again").retry_after(3)
         }
-        ErrorCode::NotReady => refusal("the models are still being loaded").retry_after(1),
+        ErrorCode::NotReady => error("the models are still being loaded").retry_after(1),
     }
 }

@@ -1,5 +1,5 @@
-//! Shapes that stand in the description alone: words that handlers write as plain text, and the request body,
-//! which is read so that every wrong value in it is found. Tests hold them to what the handlers do.
+//! Schemas of the description alone: enumerations that handlers write as plain text, and the request body, which a parser of
+//! its own reads. Tests hold them to the handlers.
 #![expect(dead_code, reason = "these types describe; nothing makes them")]
 
 use utoipa::ToSchema;
@@ -49,16 +49,20 @@ pub(in crate::http) struct PredictBody {
 pub(in crate::http) struct PredictDocument {
     /// Comes back with the scores; it need not be unique.
     doc_id: String,
-    /// The text; not of white space alone.
-    #[schema(pattern = r"\S")]
+    /// The text, with at least one visible character.
+    #[schema(
+        pattern = "[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\u{e0000}-\u{e0fff}]"
+    )]
     doc: String,
     /// Names of what the text may have an opinion on; a setting of the server says how many at most.
     entities: Option<Vec<EntityName>>,
 }
 
-/// A name of something that the text may have an opinion on; not of white space alone.
+/// A name of something that the text may have an opinion on, with at least one visible character.
 #[derive(ToSchema)]
-#[schema(pattern = r"\S")]
+#[schema(
+    pattern = "[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\u{e0000}-\u{e0fff}]"
+)]
 pub(in crate::http) struct EntityName(String);
 
 /// The model of each language; null where it has none.

@@ -1,16 +1,20 @@
 //! TLS: a certificate from files, read again when they change.
 
+mod validity;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
+use validity::Validity;
 
 /// What HTTP/2 is called in a handshake.
 pub(super) const HTTP_2: &[u8] = b"h2";
@@ -19,6 +23,9 @@ const HTTP_1: &[u8] = b"http/1.1";
 
 /// How often the files are looked at. They are small, and a renewed certificate is in no hurry.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
+
+/// How long before a certificate expires the log says so; those who renew by themselves do it earlier.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The files that a listener's TLS is made of, all in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +103,7 @@ impl Tls {
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let contents = files.read()?;
         let config = files.config(&contents)?;
+        files.report_validity(&contents, Timestamp::now());
         Ok(Self { files, current: RwLock::new(Loaded { contents, config }) })
     }
 
@@ -137,6 +145,7 @@ impl Tls {
             return Ok(false);
         }
         let config = self.files.config(&contents)?;
+        self.files.report_validity(&contents, Timestamp::now());
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Loaded { contents, config };
         Ok(true)
     }
@@ -182,6 +191,24 @@ impl TlsFiles {
         let mut config = builder.with_single_cert(chain, key).map_err(|source| self.mismatch(source))?;
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         Ok(Arc::new(config))
+    }
+
+    /// Logs a certificate that clients will not accept, now or soon.
+    fn report_validity(&self, contents: &Contents, now: Timestamp) {
+        let Ok(chain) = certificates("tls_certificate", &self.certificate, &contents.certificate) else {
+            return;
+        };
+        let certificate = self.certificate.display();
+        for Validity { not_before, not_after } in chain.iter().filter_map(|der| Validity::of_certificate(der))
+        {
+            if now > not_after {
+                tracing::error!(%certificate, %not_after, "the certificate has expired: clients refuse it");
+            } else if now < not_before {
+                tracing::error!(%certificate, %not_before, "the certificate is not valid yet: clients refuse it");
+            } else if not_after.duration_since(now) < EXPIRES_SOON {
+                tracing::warn!(%certificate, %not_after, "the certificate expires soon");
+            }
+        }
     }
 
     fn mismatch(&self, source: rustls::Error) -> TlsError {
