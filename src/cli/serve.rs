@@ -95,7 +95,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             shutdown_grace: config.server.shutdown_grace,
         };
         let mut servers = JoinSet::new();
-        let role = if admin_listener.is_some() { ListenerRole::Public } else { ListenerRole::All };
+        let role = public_role(&config, addresses.public);
         let endpoints = [
             (Some(listener), tls.public, role),
             (admin_listener, tls.admin, ListenerRole::Admin),
@@ -192,6 +192,7 @@ fn services(config: &Config) -> anyhow::Result<Services> {
     let static_key = config.static_key()?;
     let keys = Arc::new(KeyRing::follow(Arc::clone(&store) as _, static_key.as_ref())?);
     let meter = Arc::new(Meter::start(Arc::clone(&store) as _, config.plans.clone(), clock.clone())?);
+    meter.set_usage_retention(config.keys.usage_retention_days);
     Ok(Services { keys, meter, store, audit, clock })
 }
 
@@ -223,6 +224,21 @@ fn warn_of_plain_http(config: &Config, listeners: [Option<&TcpListener>; 2]) {
              that speaks TLS reach this address"
         );
     }
+}
+
+/// Returns what `listen` serves. The admin interface is there only if nothing else is asked for, and no other machine reaches it.
+fn public_role(config: &Config, address: SocketAddr) -> ListenerRole {
+    if config.server.admin_listen.is_some() {
+        return ListenerRole::Public;
+    }
+    if config.server.admin_public || address.ip().is_loopback() {
+        return ListenerRole::All;
+    }
+    tracing::info!(
+        %address,
+        "there is no admin interface, because other machines reach this address; set admin_listen, or admin_public"
+    );
+    ListenerRole::Public
 }
 
 /// A plan that was taken out of the configuration locks its keys out, which should not be a surprise.
@@ -363,4 +379,29 @@ fn greeting(config: &Config, addresses: Addresses, services: &Services) -> anyho
         )?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment as Variables, Overrides};
+
+    #[test]
+    fn the_admin_interface_is_on_loopback_unless_told_otherwise() {
+        let role = |flags: &[(&str, &str)], address: &str| {
+            let flags = flags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let overrides = Overrides { flags, ..Overrides::default() };
+            let config = Config::load_in(&overrides, &Variables::default()).expect("a valid configuration");
+            public_role(&config, address.parse().expect("an address"))
+        };
+        for loopback in ["127.0.0.1:80", "[::1]:80"] {
+            assert_eq!(role(&[], loopback), ListenerRole::All, "{loopback}");
+        }
+        for reachable in ["0.0.0.0:80", "[::]:80", "10.0.0.5:80"] {
+            assert_eq!(role(&[], reachable), ListenerRole::Public, "{reachable}");
+            assert_eq!(role(&[("admin_public", "true")], reachable), ListenerRole::All, "{reachable}");
+        }
+        let elsewhere = [("admin_listen", "127.0.0.1:81"), ("admin_public", "true")];
+        assert_eq!(role(&elsewhere, "127.0.0.1:80"), ListenerRole::Public);
+    }
 }

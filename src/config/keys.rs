@@ -1,4 +1,4 @@
-//! Settings of the data folder and the static key.
+//! Settings of the data folder, the static key, and how long usage is kept.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,6 +11,8 @@ use super::setting::{Fallback, Kind, Setting};
 pub struct KeysConfig {
     /// The folder of the server's own files: keys, usage, audit.
     pub data_dir: PathBuf,
+    /// Days for which usage is kept.
+    pub usage_retention_days: u32,
     /// A key that is valid beside those in the store.
     pub api_key: Option<Secret>,
     /// A file that holds such a key.
@@ -43,6 +45,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         help: "Folder of the server's own files: keys, usage and audit; created if it is missing.",
     },
     Setting {
+        name: "usage_retention_days",
+        kind: Kind::Count { least: 31, most: 36_500 },
+        default: Fallback::Value("400"),
+        help: "Days for which usage is kept; older days are deleted. The default is a year, and a month to bill it.",
+    },
+    Setting {
         name: "api_key",
         kind: Kind::Secret,
         default: Fallback::Unset("only keys of the store are valid"),
@@ -62,6 +70,7 @@ impl KeysConfig {
         let data_dir = reader.path("data_dir").or_else(|| reader.environment().data_home());
         Self {
             data_dir: data_dir.unwrap_or_else(|| PathBuf::from(".sentor")),
+            usage_retention_days: u32::try_from(reader.count("usage_retention_days")).unwrap_or(u32::MAX),
             api_key: reader.text_or_unset("api_key").map(Secret),
             api_key_file: reader.path("api_key_file"),
         }

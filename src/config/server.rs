@@ -16,8 +16,11 @@ pub struct ServerConfig {
     pub listen: Listen,
     /// Address of a listener for metrics without a key; `None`: none.
     pub metrics_listen: Option<Listen>,
-    /// Address of the admin interface; `None`: that of the public listener.
+    /// Address of the admin interface; `None`: that of the public listener, if only this machine reaches it or
+    /// `admin_public` is set.
     pub admin_listen: Option<Listen>,
+    /// Whether the public listener serves the admin interface where other machines reach it.
+    pub admin_public: bool,
     /// The certificate of the listeners; `None`: plain HTTP.
     pub tls: Option<TlsConfig>,
     /// Origins allowed by CORS: empty turns CORS off, `*` allows all.
@@ -71,8 +74,17 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "admin_listen",
         kind: Kind::Address,
-        default: Fallback::Unset("the admin interface is at the address of listen"),
+        default: Fallback::Unset(
+            "the admin interface is at the address of listen, if that is a loopback address",
+        ),
         help: "Address of a listener for the admin interface alone; the other listeners then do not serve it.",
+    },
+    Setting {
+        name: "admin_public",
+        kind: Kind::Switch,
+        default: Fallback::Value("false"),
+        help: "Whether listen serves the admin interface even if other machines reach it. Set it only behind a proxy \
+               that refuses /api/admin; admin_listen is the safer choice.",
     },
     Setting {
         name: "tls_certificate",
@@ -171,6 +183,7 @@ impl ServerConfig {
         Self {
             listen: reader.address("listen").unwrap_or_default(),
             admin_listen: reader.address("admin_listen"),
+            admin_public: reader.switch("admin_public"),
             metrics_listen: reader.address("metrics_listen"),
             tls: TlsConfig::read(reader),
             cors_origins: reader.list("cors_origins"),

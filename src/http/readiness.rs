@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::app::{App, Services};
 use super::error::{ApiError, ErrorCode};
+use sentor_store::heartbeat::Heartbeat;
 use sentor_store::{Store, StoreError};
 
 /// A batch takes a fraction of a second. An engine that has finished none for so long hangs, or its machine has no time for it.
@@ -47,8 +48,8 @@ pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     if keys.behind_for() > FOLLOWING_WITHIN {
         return Err(not_ready("keys", "the keys in memory are not up to date; the log tells why", 5));
     }
-    let heartbeats = [keys.heartbeat(), meter.heartbeat(), audit.heartbeat()];
-    if heartbeats.into_iter().any(|heartbeat| heartbeat.age() > ALIVE_WITHIN) {
+    let ages = [keys.heartbeat(), meter.heartbeat(), audit.heartbeat()].map(Heartbeat::age);
+    if !all_alive(ages) {
         return Err(not_ready("threads", "a background thread has stopped; the log tells why", 5));
     }
     if !app.store_probe.is_writable(&app.services.store).await {
@@ -61,7 +62,12 @@ pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Checks from time to time whether the store can be written. However many callers ask, one check runs at a time.
+/// Whether every background thread gave a sign of life lately.
+fn all_alive(ages: [Duration; 3]) -> bool {
+    ages.into_iter().all(|age| age <= ALIVE_WITHIN)
+}
+
+/// Checks whether the store can be written: at most every two seconds, and one attempt at a time.
 #[derive(Debug, Default)]
 pub(super) struct StoreProbe {
     state: Mutex<State>,
@@ -143,6 +149,17 @@ mod tests {
         other.execute_batch("ROLLBACK").expect("it is held");
         assert!(!ask(&probe), "what was found counts for a moment");
         assert!(ask(&StoreProbe::default()));
+    }
+
+    #[test]
+    fn one_thread_that_stopped_is_enough() {
+        let alive = Duration::from_millis(500);
+        assert!(all_alive([alive; 3]));
+        for index in 0..3 {
+            let mut ages = [alive; 3];
+            ages[index] = ALIVE_WITHIN + alive;
+            assert!(!all_alive(ages), "thread {index}");
+        }
     }
 
     #[test]

@@ -272,6 +272,43 @@ fn a_committed_change_succeeds_and_counts_where_the_ring_cannot_follow() {
 }
 
 #[test]
+fn a_key_of_the_command_line_works_at_once_and_unknown_keys_do_not() {
+    let server = TestServer::start();
+    for number in 0..30 {
+        let new = NewKey::named(format!("key {number}"));
+        let (key, _) = server.change_keys(|keys| keys.create(new, &mut rand::rng())).expect("it can be made");
+        assert_eq!(server.client_with(key.expose()).get("/api/health").status, 200, "key {number}");
+    }
+    let unknown = NewKey::named("unknown").generate(now(), &mut rand::rng()).0;
+    for _ in 0..3 {
+        assert_eq!(server.client_with(unknown.expose()).get("/api/health").code(), "invalid_key");
+    }
+}
+
+#[test]
+fn a_listing_pages_through_all_keys_in_a_stable_order() {
+    let server = TestServer::start();
+    let admin = admin(&server);
+    for number in 0..250 {
+        server.issue(NewKey::named(format!("{number}")));
+    }
+    let (mut names, mut query) = (Vec::new(), format!("{KEYS}?limit=100"));
+    loop {
+        let page = admin.get(&query).json();
+        let keys = page["keys"].as_array().expect("a list").clone();
+        names.extend(keys.iter().map(|key| key["name"].as_str().expect("a name").to_owned()));
+        // A key that is made meanwhile comes last.
+        server.issue(NewKey::named("later"));
+        let Some(next) = page["next"].as_str().map(str::to_owned) else { break };
+        query = format!("{KEYS}?limit=100&after={next}");
+    }
+    let expected: Vec<String> =
+        std::iter::once("admin".to_owned()).chain((0..250).map(|number| number.to_string())).collect();
+    assert_eq!(names[..251], expected);
+    assert_eq!(names[251..], ["later", "later"]);
+}
+
+#[test]
 fn a_key_has_one_successor_until_that_is_revoked() {
     let server = TestServer::start();
     let admin = admin(&server);
