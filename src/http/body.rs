@@ -65,10 +65,10 @@ fn encoding(headers: &HeaderMap) -> Result<&'static str, ApiError> {
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
+    limit_bytes: usize,
     app: &App,
 ) -> Result<(Vec<u8>, Reservation), ApiError> {
     let encoding = encoding(headers)?;
-    let limit_bytes = app.settings.limits.body_limit_bytes;
     app.bodies.check(length(headers).unwrap_or(0))?;
     let mut reservation = app.bodies.reserve_nothing();
     let whole = async {

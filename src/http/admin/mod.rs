@@ -95,8 +95,8 @@ pub(super) async fn create_key(
 ) -> Result<(StatusCode, Json<NewKeyView>), ApiError> {
     let (parts, body) = request.into_parts();
     let admin = auth::require(&app, &parts.headers, Scope::Admin, &context)?;
-    body::check_headers(&parts.headers, app.settings.limits.body_limit_bytes)?;
-    let (bytes, _held) = body::read(&parts.headers, body, &app).await?;
+    body::check_headers(&parts.headers, body_limit_bytes(&app))?;
+    let (bytes, _held) = body::read(&parts.headers, body, body_limit_bytes(&app), &app).await?;
     let now = app.now();
     let new = CreateKey::parse(&bytes)?.check(&app.services.meter.plans(), now)?;
     let (key, record) =
@@ -140,7 +140,7 @@ pub(super) async fn rotate_key(
 ) -> Result<(StatusCode, Json<NewKeyView>), ApiError> {
     let (parts, body) = request.into_parts();
     let admin = auth::require(&app, &parts.headers, Scope::Admin, &context)?;
-    let (bytes, _held) = body::read(&parts.headers, body, &app).await?;
+    let (bytes, _held) = body::read(&parts.headers, body, body_limit_bytes(&app), &app).await?;
     let now = app.now();
     let until = RotateKey::parse(&bytes)?.old_expires_at(now)?;
     let id = parse_id(&id)?;
@@ -245,6 +245,12 @@ async fn change<T: Changed>(
         Ok::<_, StoreError>(changed)
     });
     Ok(outcome.await??)
+}
+
+/// Largest body of an admin request; a connection thread parses it.
+fn body_limit_bytes(app: &App) -> usize {
+    const MAX_ADMIN_BODY_BYTES: usize = 64 * 1024;
+    app.settings.limits.body_limit_bytes.min(MAX_ADMIN_BODY_BYTES)
 }
 
 /// Parses an identifier in a path or query.

@@ -140,10 +140,9 @@ async fn score(
     let Admitted { key, admission, query, caller, deadline } = &**admitted;
     let query = *query;
     // The body's memory is charged until the answer is written.
-    let (bytes, body_memory) = body::read(headers, body, app).await?;
-    let received_bytes = bytes.len();
-
     let limits = app.settings.limits;
+    let (bytes, body_memory) = body::read(headers, body, limits.body_limit_bytes, app).await?;
+    let received_bytes = bytes.len();
     let request = off_thread(received_bytes >= OFF_THREAD_BYTES, move || {
         PredictRequest::parse(&bytes, query, &limits).map(DropOffThread::new)
     });
