@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::client::Answer;
-use crate::support::{Setup, TestServer};
+use crate::support::{Setup, TestServer, gzip};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -88,12 +88,6 @@ fn entities() -> String {
 fn echo(words: usize, entities: usize) -> Value {
     let names: Vec<&str> = std::iter::repeat_n("ab", entities).collect();
     json!([{"doc_id": "1", "doc": "ab ".repeat(words), "entities": names}])
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).expect("memory can be written");
-    encoder.finish().expect("memory can be written")
 }
 
 #[test]
@@ -238,6 +232,20 @@ fn the_entities_of_a_request_are_bounded_together() {
         assert_eq!((refused.status, refused.code().as_str()), (422, "validation_error"));
         assert_eq!(refused.json()["error"]["details"]["fields"][0]["path"], "docs");
     }
+}
+
+#[test]
+fn a_plan_counts_the_characters_of_entities() {
+    let mut plans = Plans::default();
+    plans.set("short", Plan::UNLIMITED.with(Limit::CharactersPerCall, Some(20)));
+    let server = TestServer::start_with(Setup { plans, ..Setup::default() });
+    let key = server.issue(NewKey { plan: "short".to_owned(), ..NewKey::named("short") });
+    let client = server.client_with(key.expose());
+    let docs = |entity: &str| json!([{"doc_id": "1", "doc": "Great text", "entities": [entity]}]);
+    assert_eq!(client.predict("", &docs("ten lette.")).status, 200);
+    let refused = client.predict("", &docs("eleven lett"));
+    assert_eq!((refused.status, refused.code().as_str()), (413, "payload_too_large"));
+    assert_eq!(refused.json()["error"]["details"]["characters"], 21);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod engine;
 mod engine_stress;
 mod hostile;
 mod http_api;
+mod http_bodies;
 mod http_raw;
 mod http_serve;
 mod limits;

@@ -269,3 +269,9 @@ pub(crate) fn status_and_body(answer: &str) -> (u16, serde_json::Value) {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     (status, serde_json::from_str(body).unwrap_or(serde_json::Value::Null))
 }
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).expect("memory can be written");
+    encoder.finish().expect("memory can be written")
+}
