@@ -1,5 +1,5 @@
-//! Scoring batch after batch: several at once, so that every worker has something to do, with the answers
-//! in the order of the batches and only a few batches in memory.
+//! Scores several batches at once, so that all workers are busy, and returns the answers in the order of the batches, with
+//! only a few batches in memory.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,10 +18,10 @@ pub(super) const BATCH_DOCUMENTS: usize = 64;
 /// memory, and it keeps a batch well inside the engine's queue.
 pub(super) const BATCH_BYTES: usize = 64 << 10;
 
-/// How long a full queue is waited for. Nobody else fills it, so a longer refusal is for good.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Maximum time to wait for room in the queue. No other program fills it, so a longer rejection is permanent.
+const MAX_WAIT: Duration = Duration::from_mins(2);
 
-/// Documents to score together, and what their answers are needed for.
+/// Documents to score together, with a payload for their answers.
 pub(super) struct Batch<T> {
     pub(super) documents: Vec<Document>,
     pub(super) language: LanguageChoice,
@@ -37,7 +37,7 @@ pub(super) struct Scored<T> {
     pub(super) payload: T,
 }
 
-/// What scores a batch: [`Analyzer::analyze_blocking`], or a stand-in for it in tests.
+/// Scores a batch: [`Analyzer::analyze_blocking`], or a fake in tests.
 pub(super) trait Score: Send + Sync + 'static {
     fn score(&self, documents: Vec<Document>, options: Options) -> Result<Answers, AnalysisError>;
 }
@@ -50,8 +50,8 @@ impl Score for Analyzer {
 
 /// Scores `batches`; the answers come in their order.
 ///
-/// The batches are drawn on a thread of their own, a few ahead of the answer that is asked for. That
-/// thread ends at the next batch once the iterator is dropped.
+/// A thread draws the batches, a few ahead of the answer that the iterator returns next. It ends at the next batch once
+/// the iterator is dropped.
 pub(super) fn score_in_order<T: Send + 'static>(
     scorer: Arc<impl Score>,
     batches: impl Iterator<Item = Batch<T>> + Send + 'static,
@@ -75,7 +75,7 @@ fn draw<T: Send + 'static>(
             let answers = if batch.documents.is_empty() {
                 Ok(Vec::new())
             } else {
-                score_patiently(scorer.as_ref(), &batch.documents, batch.language)
+                score_with_retries(scorer.as_ref(), &batch.documents, batch.language)
             };
             Scored { answers, payload: batch.payload }
         });
@@ -85,8 +85,8 @@ fn draw<T: Send + 'static>(
     }
 }
 
-/// Asks again while the queue is full: these commands are in no hurry.
-fn score_patiently(
+/// Tries again while the queue is full.
+fn score_with_retries(
     scorer: &impl Score,
     documents: &[Document],
     language: LanguageChoice,
@@ -95,7 +95,7 @@ fn score_patiently(
     loop {
         let options = Options { language, caller: local_caller(), deadline: None };
         match scorer.score(documents.to_vec(), options) {
-            Err(AnalysisError::Overloaded { retry_after }) if waited < PATIENCE => {
+            Err(AnalysisError::Overloaded { retry_after }) if waited < MAX_WAIT => {
                 let pause = retry_after.clamp(Duration::from_millis(10), Duration::from_secs(1));
                 waited += pause;
                 thread::sleep(pause);

@@ -1,4 +1,4 @@
-//! Files as numbered lines, however long the file.
+//! Reads files of any size as numbered lines.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 /// The path that stands for standard input.
 pub(super) const STDIN: &str = "-";
 
-/// The longest line that is read, so that a file without line breaks cannot fill the memory.
+/// Maximum length of a line, so that a file without line breaks cannot fill the memory.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// Room for the reads of a whole batch of short documents.
@@ -20,8 +20,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Something to read lines or records from.
 pub(super) type Reader = Box<dyn BufRead + Send>;
 
-/// Opens a file, or standard input for [`STDIN`], and unpacks it where it begins like gzip. What is read
-/// from the disk moves `progress`.
+/// Opens a file, or standard input for [`STDIN`], and decompresses gzip. Bytes read from the disk advance `progress`.
 pub(super) fn open(path: &Path, progress: &ProgressBar) -> anyhow::Result<Reader> {
     let mut reader: Reader = if path.as_os_str() == STDIN {
         Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin()))
@@ -42,7 +41,7 @@ pub(super) fn open(path: &Path, progress: &ProgressBar) -> anyhow::Result<Reader
     Ok(reader)
 }
 
-/// How messages call the file.
+/// The file's name in messages.
 pub(super) fn name(path: &Path) -> String {
     if path.as_os_str() == STDIN { "standard input".to_owned() } else { path.display().to_string() }
 }
@@ -52,11 +51,11 @@ pub(super) fn name(path: &Path) -> String {
 pub(super) struct Line {
     /// Counts blank lines too.
     pub(super) number: u64,
-    /// The line, or why it is none.
+    /// The text, or why it is not usable.
     pub(super) text: Result<String, BadText>,
 }
 
-/// Why the bytes of a line are not a line of text.
+/// Why a line is not usable text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadText {
     #[error("the line is longer than {} MiB", MAX_LINE_BYTES >> 20)]
@@ -110,8 +109,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// What is wrong with a line of JSON. The error's own line number is always 1, and would stand beside the
-/// file's, so only its column is kept.
+/// The message of a JSON error without its line number, which is always 1 and would contradict the file's.
 pub(super) fn json_problem(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let reason = message.split(" at line 1 column").next().unwrap_or_default();

@@ -29,7 +29,7 @@ use crate::telemetry::{self, EndpointError};
 use sentor_analysis::StartError;
 use sentor_store::StoreError;
 
-/// How a run ended, as its exit code.
+/// The outcome of a command, as its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: all went well.
@@ -64,8 +64,8 @@ impl Exit {
         }
     }
 
-    /// The exit code that an error calls for, by what lies at its root.
-    fn of_error(error: &anyhow::Error) -> Self {
+    /// The exit code of an error, by its root cause.
+    fn from_error(error: &anyhow::Error) -> Self {
         for cause in error.chain() {
             if cause.is::<ConfigError>() || cause.is::<EndpointError>() || cause.is::<TlsError>() {
                 return Self::Configuration;
@@ -81,7 +81,7 @@ impl Exit {
     }
 }
 
-/// Whether the reader of our output is gone, as `head` is after its lines: no failure.
+/// Whether the reader of the output has closed the pipe, as `head` does: not a failure.
 fn is_broken_pipe(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
@@ -96,7 +96,7 @@ struct Cli {
     command: Command,
 }
 
-/// What every subcommand takes.
+/// Arguments of every subcommand.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct GlobalArgs {
     /// Configuration file [default: sentor.toml here, or in the user's configuration folder]
@@ -147,7 +147,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let exit = dispatch(&cli).unwrap_or_else(|error| {
-        let exit = Exit::of_error(&error);
+        let exit = Exit::from_error(&error);
         if exit != Exit::Ok {
             // Nothing is left to do where stderr is gone too.
             let _ = writeln!(anstream::stderr(), "error: {}", message(&error));
@@ -197,7 +197,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// Starts the log and runs a command that people wait for: it is quieter than a server, unless told.
+/// Starts the log, with warnings only unless the settings say otherwise, and runs a command.
 fn with_log(global: &GlobalArgs, command: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
     let config = global.load_config()?;
     let _log = telemetry::start(&config.log, telemetry::Audience::Person);
@@ -249,9 +249,9 @@ mod tests {
     #[test]
     fn errors_have_their_exit_codes() {
         let broken = io::Error::from(io::ErrorKind::BrokenPipe);
-        assert_eq!(Exit::of_error(&anyhow::Error::from(broken)), Exit::Ok);
+        assert_eq!(Exit::from_error(&anyhow::Error::from(broken)), Exit::Ok);
         let config = ConfigError::Invalid(Vec::new());
-        assert_eq!(Exit::of_error(&anyhow::Error::from(config).context("starting")), Exit::Configuration);
-        assert_eq!(Exit::of_error(&anyhow::anyhow!("no")), Exit::Failure);
+        assert_eq!(Exit::from_error(&anyhow::Error::from(config).context("starting")), Exit::Configuration);
+        assert_eq!(Exit::from_error(&anyhow::anyhow!("no")), Exit::Failure);
     }
 }

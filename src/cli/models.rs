@@ -1,4 +1,4 @@
-//! `sentor models`: what the configured model folders hold.
+//! `sentor models`: lists and checks the configured models.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ struct Verdict {
 /// Checks every folder, also after one has failed.
 fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
     let folders = folders(args, settings);
-    let mut verdicts: Vec<Verdict> = folders.into_iter().map(Verdict::of_files).collect();
+    let mut verdicts: Vec<Verdict> = folders.into_iter().map(Verdict::check_files).collect();
     // ONNX Runtime starts once in a process, so all models whose files are in order are loaded together.
     let sound: Vec<&mut Verdict> = verdicts.iter_mut().filter(|verdict| verdict.ok).collect();
     if let Err(error) = load(&sound, settings) {
@@ -148,7 +148,7 @@ fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
 
 impl Verdict {
     /// Whether the manifest is one, and the files are what it says.
-    fn of_files(path: PathBuf) -> Self {
+    fn check_files(path: PathBuf) -> Self {
         let checked = ModelFolder::open(&path).and_then(|folder| folder.verify());
         let problem = checked.err().map(|error| error.to_string());
         Self { path, ok: problem.is_none(), problem }
@@ -175,7 +175,7 @@ fn load(verdicts: &[&mut Verdict], settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts a problem down to the models whose paths it names, or to all where it names none.
+/// Assigns a problem to the models whose paths it names, or to all if it names none.
 fn blame(verdicts: Vec<&mut Verdict>, problem: &str) {
     let names = |verdict: &Verdict| problem.contains(&*verdict.path.to_string_lossy());
     let is_told = verdicts.iter().any(|verdict| names(verdict));
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_is_put_down_to_the_model_that_it_names() {
+    fn a_problem_is_assigned_to_the_model_that_it_names() {
         let verdict = |path: &str| Verdict { path: path.into(), ok: true, problem: None };
         let [mut a, mut b] = [verdict("models/a"), verdict("models/b")];
         blame(vec![&mut a, &mut b], "cannot use the network models/b/model.onnx");
@@ -207,6 +207,6 @@ mod tests {
     #[test]
     fn a_folder_without_a_manifest_fails() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        assert!(!Verdict::of_files(folder.path().to_owned()).ok);
+        assert!(!Verdict::check_files(folder.path().to_owned()).ok);
     }
 }

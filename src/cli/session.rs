@@ -1,4 +1,4 @@
-//! From the global flags to a running analyzer: the one place where these commands meet the configuration.
+//! Starts an analyzer from the global flags, for the commands that score.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,11 +7,10 @@ use sentor_analysis::{Analyzer, Settings};
 
 use super::GlobalArgs;
 
-/// How long the workers get to end; nothing is queued by then.
+/// Time for the workers to end; nothing is queued by then.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// What the configuration says an analyzer is started with. A command has nobody to answer meanwhile, so that its workers give way
-/// to nobody.
+/// The analyzer's settings. A command answers no clients meanwhile, so its workers run at normal priority.
 pub(super) fn settings(global: &GlobalArgs) -> anyhow::Result<Settings> {
     Ok(Settings { worker_niceness: 0, ..global.load_config()?.analyzer_settings() })
 }

@@ -1,4 +1,4 @@
-//! Entries, gathered into batches that are full when the input is fast and prompt when it is slow.
+//! Gathers entries into batches: full ones from fast input, prompt ones from slow input.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -10,13 +10,11 @@ use sentor_text::language::LanguageChoice;
 
 use super::input::{Entries, Entry};
 
-/// How long a batch waits for one more document. A file is far faster than this; a document that someone
-/// types or that a log gains is not held up noticeably.
+/// Time that a batch waits for one more document. Reading a file is far faster; a typed document is not delayed noticeably.
 const LINGER: Duration = Duration::from_millis(20);
 
-/// Reads `entries` on a thread of their own and gathers them. Every document is also scored toward
-/// those of `more_entities` that it does not name itself.
-pub(super) fn of(
+/// Reads `entries` on a thread and gathers them. Adds to each document those of `more_entities` that it does not name.
+pub(super) fn gather_batches(
     entries: Entries,
     more_entities: Vec<String>,
     language: LanguageChoice,

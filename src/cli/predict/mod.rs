@@ -86,7 +86,7 @@ pub(super) fn parse_language(name: &str) -> Result<LanguageChoice, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &PredictArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
-    let source = Source::of(args)?;
+    let source = Source::from_args(args)?;
     let stdout_is_terminal = io::stdout().is_terminal();
     let format =
         args.format.unwrap_or(if stdout_is_terminal { OutputFormat::Table } else { OutputFormat::Jsonl });
@@ -103,7 +103,8 @@ pub(crate) fn run(args: &PredictArgs, global: &GlobalArgs) -> anyhow::Result<Exi
             let reader = lines::open(&path, &progress)?;
             let entries = input::entries(reader, &path, args.input_format, &args.columns)?;
             let session = session::start(&settings)?;
-            let batches = batches::of(entries, args.entities.clone(), args.language, args.mentions());
+            let batches =
+                batches::gather_batches(entries, args.entities.clone(), args.language, args.mentions());
             let scored = flow::score_in_order(Arc::clone(&session.0), batches);
             let run = Run { file: lines::name(&path), keep_going: args.keep_going, progress };
             run.write(scored, output)
@@ -111,18 +112,17 @@ pub(crate) fn run(args: &PredictArgs, global: &GlobalArgs) -> anyhow::Result<Exi
     }
 }
 
-/// What fails where the output cannot be written. A reader that is gone, as in `… | head`, is among the
-/// reasons, and `cli::run` knows that one as no failure.
+/// Context of errors of the output. `cli::run` treats a closed pipe, as in `… | head`, as success.
 const WRITE: &str = "failed to write the results";
 
-/// What there is to score.
+/// The input to score.
 enum Source {
     Text(String),
     File(PathBuf),
 }
 
 impl Source {
-    fn of(args: &PredictArgs) -> anyhow::Result<Self> {
+    fn from_args(args: &PredictArgs) -> anyhow::Result<Self> {
         if let Some(text) = &args.text {
             return Ok(Self::Text(text.clone()));
         }
@@ -141,7 +141,7 @@ impl Source {
     }
 }
 
-/// Whether a missing file is meant rather than a text: a text of one word with the extension of data.
+/// Whether the input names a missing file rather than a text: one word with the extension of a data file.
 fn looks_like_path(input: &Path) -> bool {
     let has_blank = input.to_str().is_some_and(|text| text.contains(char::is_whitespace));
     let is_data = input.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
@@ -259,7 +259,7 @@ mod tests {
         let reader = Box::new(io::Cursor::new(input.to_owned()));
         let entries = input::entries(reader, path, None, &columns).expect("the input has a known format");
         let language = LanguageChoice::Auto;
-        let batches = batches::of(entries, vec!["ham".to_owned()], language, MentionSource::Find);
+        let batches = batches::gather_batches(entries, vec!["ham".to_owned()], language, MentionSource::Find);
         let scored = flow::score_in_order(Arc::new(Fake::default()), batches);
         let mut written = Vec::new();
         let output = Output::to(OutputFormat::Jsonl, &mut written).expect("memory can be written");
