@@ -1,4 +1,4 @@
-//! Models that are loaded anew while the server runs.
+//! SIGHUP: reads the configuration again and replaces models, plans, limits and CORS while the server runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,15 +7,27 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, ConfigError, Overrides};
-use crate::http::{App, Stop};
+use super::serve::warn_of_unknown_plans;
+use crate::config::{Config, ConfigError, Overrides, Setting};
+use crate::http::{App, AppSettings, Services, Stop};
 use sentor_analysis::{Analyzer, StartError};
 
-/// The analyzer that is in service.
+/// The analyzer in service.
 #[derive(Clone, Debug)]
 pub(super) struct InService(Arc<Mutex<Arc<Analyzer>>>);
 
-/// Why the models were not loaded anew.
+/// What a reload replaces parts of.
+pub(super) struct Reloader {
+    pub(super) in_service: InService,
+    pub(super) app: Arc<App>,
+    pub(super) services: Services,
+    /// The command line, which does not change.
+    pub(super) overrides: Overrides,
+    /// The configuration that the server started with.
+    pub(super) started_with: Config,
+}
+
+/// Why nothing was reloaded.
 #[derive(Debug, thiserror::Error)]
 enum ReloadError {
     #[error(transparent)]
@@ -24,8 +36,8 @@ enum ReloadError {
     Start(#[from] StartError),
 }
 
-/// How often it is looked whether a request still uses models that have been replaced.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a retired analyzer is checked for requests that still use it.
+const RETIRE_INTERVAL: Duration = Duration::from_millis(50);
 
 impl InService {
     pub(super) fn new(analyzer: Arc<Analyzer>) -> Self {
@@ -37,19 +49,21 @@ impl InService {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).shutdown(deadline);
     }
 
-    /// At each hang-up reads the configuration and the models anew, and changes over to them. Requests that have
-    /// begun are finished by the models that they began with. What cannot be loaded leaves all as it was.
+    /// Puts `analyzer` in service and returns the one before.
+    fn replace(&self, analyzer: Arc<Analyzer>) -> Arc<Analyzer> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), analyzer)
+    }
+}
+
+impl Reloader {
+    /// Reloads at each hang-up, until the server is to stop. Requests in flight finish with the models and limits that they
+    /// began with. An error leaves everything as it was.
     ///
-    /// Ends when the server is to stop, and no sooner than models are loaded and unloaded: ONNX Runtime does not bear
-    /// the end of the process meanwhile.
-    pub(super) async fn reload_at(
-        self,
-        mut hangup: Signal,
-        mut stop: watch::Receiver<Stop>,
-        app: Arc<App>,
-        overrides: Overrides,
-    ) {
+    /// Ends only once no models are being loaded or unloaded: ONNX Runtime does not survive the end of the process
+    /// meanwhile.
+    pub(super) async fn run(self, mut hangup: Signal, mut stop: watch::Receiver<Stop>) {
         let mut retired = JoinSet::new();
+        let mut current = self.started_with.clone();
         loop {
             tokio::select! {
                 () = Stop::Softly.told(&mut stop) => break,
@@ -57,12 +71,21 @@ impl InService {
             }
             while retired.try_join_next().is_some() {}
             let started = Instant::now();
-            let overrides = overrides.clone();
-            let loaded = tokio::task::spawn_blocking(move || load(&overrides)).await;
-            let analyzer = match loaded {
-                Ok(Ok(analyzer)) => Arc::new(analyzer),
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "cannot load the models anew; those in service stay");
+            let (overrides, onnxruntime) =
+                (self.overrides.clone(), self.started_with.models.onnxruntime.clone());
+            let loaded = tokio::task::spawn_blocking(move || {
+                let config = Config::load(&overrides)?;
+                // A process loads one ONNX Runtime.
+                let settings = sentor_analysis::Settings { onnxruntime, ..config.analyzer_settings() };
+                Ok((Analyzer::start(&settings)?, config))
+            });
+            let (analyzer, config) = match loaded.await {
+                Ok(Ok((analyzer, config))) => (Arc::new(analyzer), config),
+                Ok(Err::<_, ReloadError>(error)) => {
+                    tracing::error!(
+                        %error,
+                        "cannot load the models anew, or the configuration; those in service stay"
+                    );
                     continue;
                 }
                 // The panic hook has logged it.
@@ -70,25 +93,52 @@ impl InService {
             };
             let models: Vec<String> =
                 analyzer.models().iter().map(|model| format!("{} {}", model.name, model.version)).collect();
-            app.make_ready(Arc::clone(&analyzer) as _);
-            let old =
-                std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), analyzer);
+            self.app.make_ready(Arc::clone(&analyzer) as _);
+            let old = self.in_service.replace(analyzer);
+            self.apply(&config);
             let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
-            tracing::info!(duration_ms, models = models.join(", "), "models are loaded anew");
+            let settings = reloaded_settings(&current, &config).join(", ");
+            tracing::info!(duration_ms, models = models.join(", "), settings, "models are loaded anew");
+            self.warn_of_the_rest(&config);
+            current = config;
             retired.spawn_blocking(move || retire(old));
         }
         retired.join_all().await;
     }
+
+    /// Puts the reloadable settings in force.
+    fn apply(&self, config: &Config) {
+        self.services.meter.replace_plans(config.plans.clone());
+        self.services.meter.set_usage_retention(config.keys.usage_retention_days);
+        self.app.replace_settings(AppSettings::from_config(config));
+        warn_of_unknown_plans(&self.services);
+        for deprecation in config.deprecations() {
+            tracing::warn!("{deprecation}");
+        }
+    }
+
+    /// Names the changed settings that a reload does not apply.
+    fn warn_of_the_rest(&self, config: &Config) {
+        let changed = self.started_with.differing_settings(config);
+        let rest: Vec<&str> =
+            changed.iter().filter(|setting| !setting.is_reloadable()).map(|setting| setting.name).collect();
+        if !rest.is_empty() {
+            tracing::warn!(settings = rest.join(", "), "changed settings that take effect only at a restart");
+        }
+    }
 }
 
-fn load(overrides: &Overrides) -> Result<Analyzer, ReloadError> {
-    Ok(Analyzer::start(&Config::load(overrides)?.analyzer_settings())?)
+/// The names of the settings that a reload has changed, and `plans` where those differ.
+fn reloaded_settings(before: &Config, after: &Config) -> Vec<&'static str> {
+    let changed = before.differing_settings(after).into_iter().filter(|setting| setting.is_reloadable());
+    let plans = (before.plans != after.plans).then_some("plans");
+    changed.map(|setting: &Setting| setting.name).chain(plans).collect()
 }
 
-/// Ends the workers of `analyzer` once no request uses it; each has a deadline, so that moment comes.
+/// Ends the workers of `analyzer` once no request uses it; each request has a deadline, so that moment comes.
 fn retire(analyzer: Arc<Analyzer>) {
     while Arc::strong_count(&analyzer) > 1 {
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(RETIRE_INTERVAL);
     }
     drop(analyzer);
     tracing::debug!("the replaced models are out of memory");

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::flags::ServerFlags;
-use super::reload::InService;
+use super::reload::{InService, Reloader};
 use super::{Exit, GlobalArgs, print, warn_of_deprecated_names};
 use crate::config::{Config, Listen, TlsConfig};
 use crate::http::{
@@ -124,8 +124,14 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
         let in_service = InService::new(Arc::clone(&analyzer));
-        let reloading = in_service.clone().reload_at(hangup, stop, Arc::clone(&app), overrides);
-        let reloading = tokio::spawn(reloading);
+        let reloader = Reloader {
+            in_service: in_service.clone(),
+            app: Arc::clone(&app),
+            services: services.clone(),
+            overrides,
+            started_with: config.clone(),
+        };
+        let reloading = tokio::spawn(reloader.run(hangup, stop));
 
         let greeting = greeting(&config, addresses, &services)?;
         if let Err(error) = print(greeting.as_bytes()) {
@@ -242,7 +248,7 @@ fn public_role(config: &Config, address: SocketAddr) -> ListenerRole {
 }
 
 /// A plan that was taken out of the configuration locks its keys out, which should not be a surprise.
-fn warn_of_unknown_plans(services: &Services) {
+pub(super) fn warn_of_unknown_plans(services: &Services) {
     let (in_use, known) = (services.keys.plans_in_use(services.clock.now()), services.meter.plans());
     for (plan, keys) in in_use.iter().filter(|(plan, _)| known.find(plan).is_none()) {
         tracing::warn!(

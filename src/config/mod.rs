@@ -205,6 +205,11 @@ impl Config {
         })
     }
 
+    /// The settings whose values differ between the two configurations, in the order of the reference.
+    pub fn differing_settings(&self, other: &Self) -> Vec<&'static Setting> {
+        settings().filter(|setting| print::value(self, setting) != print::value(other, setting)).collect()
+    }
+
     /// The effective configuration as TOML, each setting with its source; secrets are hidden.
     pub fn to_toml(&self) -> String {
         print::effective(self)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::deprecated::{DEPRECATED_NAMES, DeprecatedName};
 use super::setting::{Fallback, Kind, Setting};
 use super::sources::{Origin, Raw};
-use super::{Config, Section, plans};
+use super::{Config, Section, plans, settings};
 
 /// The effective configuration; see [`Config::to_toml`].
 pub(super) fn effective(config: &Config) -> String {
@@ -30,6 +30,14 @@ pub(super) fn effective(config: &Config) -> String {
     out.truncate(out.trim_end().len());
     out.push('\n');
     out
+}
+
+/// The value, secrets too, to compare it with another; `None` for an unset setting.
+pub(super) fn value(config: &Config, setting: &Setting) -> Option<String> {
+    if setting.is_secret() {
+        return config.values.0.get(setting.name).map(|given| given.raw.to_string());
+    }
+    effective_value(config, setting)
 }
 
 /// The value as TOML; `None` for a secret and for an unset setting.
@@ -101,6 +109,16 @@ pub fn reference() -> String {
         let _ = writeln!(out, "| `{old}` | `{new}` |");
     }
     out.push('\n');
+    out.push_str("### Reload\n\nSIGHUP applies changes of plans and of ");
+    let names: Vec<String> = settings()
+        .filter(|setting| setting.is_reloadable())
+        .map(|setting| format!("`{}`", setting.name))
+        .collect();
+    let _ = writeln!(
+        out,
+        "{}. Other settings take a restart; the log names those that changed.\n",
+        names.join(", ")
+    );
     out.push_str(&plans::reference());
     out
 }

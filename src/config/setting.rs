@@ -1,5 +1,7 @@
 //! A setting: name, kind, default and help.
 
+use super::Section;
+
 /// One row of the table behind files, variables, flags, `sentor config` and the reference.
 #[derive(Debug)]
 pub struct Setting {
@@ -79,6 +81,22 @@ impl Setting {
     /// The flag that sets it, without its dashes; `None` for a secret, since process lists show flags.
     pub fn flag(&self) -> Option<String> {
         (!self.is_secret()).then(|| self.name.replace('_', "-"))
+    }
+
+    /// Whether SIGHUP applies a change of it; the others take a restart.
+    pub fn is_reloadable(&self) -> bool {
+        const SECTIONS: [Section; 3] = [Section::Limits, Section::Models, Section::Engine];
+        /// Buffers are made and ONNX Runtime is loaded once.
+        const EXCEPT: [&str; 3] = ["onnxruntime", "max_buffered_bytes", "max_answer_bytes"];
+        const OTHERS: [&str; 5] = [
+            "cors_origins",
+            "request_timeout_ms",
+            "request_timeout_max_ms",
+            "body_timeout_ms",
+            "usage_retention_days",
+        ];
+        let is_in = |section: Section| section.settings().iter().any(|own| own.name == self.name);
+        OTHERS.contains(&self.name) || (SECTIONS.into_iter().any(is_in) && !EXCEPT.contains(&self.name))
     }
 
     /// Whether its value must never be shown.

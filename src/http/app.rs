@@ -145,7 +145,7 @@ pub struct Services {
 
 /// The state that all handlers share. Before the models are loaded the server runs, and reports that it is not ready.
 pub struct App {
-    pub(super) settings: AppSettings,
+    settings: RwLock<Arc<AppSettings>>,
     pub(super) services: Services,
     pub(super) metrics: Metrics,
     pub(super) bodies: ByteBudget,
@@ -162,7 +162,19 @@ impl App {
         let answers = ByteBudget::new(settings.max_answer_bytes);
         let (analyzer, exporter) = (RwLock::default(), OnceLock::new());
         let (metrics, store_probe) = (Metrics::default(), StoreProbe::default());
+        let settings = RwLock::new(Arc::new(settings));
         Self { settings, services, metrics, bodies, answers, store_probe, analyzer, exporter }
+    }
+
+    /// The settings in force.
+    pub(super) fn settings(&self) -> Arc<AppSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other settings in force: limits of requests, timeouts and CORS. Connections and byte budgets keep those that the
+    /// server started with.
+    pub fn replace_settings(&self, settings: AppSettings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// The present moment.

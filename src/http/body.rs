@@ -84,7 +84,7 @@ pub(super) async fn read(
         }
         Ok::<_, ApiError>(bytes)
     };
-    let limit = app.settings.body_timeout;
+    let limit = app.settings().body_timeout;
     let bytes = tokio::time::timeout(limit, whole).await.map_err(|_| too_slow(limit))??;
     if encoding == "identity" {
         return Ok((bytes, reservation));

@@ -1,10 +1,16 @@
 //! Headers of every answer, limits on those of a request, and CORS.
 
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
 use axum::response::Response;
 use jiff::Timestamp;
+use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::app::App;
 use super::error::{ApiError, ErrorCode};
 use sentor_store::metering::RateLimitStatus;
 
@@ -61,8 +67,17 @@ pub(super) fn unix_seconds(moment: Timestamp) -> u64 {
     u64::try_from(seconds).unwrap_or(0)
 }
 
+/// Adds CORS headers and answers preflight requests, by the settings of the moment.
+pub(super) async fn apply_cors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Some(cors) = cors(&app.settings().cors_origins) else { return next.run(request).await };
+    match cors.layer(next).oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
 /// The CORS middleware for pages of `origins`; `None` if there are none.
-pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
+fn cors(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
         return None;
     }

@@ -11,7 +11,6 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use hyper::body::Incoming;
-use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::{CompressionLayer, Predicate as _, predicate};
@@ -69,7 +68,7 @@ pub(super) fn service(
         // Turns a panic into a 500 for that request only; the panic hook logs it.
         .layer(CatchPanicLayer::custom(|_| ApiError::server().into_response()))
         // Answers preflight requests, which carry no key.
-        .layer(option_layer(headers::cors(&app.settings.cors_origins)))
+        .layer(from_fn_with_state(Arc::clone(&app), headers::apply_cors))
         // Reads an unread body to its end, so that the client sees its answer.
         .map_request(body::drain_on_drop)
         // Rejects by the head: its size, and for documents the key, the plan, the query and the queue.

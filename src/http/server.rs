@@ -60,7 +60,7 @@ pub struct Endpoint {
 /// Serves `app` at an endpoint until `stop` says otherwise; a `stop` whose sender is gone means now.
 pub async fn run(endpoint: Endpoint, app: Arc<App>, timeouts: Timeouts, mut stop: watch::Receiver<Stop>) {
     let Endpoint { listener, tls, role } = endpoint;
-    let settings = &app.settings;
+    let settings = app.settings();
     let places = Places::new(settings.max_connections);
     let shares = AddressShares::new(settings.max_connections_per_address, settings.trusted_proxies.clone());
     let mut refused = RefusedAddresses::default();

@@ -93,13 +93,13 @@ impl Server {
         Client::new(&self.url, Some(key))
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(sent.expect("kill is there").success());
     }
 
     /// Waits until the log holds `words`; a minute is for a machine that has much else to do.
-    fn wait_for_log(&self, words: &str) {
+    pub(crate) fn wait_for_log(&self, words: &str) {
         let started = Instant::now();
         while !text(&self.log.lock().expect("no reader panics")).contains(words) {
             assert!(started.elapsed() < Duration::from_mins(1), "the log never says {words:?}");

@@ -56,6 +56,56 @@ fn no_log_level_spells_a_text() {
 }
 
 #[test]
+fn a_hang_up_reloads_plans_limits_and_cors_and_names_what_takes_a_restart() {
+    let data = TempDir::new().expect("a folder");
+    let file = data.path().join("sentor.toml");
+    std::fs::write(&file, "max_documents = 5\n").expect("a file");
+    let config = ("SENTOR_CONFIG", file.to_str().expect("a path of text"));
+    let server = Server::start_with(data.path(), &[], &[config]);
+    let key_of = |plan: &str| {
+        let output = sentor(data.path())
+            .env(config.0, config.1)
+            .args(["keys", "create", "x", "--plan", plan])
+            .output();
+        text(&output.expect("the program starts").stdout).trim().to_owned()
+    };
+    let client = server.client(&key_of("free"));
+    let documents =
+        json!({"docs": [{"doc_id": "1", "doc": "Great."}, {"doc_id": "2", "doc": "Bad."}]}).to_string();
+    let origin = [("origin", "https://a.example")];
+    let allowed =
+        |client: &Client| client.get_with("/livez", &origin).header("access-control-allow-origin").to_owned();
+    assert_eq!(client.post("/api/predicts", documents.clone()).status, 200);
+    assert_eq!(allowed(&client), "");
+
+    let changed = "max_documents = 1\nmax_connections = 100\ncors_origins = [\"https://a.example\"]\n\
+                   [plans.free]\ncharacters_per_call = 10\n[plans.gold]\n";
+    std::fs::write(&file, changed).expect("a file");
+    server.signal("-HUP");
+    server.wait_for_log("take effect only at a restart");
+    let refused = client.post("/api/predicts", documents.clone());
+    assert_eq!(refused.status / 100, 4, "{}", text(&refused.bytes));
+    assert_eq!(allowed(&client), "https://a.example");
+    let longer = json!({"docs": [{"doc_id": "1", "doc": "Great and good."}]}).to_string();
+    assert_eq!(client.post("/api/predicts", longer.clone()).status / 100, 4, "the plan allows 10 characters");
+    assert_eq!(server.client(&key_of("gold")).post("/api/predicts", longer).status, 200);
+
+    // A configuration that cannot be used leaves all as it was.
+    std::fs::write(&file, "max_documents = 5\nnonsense = 1\n").expect("a file");
+    server.signal("-HUP");
+    server.wait_for_log("there is no setting `nonsense`");
+    assert_eq!(client.post("/api/predicts", documents).status / 100, 4);
+    let (code, _, log) = server.stop("-TERM");
+    assert_eq!(code, Some(0), "{log}");
+    let line = |words: &str| log.lines().find(|line| line.contains(words)).unwrap_or_default().to_owned();
+    assert!(
+        line("models are loaded anew").contains("\"settings\":\"cors_origins, max_documents, plans\""),
+        "{log}"
+    );
+    assert!(line("take effect only at a restart").contains("\"settings\":\"max_connections\""), "{log}");
+}
+
+#[test]
 fn health_asks_the_server_of_the_same_configuration() {
     let data = TempDir::new().expect("a folder");
     let port =

@@ -250,7 +250,7 @@ async fn change<T: Changed>(
 /// Largest body of an admin request; a connection thread parses it.
 fn body_limit_bytes(app: &App) -> usize {
     const MAX_ADMIN_BODY_BYTES: usize = 64 * 1024;
-    app.settings.limits.body_limit_bytes.min(MAX_ADMIN_BODY_BYTES)
+    app.settings().limits.body_limit_bytes.min(MAX_ADMIN_BODY_BYTES)
 }
 
 /// Parses an identifier in a path or query.

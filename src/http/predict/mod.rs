@@ -98,10 +98,10 @@ fn read_head(
     context: &RequestContext,
     caller: &Caller,
 ) -> Result<(PredictQuery, Instant), ApiError> {
-    body::check_headers(headers, app.settings.limits.body_limit_bytes)?;
+    body::check_headers(headers, app.settings().limits.body_limit_bytes)?;
     let query = PredictQuery::parse(uri)?;
     app.answers.check(1)?;
-    let deadline = context.started + timeout::requested(headers, &app.settings)?;
+    let deadline = context.started + timeout::requested(headers, &app.settings())?;
     if let Some(analyzer) = app.analyzer() {
         analyzer.precheck(body::length(headers).unwrap_or(0), caller, Some(deadline))?;
     }
@@ -140,7 +140,7 @@ async fn score(
     let Admitted { key, admission, query, caller, deadline } = &**admitted;
     let query = *query;
     // The body's memory is charged until the answer is written.
-    let limits = app.settings.limits;
+    let limits = app.settings().limits;
     let (bytes, body_memory) = body::read(headers, body, limits.body_limit_bytes, app).await?;
     let received_bytes = bytes.len();
     let request = off_thread(received_bytes >= OFF_THREAD_BYTES, move || {
