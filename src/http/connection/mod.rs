@@ -119,7 +119,9 @@ where
         };
         // Answers are written whole, so waiting for more to send gains nothing.
         stream.set_nodelay(true)?;
-        let stream = WriteTimeout::new(stream, self.write_timeout);
+        // The system keeps what such a peer has not read for minutes, unless the connection is reset.
+        let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
+        let stream = WriteTimeout::new(stream, self.write_timeout, reset);
         let Some(acceptor) = acceptor else {
             return Ok(watcher.watch(self.http1_connection(protocols, stream)).await?);
         };

@@ -12,13 +12,15 @@ use tokio::time::{Sleep, sleep};
 pub(super) struct WriteTimeout<S> {
     inner: S,
     limit: Duration,
+    /// Acts on the stream before a write fails.
+    on_timeout: fn(&S),
     /// Runs while a write waits for the peer.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteTimeout<S> {
-    pub(super) fn new(inner: S, limit: Duration) -> Self {
-        Self { inner, limit, timer: None }
+    pub(super) fn new(inner: S, limit: Duration, on_timeout: fn(&S)) -> Self {
+        Self { inner, limit, on_timeout, timer: None }
     }
 
     /// Passes on the outcome of a write, or fails it if the peer has not read for too long.
@@ -30,6 +32,7 @@ impl<S> WriteTimeout<S> {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(context).map(|()| {
+            (self.on_timeout)(&self.inner);
             let message = format!("the peer has not read for {} ms", limit.as_millis());
             Err(io::Error::new(io::ErrorKind::TimedOut, message))
         })
@@ -92,7 +95,7 @@ mod tests {
         runtime.block_on(async {
             // The other side holds 16 bytes and reads none.
             let (near, mut far) = tokio::io::duplex(16);
-            let mut stream = WriteTimeout::new(near, Duration::from_millis(20));
+            let mut stream = WriteTimeout::new(near, Duration::from_millis(20), |_| {});
             stream.write_all(&[0; 16]).await.expect("the peer's buffer has room");
             let error = stream.write_all(&[0; 16]).await.expect_err("the peer does not read");
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
