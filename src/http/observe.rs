@@ -28,16 +28,16 @@ use crate::telemetry::{InFlight, Phase, RequestOutcome, Step, TraceContext};
 use sentor_store::keys::KeyId;
 use sentor_store::metering::RateLimitStatus;
 
-/// Identifies a request, in and out.
+/// The header of a request's identifier, in requests and answers.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The trace that a request belongs to, in and out.
+/// The header of a request's trace, in requests and answers.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Longest identifier that is taken over from a client.
+/// Longest identifier that is accepted from a client.
 const MAX_REQUEST_ID: usize = 128;
 
-/// What is known of the request being answered.
+/// The identity and the notes of a request.
 #[derive(Clone, Debug)]
 pub(super) struct RequestContext {
     /// Printable ASCII, so that it fits into a header.
@@ -54,18 +54,18 @@ pub(super) struct Notes {
     pub(super) route: Option<Cow<'static, str>>,
     pub(super) key_id: Option<KeyId>,
     pub(super) plan: Option<String>,
-    /// How far the key's minute is used; the answer's headers say so.
+    /// The rate limit status of the key's minute, for the answer's headers.
     pub(super) minute: Option<RateLimitStatus>,
     pub(super) language: Option<&'static str>,
     pub(super) documents: Option<usize>,
     pub(super) characters: Option<usize>,
     pub(super) tokens: Option<usize>,
-    /// The phases that are over.
+    /// The completed phases.
     pub(super) phases: Vec<EndedPhase>,
     pub(super) error: Option<&'static str>,
 }
 
-/// A phase of a request that is over.
+/// A completed phase of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EndedPhase {
     phase: Phase,
@@ -81,7 +81,7 @@ impl RequestContext {
         Self { id, trace, started: Instant::now(), notes: Arc::default() }
     }
 
-    /// Notes how long a phase took that began at `started` and is over now.
+    /// Notes the duration of a phase that began at `started` and ends now.
     pub(super) fn end_phase(&self, phase: Phase, started: Instant) {
         let duration = started.elapsed();
         self.update(|notes| notes.phases.push(EndedPhase { phase, started, duration }));
@@ -258,7 +258,7 @@ impl Record {
             context.update(|notes| notes.error = Some(error.code().name()));
             app.metrics.refuse(error.code().name());
             let mut written = error.write(&context.id, app.now());
-            // What the router said of the path, such as Allow, stays; the marker's own length does not.
+            // Headers of the router, such as Allow, stay; the length of the bare status does not.
             response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
             for (name, value) in response.headers() {
                 written.headers_mut().append(name, value.clone());
@@ -283,7 +283,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        // Nobody adds to them any more.
+        // The request is over, so the notes are final.
         let notes = self.context.update(std::mem::take);
         let duration = self.context.started.elapsed();
         let route = notes.route.as_deref().unwrap_or("unmatched");
@@ -323,7 +323,7 @@ impl Drop for Record {
 }
 
 impl Record {
-    /// The request and its phases as steps of its trace, named as OpenTelemetry names what servers do.
+    /// The request and its phases as spans of its trace, with the attribute names of OpenTelemetry.
     fn steps(&self, route: &str, status: Option<u16>, duration: Duration, notes: &Notes) -> Vec<Step> {
         let known = [
             ("http.request.method", Some(json!(self.method.as_str()))),
@@ -345,7 +345,7 @@ impl Record {
         };
         let phases = notes.phases.iter().map(|ended| {
             let offset = ended.started.saturating_duration_since(self.context.started);
-            // Nothing runs for thousands of years.
+            // A request does not run for thousands of years.
             let start = self.began_at.checked_add(offset).unwrap_or(self.began_at);
             request.part(ended.phase.word(), start, ended.duration)
         });
@@ -355,7 +355,7 @@ impl Record {
     }
 }
 
-/// In hundredths, for people.
+/// Milliseconds, rounded to hundredths.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e5).round() / 100.0
 }

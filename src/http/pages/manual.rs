@@ -35,10 +35,10 @@ const SOURCES: [Source; 14] = sources! {
     "faq",
 };
 
-/// The page that is no Markdown: it is drawn from `/openapi.json`.
+/// The page that a script draws from `/openapi.json`.
 const REFERENCE: &str = "reference";
 
-/// A page as it is sent.
+/// A page in HTML.
 struct Page {
     name: &'static str,
     html: String,
@@ -69,7 +69,7 @@ pub(super) fn page(name: &str) -> Option<&'static str> {
     PAGES.iter().find(|page| page.name == name).map(|page| page.html.as_str())
 }
 
-/// The whole page round an article.
+/// The whole page of an article.
 fn frame(name: &str, title: &str, article: &str, script: &str) -> String {
     let mut menu = String::new();
     let entries = SOURCES.iter().map(|source| (source.name, self::title(source.markdown)));
@@ -112,15 +112,15 @@ fn article(markdown: &str) -> String {
             target.map(|url| Event::Start(Tag::Link { link_type, dest_url: url.into(), title, id }))
         }
         Event::End(TagEnd::Link) if in_dropped_link => None,
-        // Remarks for the tests of the documentation.
+        // Comments for the tests of the documentation.
         Event::Html(markup) if markup.trim_start().starts_with("<!--") => None,
-        // The documentation is text; what looks like markup in it is text too.
+        // The documentation has no markup, so what looks like markup is text.
         Event::Html(markup) | Event::InlineHtml(markup) => Some(Event::Text(markup)),
         other => Some(other),
     });
     let mut out = String::new();
     html::push_html(&mut out, events);
-    // What scrolls must be reachable by keyboard, and a header without words is none.
+    // A scrolling block must be reachable by keyboard, and an empty header is no header.
     let out = out.replace("<pre>", "<pre tabindex=\"0\">").replace("<th></th>", "<td></td>");
     out.replacen("</h1>\n", &format!("</h1>\n{contents}"), 1)
 }
@@ -131,7 +131,7 @@ struct Section {
     title: String,
 }
 
-/// The list of a long page's sections, to find an answer by; nothing for a short one.
+/// The list of a long page's sections; empty for a short page.
 fn contents(sections: &[Section]) -> String {
     const LONG: usize = 5;
     if sections.len() < LONG {
@@ -147,7 +147,7 @@ fn contents(sections: &[Section]) -> String {
     list
 }
 
-/// Gives each heading the identifier that code hosts give it, so that links into a page work in both places; returns the
+/// Gives each heading the identifier that code hosts give it, so that links into a page work in both places. Returns the
 /// sections of the page.
 fn name_headings(events: &mut [Event<'_>]) -> Vec<Section> {
     let mut open: Option<(usize, String)> = None;
@@ -187,8 +187,7 @@ fn slug(heading: &str) -> String {
         .collect()
 }
 
-/// Where a link of `docs/` leads in the running server; `None` where it leads to a file that only the
-/// repository has.
+/// The target of a link of `docs/` in the running server; `None` for a file that only the repository has.
 fn target(link: &str) -> Option<String> {
     if link.starts_with(['#', '/']) || link.contains("://") {
         return Some(link.to_owned());

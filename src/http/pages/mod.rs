@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::ApiError;
 use super::router::reject_path;
 
-/// What pages may load and do: only what this server serves.
+/// The policy of pages: they load only what this server serves.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -47,7 +47,7 @@ const ASSETS: [Asset; 11] = assets! {
     "index.html": "text/html; charset=utf-8",
 };
 
-/// What a browser shows to know whether its copy is still good, one for each asset.
+/// The entity tag of each asset, with which a browser checks its copy.
 static ASSET_TAGS: LazyLock<[String; ASSETS.len()]> =
     LazyLock::new(|| std::array::from_fn(|index| tag(ASSETS[index].content)));
 
@@ -56,7 +56,7 @@ pub(super) async fn show_start(headers: HeaderMap) -> Response {
     asset("index.html", &headers).unwrap_or_else(|| ApiError::server().into_response())
 }
 
-/// `GET /web/{name}`: what the pages load.
+/// `GET /web/{name}`: a script, style or image of the pages.
 pub(super) async fn show_asset(
     method: Method,
     uri: Uri,
@@ -99,7 +99,7 @@ fn page(html: &'static str, headers: &HeaderMap) -> Response {
     file(html, "text/html; charset=utf-8", &tag(html), headers)
 }
 
-/// A file, or the word that the browser's copy is still good.
+/// A file, or 304 if the browser's copy is up to date.
 fn file(content: &'static str, media_type: &'static str, tag: &str, headers: &HeaderMap) -> Response {
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let is_known =

@@ -58,7 +58,7 @@ pub(super) async fn predict_documents(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
-    // The head check admitted the request; without that there is no way here.
+    // Only the head check leads here, and it admits the request.
     let admitted: Arc<Admitted> = parts.extensions.remove().ok_or_else(ApiError::server)?;
     let answer = score(&app, &parts.headers, body, &context, &admitted).await;
     return_quota_on_fault(&admitted.admission, &answer);
@@ -235,7 +235,7 @@ async fn analyze(
     Ok(outcomes.unwrap_or(Err(AnalysisError::DeadlinePassed))?)
 }
 
-/// Counts what was scored.
+/// Counts the scored documents for metrics.
 fn count_scored(outcomes: &[Result<DocumentAnalysis, DocumentError>], app: &App) {
     for analysis in outcomes.iter().flatten() {
         app.metrics.score_document(ScoredDocument {

@@ -16,29 +16,29 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 use validity::Validity;
 
-/// What HTTP/2 is called in a handshake.
+/// The name of HTTP/2 in a TLS handshake.
 pub(super) const HTTP_2: &[u8] = b"h2";
 
 const HTTP_1: &[u8] = b"http/1.1";
 
-/// How often the files are looked at. They are small, and a renewed certificate is in no hurry.
+/// How often the files are read. They are small, and a renewed certificate is in no hurry.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
-/// How long before a certificate expires the log says so; those who renew by themselves do it earlier.
+/// How long before a certificate expires the log warns; automatic renewals come earlier.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The files that a listener's TLS is made of, all in PEM.
+/// The files of a listener's TLS, all in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, and those between it and a root behind it.
+    /// The certificate, followed by its intermediates.
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub private_key: PathBuf,
-    /// Authorities that must vouch for clients; `None`: clients need no certificate.
+    /// The authorities that must have signed a client's certificate; `None`: clients need no certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why there is no TLS from these files.
+/// Why the files cannot be used for TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
@@ -48,34 +48,34 @@ pub enum TlsError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has the wrong content.
     #[error("{}, which {setting} names, holds no usable PEM {what}: {problem}", .path.display())]
     Unusable {
         /// The setting.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The certificate and the private key do not fit each other.
+    /// The private key is not the certificate's.
     #[error("the certificate {} and the private key {} do not fit each other", .certificate.display(), .private_key.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         private_key: PathBuf,
-        /// What rustls says.
+        /// The cause, from rustls.
         source: rustls::Error,
     },
 }
 
-/// The TLS of a listener: as its files are now.
+/// The TLS of a listener, up to date with its files.
 pub struct Tls {
     files: TlsFiles,
     current: RwLock<Loaded>,
@@ -86,7 +86,7 @@ struct Loaded {
     config: Arc<ServerConfig>,
 }
 
-/// What the files hold.
+/// The contents of the files.
 #[derive(PartialEq, Eq)]
 struct Contents {
     certificate: Vec<u8>,
@@ -99,7 +99,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// If a file cannot be read, is not what it should be, or they do not fit each other.
+    /// If a file cannot be read or has the wrong content, or the key is not the certificate's.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let contents = files.read()?;
         let config = files.config(&contents)?;
@@ -107,14 +107,14 @@ impl Tls {
         Ok(Self { files, current: RwLock::new(Loaded { contents, config }) })
     }
 
-    /// What takes connections with the certificate of this moment.
+    /// An acceptor with the current certificate.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&current.config).into()
     }
 
-    /// Reads the files again and again, for as long as it is polled. Files that are no use are said once, and
-    /// what was there before stays.
+    /// Reloads the files when they change, for as long as it is polled. It logs unusable files once, and keeps the former
+    /// certificate.
     pub async fn follow(self: Arc<Self>) {
         let mut last_problem = String::new();
         loop {
@@ -138,7 +138,7 @@ impl Tls {
         }
     }
 
-    /// Reads the files again; whether they had changed.
+    /// Reloads the files; returns whether they had changed.
     fn reload(&self) -> Result<bool, TlsError> {
         let contents = self.files.read()?;
         if self.current.read().unwrap_or_else(PoisonError::into_inner).contents == contents {
@@ -179,7 +179,7 @@ impl TlsFiles {
 
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-        // The provider is whole, so the default versions, 1.2 and 1.3, are there.
+        // The provider has all ciphers, so the default versions, 1.2 and 1.3, work.
         let builder =
             builder.with_safe_default_protocol_versions().map_err(|source| self.mismatch(source))?;
         let builder = match (&self.client_ca, &contents.client_ca) {
@@ -232,7 +232,7 @@ fn client_verifier(
         .map_err(|error| unusable(SETTING, path, "certificate", &error.to_string()))
 }
 
-/// All certificates of a file, of which there must be one.
+/// All certificates of a file; there must be at least one.
 fn certificates(
     setting: &'static str,
     path: &Path,
@@ -251,7 +251,7 @@ fn unusable(setting: &'static str, path: &Path, what: &'static str, problem: &st
     TlsError::Unusable { setting, path: path.to_owned(), what, problem: problem.to_owned() }
 }
 
-/// What is wrong with the file of a private key, without quoting it as the error itself does.
+/// The problem of a private key's file, without the quotation that the error itself has.
 fn no_secret(error: &pem::Error) -> String {
     match error {
         pem::Error::NoItemsFound => "there is no private key in it".to_owned(),
