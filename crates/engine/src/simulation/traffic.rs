@@ -266,7 +266,8 @@ fn score_each(state: &mut SchedulerState, sequence: &Sequence, times: usize, now
         let accepted = submitted.expect("nothing is queued");
         let batch = state.next_batch(1, now).expect("it is queued");
         let tokens = u32::try_from(batch.bucket.padded_tokens).expect("a short sequence");
-        let took = OVERHEAD[0] + TOKEN[0] * tokens;
+        let spans = u32::try_from(sequence.spans.len()).expect("few spans");
+        let took = OVERHEAD[0] + TOKEN[0] * tokens + TOKEN[0] / 16 * spans;
         let outputs = vec![Some(output(sequence))];
         let outcome = BatchOutcome { outputs, failed_as_batch: false, took, occupied: took };
         deliver(state.complete_batch(batch, outcome));
@@ -297,7 +298,7 @@ fn odd_batches_do_not_change_the_admission_of_others() {
     let ordinary = Sequence { ids: vec![1; 32], spans: vec![SequenceSpan::new(0, 1)] };
     let short = Sequence { ids: vec![1; 2], ..ordinary.clone() };
     let dense = Sequence { spans: vec![SequenceSpan::new(0, 1); 400], ..ordinary.clone() };
-    for odd in [None, Some(short), Some(dense)] {
+    for (what, odd) in [("nothing odd", None), ("short", Some(short)), ("dense", Some(dense))] {
         let settings = EngineSettings { max_queued_tokens: 1_000_000, ..SETTINGS };
         let mut state = SchedulerState::new(&["cheap".to_owned()], settings);
         score_each(&mut state, &ordinary, 40, now);
@@ -310,6 +311,6 @@ fn odd_batches_do_not_change_the_admission_of_others() {
             state.precheck(tokens, &Caller::from("victim"), deadline, now).is_ok()
         };
         // Two workers at 40 µs a token, and six tenths of the second to plan with: 30,000 tokens.
-        assert!(accepts(26_000) && !accepts(34_000), "after {odd:?}");
+        assert!(accepts(26_000) && !accepts(34_000), "after {what}");
     }
 }
