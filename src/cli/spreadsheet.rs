@@ -45,7 +45,8 @@ fn starts_formula(piece: &str) -> bool {
 /// Whether the text is a decimal number, with a sign, a fraction and an exponent or without.
 fn is_number(text: &str) -> bool {
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+    let is_decimal = !text.starts_with(['+', '-'])
+        && text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
     is_decimal && text.parse::<f64>().is_ok()
 }
 
