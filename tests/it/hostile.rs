@@ -127,6 +127,17 @@ fn large_requests_and_answers_leave_the_connection_threads_to_others() {
     }
 }
 
+#[test]
+fn a_request_does_not_wait_for_the_background_beyond_its_deadline() {
+    let server = TestServer::start();
+    let client = server.client();
+    let occupied = Occupied::all();
+    let headers = [("content-type", "application/json"), ("x-request-timeout-ms", "300")];
+    let answer = client.post_with("/api/predicts", &headers, entities());
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"));
+    drop(occupied);
+}
+
 /// Sends a request to score documents, and reads the first bytes of its answer.
 fn begin(server: &TestServer, key: &str, docs: &Value) -> TcpStream {
     let body = json!({ "docs": docs }).to_string();

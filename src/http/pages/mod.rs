@@ -141,6 +141,14 @@ mod tests {
     }
 
     #[test]
+    fn links_work_below_the_path_of_a_proxy() {
+        for Asset { name, content, .. } in ASSETS {
+            assert!(!content.contains("href=\"/") && !content.contains("src=\"/"), "{name}");
+            assert!(!content.contains("fetch(\"/"), "{name}");
+        }
+    }
+
+    #[test]
     fn no_file_names_another_host_or_brings_code_in_its_text() {
         for Asset { name, content, .. } in ASSETS {
             let hosts =

@@ -60,7 +60,11 @@ pub(super) async fn predict_documents(
     let (mut parts, body) = request.into_parts();
     // Only the head check leads here, and it admits the request.
     let admitted: Arc<Admitted> = parts.extensions.remove().ok_or_else(ApiError::server)?;
-    let answer = score(&app, &parts.headers, body, &context, &admitted).await;
+    // The deadline also bounds the wait for a background thread.
+    let latest = admitted.deadline + DEADLINE_SLACK;
+    let answer = score(&app, &parts.headers, body, &context, &admitted);
+    let answer = tokio::time::timeout_at(latest.into(), answer).await;
+    let answer = answer.unwrap_or_else(|_| Err(AnalysisError::DeadlinePassed.into()));
     return_quota_on_fault(&admitted.admission, &answer);
     answer
 }
@@ -230,9 +234,7 @@ async fn analyze(
         return Ok(Vec::new());
     }
     let analyzer = app.ready_analyzer()?;
-    let latest = options.deadline.map_or_else(Instant::now, |deadline| deadline + DEADLINE_SLACK);
-    let outcomes = tokio::time::timeout_at(latest.into(), analyzer.analyze(documents, options)).await;
-    Ok(outcomes.unwrap_or(Err(AnalysisError::DeadlinePassed))?)
+    Ok(analyzer.analyze(documents, options).await?)
 }
 
 /// Counts the scored documents for metrics.
