@@ -290,8 +290,8 @@ fn spans_count_toward_the_bound_of_the_queue() {
     submit(3).expect("three spans are few");
 }
 
-/// What one caller sends does not change what another is admitted for. Batches of one short sequence cost nearly five times as
-/// much for a token as full ones.
+/// What one caller sends does not change what another is admitted for, though a batch of one short sequence takes twice as
+/// long for each of its tokens as a full batch.
 #[test]
 fn odd_batches_do_not_change_the_admission_of_others() {
     let now = Instant::now();
