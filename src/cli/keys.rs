@@ -115,7 +115,7 @@ pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
         }
         KeysCommand::Revoke { id } => {
             let record = admin.revoke(&KeyId::new(id))?;
-            note(&format!("key {} ({}) is revoked", record.id, record.name));
+            note(&format!("key {} ({}) is revoked", record.id, printable(&record.name)));
         }
         KeysCommand::Rotate { id, overlap, json } => {
             let until = after(overlap, now).context("--overlap")?;

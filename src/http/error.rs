@@ -239,6 +239,11 @@ impl From<StoreError> for ApiError {
                 let message = format!("the key {id} is {state}, and such a key has no successor");
                 Self::new(ErrorCode::Conflict, message).detail("state", state)
             }
+            StoreError::Unreadable { id, problem } => {
+                tracing::error!(key_id = id.as_str(), problem, "a key's row in the store cannot be read");
+                let message = format!("the row of the key {id} is unreadable, and the key counts as revoked");
+                Self::new(ErrorCode::Conflict, message).detail("state", "unreadable")
+            }
             StoreError::Replaced { id, successor } => {
                 let message =
                     format!("the key {id} already has a successor, {successor}: rotate or revoke that one");

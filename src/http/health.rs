@@ -123,7 +123,7 @@ pub(super) async fn show_liveness() -> Json<Status> {
     summary = "Tell whether requests should be sent here",
     description = "They should where a model is ready, the engine's queue moves, the keys in memory follow the \
                    store, its threads live, and the store can be written. If not, details.reason of the refusal is \
-                   models, queue, keys, threads or store.",
+                   models, workers, queue, keys, threads or store.",
     responses((status = 200, description = "They should.", body = Status, example = json!({"status": "ready"}))),
     security(()),
 )]

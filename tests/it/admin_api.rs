@@ -229,7 +229,10 @@ impl KeyStore for Unfollowable {
 
     fn changes(&self, since: Option<Revision>) -> Result<KeyChanges, StoreError> {
         if IS_UNFOLLOWABLE.load(Ordering::Relaxed) {
-            return Err(StoreError::UnreadableRow("none can be read".to_owned()));
+            return Err(StoreError::Unreadable {
+                id: KeyId::new("all"),
+                problem: "a broken disk".to_owned(),
+            });
         }
         self.0.changes(since)
     }

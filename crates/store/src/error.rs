@@ -11,9 +11,14 @@ pub enum StoreError {
     /// The backend could not read or write.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// A stored row cannot be read.
-    #[error("unreadable row in the store: {0}")]
-    UnreadableRow(String),
+    /// The key's row cannot be read, so the key counts as revoked.
+    #[error("the key {id} is unreadable and counts as revoked: {problem}")]
+    Unreadable {
+        /// The key.
+        id: KeyId,
+        /// What cannot be read.
+        problem: String,
+    },
     /// The store has no such key.
     #[error("there is no key {0}; `sentor keys list` shows all")]
     NoSuchKey(KeyId),

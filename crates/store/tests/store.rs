@@ -565,6 +565,8 @@ fn an_unreadable_row_counts_as_revoked_and_hides_no_later_revocation() {
         assert_eq!(ring.unreadable_keys(), 0);
     }
     set("scopes", "'root'");
+    let error = revoke(store.as_ref(), &bad_record.id, now()).expect_err("it cannot be read");
+    assert!(matches!(error, StoreError::Unreadable { id, .. } if id == bad_record.id));
     revoke(store.as_ref(), &good_record.id, now()).expect("it is there");
     ring.refresh().expect("the store can be read");
     assert_eq!(ring.authenticate(&good, now()).err(), Some(AuthError::Revoked { at: now() }));

@@ -137,7 +137,7 @@ fn find(connection: &Connection, id: &KeyId) -> rusqlite::Result<Option<KeyRow>>
 
 fn readable(row: Option<KeyRow>, id: &KeyId) -> Result<KeyRecord, StoreError> {
     let row = row.ok_or_else(|| StoreError::NoSuchKey(id.clone()))?;
-    row.map_err(|row| StoreError::UnreadableRow(format!("key {}: {}", row.id, row.problem)))
+    row.map_err(|row| StoreError::Unreadable { id: row.id, problem: row.problem })
 }
 
 fn sort(rows: Vec<KeyRow>) -> (Vec<KeyRecord>, Vec<UnreadableKey>) {
