@@ -17,7 +17,7 @@
 //! | lines of the audit file | `audit/entry.rs`; the file itself in `audit/file.rs` |
 //! | tables and migrations | `sqlite/migrations.rs` |
 //!
-//! Every backend is a [`Store`] and passes one test suite (`tests/store.rs`).
+//! Every backend is a [`Store`] and passes one test suite (`tests/store/conformance.rs`).
 
 pub mod clock;
 mod error;

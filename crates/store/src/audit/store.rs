@@ -3,7 +3,7 @@
 use super::entry::AuditEntry;
 use crate::error::StoreError;
 
-/// A store of audit entries, which the changes of keys write. All backends pass one test suite (`tests/store.rs`).
+/// A store of audit entries, which the changes of keys write. All backends pass one test suite (`tests/store/conformance.rs`).
 pub trait AuditStore: Send + Sync + std::fmt::Debug {
     /// Returns up to `limit` entries with a sequence number above `after`, in order. An entry never becomes visible below
     /// a number that was already returned.

@@ -7,7 +7,7 @@ use super::record::{KeyId, KeyRecord};
 use crate::audit::AuditEntry;
 use crate::error::StoreError;
 
-/// A store of keys. All backends pass one test suite (`tests/store.rs`). Every method may block on a disk or network.
+/// A store of keys. All backends pass one test suite (`tests/store/conformance.rs`). Every method may block on a disk or network.
 ///
 /// What a change of a key means is decided outside the backends ([`super::KeyAdmin`]); a backend gives the transaction.
 pub trait KeyStore: Send + Sync + std::fmt::Debug {

@@ -93,7 +93,7 @@ pub struct UsageQuery {
     pub account: Option<KeyId>,
 }
 
-/// A store of usage. All backends pass one test suite (`tests/store.rs`). Every method may block on a disk or network.
+/// A store of usage. All backends pass one test suite (`tests/store/conformance.rs`). Every method may block on a disk or network.
 pub trait UsageStore: Send + Sync + std::fmt::Debug {
     /// Adds a batch: all of it or nothing.
     fn add_usage(&self, batch: &UsageBatch) -> Result<(), StoreError>;
