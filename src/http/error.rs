@@ -251,7 +251,7 @@ impl From<StoreError> for ApiError {
                     .detail("state", "replaced")
                     .detail("replaced_by", successor.as_str())
             }
-            error => {
+            error @ StoreError::Backend(_) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, cause, "the store failed");
                 Self::server()
