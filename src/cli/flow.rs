@@ -159,19 +159,15 @@ pub(super) mod tests {
         }
         let good = document.text.contains("good");
         let sentiment = Distribution::from_weights(if good { [1.0, 1.0, 2.0] } else { [2.0, 1.0, 1.0] });
-        let entities = document.entities.iter().map(|entity| EntityAnalysis {
-            entity: entity.clone(),
-            sentiment,
-            mentions: document
-                .text
-                .match_indices(entity.as_str())
-                .map(|(start, found)| MentionAnalysis {
+        let entities = document.entities.iter().map(|entity| {
+            let mentions =
+                document.text.match_indices(entity.as_str()).map(|(start, found)| MentionAnalysis {
                     span: Span::new(start, start + found.len()),
                     sentence_index: 0,
                     form: MatchForm::Exact,
                     sentiment,
-                })
-                .collect(),
+                });
+            EntityAnalysis::new(entity.clone(), sentiment, mentions.collect())
         });
         let whole = Span::new(0, document.text.len()).trim(&document.text);
         Ok(DocumentAnalysis {

@@ -18,6 +18,8 @@ pub struct LimitsConfig {
     pub max_request_entities: usize,
     /// Maximum UTF-8 bytes of an entity's name.
     pub max_entity_bytes: usize,
+    /// Maximum mentions of a document that are scored and listed.
+    pub max_mentions: usize,
 }
 
 const GIB: u64 = 1 << 30;
@@ -61,6 +63,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: Fallback::Value("1024"),
         help: "Maximum name of an entity, in bytes of UTF-8; no real name comes near the default.",
     },
+    Setting {
+        name: "max_mentions",
+        kind: Kind::Count { least: 1, most: 10_000_000 },
+        default: Fallback::Value("10000"),
+        help: "Maximum mentions of one document that are scored and listed, beside the first of each entity; a \
+               warning counts the others. 10,000 make an answer of about two megabytes.",
+    },
 ];
 
 impl LimitsConfig {
@@ -72,6 +81,7 @@ impl LimitsConfig {
             max_entities: reader.count("max_entities"),
             max_request_entities: reader.count("max_request_entities"),
             max_entity_bytes: reader.count("max_entity_bytes"),
+            max_mentions: reader.count("max_mentions"),
         }
     }
 }

@@ -170,6 +170,7 @@ impl Config {
             workers: self.engine.workers,
             max_batch_tokens: self.engine.max_batch_tokens,
             max_queued_tokens: self.engine.max_queued_tokens,
+            max_mentions: self.limits.max_mentions,
             cache_bytes: self.engine.cache_bytes,
             deduplicate: self.engine.deduplicate,
             worker_niceness: self.engine.worker_niceness,

@@ -362,6 +362,9 @@ impl ApiError {
             DocumentError::Blank | DocumentError::MentionOutside { .. } => {
                 Self::validation(&Problems::only(&format!("docs[{index}].doc"), error.to_string()))
             }
+            DocumentError::TooManyTokens { .. } => {
+                Self::validation(&Problems::only(&format!("docs[{index}].entities"), error.to_string()))
+            }
             DocumentError::Model => Self::new(
                 ErrorCode::ServerError,
                 format!("docs[{index}]: {error}; the log has the cause under this request_id"),

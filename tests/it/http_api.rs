@@ -382,6 +382,7 @@ fn limits_are_named_where_they_are_passed() {
         max_entities: 2,
         max_request_entities: 100,
         max_entity_bytes: 10,
+        max_mentions: 10,
     };
     let mut setup = Setup::default();
     setup.settings.limits = limits;

@@ -1,6 +1,7 @@
 //! Tests of the server, the engine and the command line from outside, in one binary that links once.
 
 mod admin_api;
+mod bounds;
 mod config_sources;
 mod engine;
 mod engine_stress;

@@ -1,99 +1,26 @@
 //! The use case itself: prepare, submit, aggregate.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rayon::prelude::*;
-
-use super::plan::Plan;
-use super::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
-use crate::background;
-use sentor_engine::encode::{EncodeError, Encoder};
-use sentor_engine::registry::{Manifest, ModelFolder, QuantisationScheme, RegistryError};
+use sentor_engine::registry::ModelFolder;
 use sentor_engine::{
-    DurationStatistics, Engine, EngineError, EngineSettings, EngineStatistics, Runtime, RuntimeError,
-    SequenceOutput, SubmitError, Ticket, available_cores,
+    DurationStatistics, Engine, EngineSettings, EngineStatistics, Runtime, SequenceOutput, Ticket,
+    available_cores,
 };
-use sentor_text::language::{Detection, Language, LanguageChoice, detect};
 
-/// What an [`Analyzer`] is started with.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The ONNX Runtime library; `None` looks where the set-up step puts it.
-    pub onnxruntime: Option<PathBuf>,
-    /// The model folder for each language. Languages may share one.
-    pub models: Vec<(Language, PathBuf)>,
-    /// What `auto` scores a text as whose language it cannot tell.
-    pub fallback_language: Language,
-    /// Worker threads; `None`: one for each physical core that the process may use.
-    pub workers: Option<usize>,
-    /// Most padded tokens in a batch, unless a single sequence has more.
-    pub max_batch_tokens: usize,
-    /// Most tokens in the queue.
-    pub max_queued_tokens: usize,
-    /// Memory for texts that were scored before, in bytes; 0 keeps none.
-    pub cache_bytes: usize,
-    /// Whether equal texts that wait or run at one time are run once.
-    pub deduplicate: bool,
-    /// How far the workers give way to the other threads of the process, 0 to 19.
-    pub worker_niceness: u8,
-}
-
-impl Default for Settings {
-    /// No models yet; the engine as it does best: two million waiting tokens are a few minutes of work and some
-    /// 50 MB, and 32 MiB remember some 80,000 sentences.
-    fn default() -> Self {
-        Self {
-            onnxruntime: None,
-            models: Vec::new(),
-            fallback_language: Language::English,
-            workers: None,
-            max_batch_tokens: Engine::USUAL_BATCH_TOKENS,
-            max_queued_tokens: 2_000_000,
-            cache_bytes: 32 << 20,
-            deduplicate: true,
-            worker_niceness: 0,
-        }
-    }
-}
-
-/// One loaded model, as health and `models list` show it.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct ModelStatus {
-    /// Its name, from the manifest.
-    pub name: String,
-    /// Its version, from the manifest.
-    pub version: String,
-    /// Codes of the languages that are routed to it.
-    pub languages: Vec<&'static str>,
-    /// `span` or `pair`.
-    pub signature: &'static str,
-    /// Whether a warm-up run has succeeded.
-    pub ready: bool,
-}
-
-/// Why an [`Analyzer`] could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A model folder is not in order.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// A tokenizer is not in order.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// ONNX Runtime is not in order.
-    #[error(transparent)]
-    Runtime(#[from] RuntimeError),
-    /// A model does not run.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-}
+use crate::background;
+use crate::model::{Model, warn_of_dynamic_ranges};
+use crate::planner::{Planned, Planner, is_large, rejection};
+use crate::settings::{ModelStatus, Settings, StartError};
+use crate::stop::StopSignal;
+use crate::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
 
 /// Scores documents. One is enough for a process.
 #[derive(Debug)]
 pub struct Analyzer {
-    engine: Engine,
+    engine: Arc<Engine>,
     planner: Arc<Planner>,
     stages: Mutex<Stages>,
 }
@@ -114,24 +41,6 @@ pub struct AnalyzerStatistics {
 struct Stages {
     plans: DurationStatistics,
     aggregations: DurationStatistics,
-}
-
-/// Plans documents: all of the work but that of the models.
-#[derive(Debug)]
-struct Planner {
-    models: Vec<Model>,
-    routes: Vec<(Language, usize)>,
-    fallback_language: Language,
-}
-
-/// One document's model and plan, or why it has none.
-type Planned = Result<(usize, Plan), DocumentError>;
-
-/// What the pipeline must know of a model; its network is in the engine.
-#[derive(Debug)]
-pub(super) struct Model {
-    pub(super) manifest: Manifest,
-    pub(super) encoder: Encoder,
 }
 
 /// The sequences of one request, on their way through the engine.
@@ -178,8 +87,14 @@ impl Analyzer {
             || Engine::start(&runtime, &folders, engine_settings),
             || folders.par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
         );
-        let planner = Planner { models: models?, routes, fallback_language: settings.fallback_language };
-        let engine = engine?;
+        let planner = Planner {
+            models: models?,
+            routes,
+            fallback_language: settings.fallback_language,
+            max_mentions: settings.max_mentions,
+            max_document_tokens: settings.max_queued_tokens,
+        };
+        let engine = Arc::new(engine?);
         Ok(Self { engine, planner: Arc::new(planner), stages: Mutex::default() })
     }
 
@@ -194,27 +109,37 @@ impl Analyzer {
         documents: Vec<Document>,
         options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
-        let deadline = options.deadline;
+        let stop = StopSignal::at(options.deadline);
+        // A caller that leaves drops this future, and the work on its request ends.
+        let _stop_on_drop = stop.on_drop();
         let started = Instant::now();
-        let bytes = total_bytes(&documents);
-        let mut plans = if bytes > Planner::PARALLEL_BYTES {
-            let (planner, options) = (Arc::clone(&self.planner), options.clone());
-            let planning = background::run(move || planner.plan(&documents, &options));
+        let is_large = is_large(&documents);
+        let mut plans = if is_large {
+            let (planner, engine) = (Arc::clone(&self.planner), Arc::clone(&self.engine));
+            let (stop, options) = (stop.clone(), options.clone());
+            let planning = background::run(move || planner.plan(&documents, &options, &stop, &engine));
             planning.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
         } else {
-            self.planner.plan(&documents, &options)?
+            self.planner.plan(&documents, &options, &stop, &self.engine)?
         };
         self.stages().plans.record(started.elapsed());
-        let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
         let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
-        let answer = match deadline {
+        let answer = match options.deadline {
             Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
                 .await
                 .map_err(|_elapsed| AnalysisError::DeadlinePassed)?,
             None => ticket.await,
         };
-        hand_out(answer.map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
-        Ok(self.aggregate(plans, finished))
+        let outputs = answer.map_err(|_| AnalysisError::ShuttingDown)?;
+        let started = Instant::now();
+        let answers = if is_large {
+            let aggregation = background::run(move || aggregate(plans, outputs, &documents));
+            aggregation.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        } else {
+            aggregate(plans, outputs, &documents)
+        };
+        self.stages().aggregations.record(started.elapsed());
+        Ok(answers)
     }
 
     /// [`Analyzer::analyze`] for callers without an async runtime; blocks the thread and knows no deadline.
@@ -228,13 +153,16 @@ impl Analyzer {
         documents: Vec<Document>,
         options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
+        let stop = StopSignal::at(options.deadline);
         let started = Instant::now();
-        let mut plans = self.planner.plan(&documents, &options)?;
+        let mut plans = self.planner.plan(&documents, &options, &stop, &self.engine)?;
         self.stages().plans.record(started.elapsed());
-        let mut finished: Vec<_> = plans.iter().map(|_| None).collect();
         let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
-        hand_out(ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?, &documents, &mut finished);
-        Ok(self.aggregate(plans, finished))
+        let outputs = ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?;
+        let started = Instant::now();
+        let answers = aggregate(plans, outputs, &documents);
+        self.stages().aggregations.record(started.elapsed());
+        Ok(answers)
     }
 
     /// What it has done so far, and what waits.
@@ -242,17 +170,6 @@ impl Analyzer {
         let engine = self.engine.statistics();
         let Stages { plans, aggregations, .. } = &*self.stages();
         AnalyzerStatistics { plans: plans.clone(), aggregations: aggregations.clone(), engine }
-    }
-
-    fn aggregate(
-        &self,
-        plans: Vec<Planned>,
-        finished: Vec<Option<Vec<Option<SequenceOutput>>>>,
-    ) -> Vec<Result<DocumentAnalysis, DocumentError>> {
-        let started = Instant::now();
-        let answers = aggregate(plans, finished);
-        self.stages().aggregations.record(started.elapsed());
-        answers
     }
 
     /// Counters, which a panic elsewhere does not spoil.
@@ -321,95 +238,21 @@ impl Analyzer {
     }
 }
 
-impl Planner {
-    /// Documents together longer than this are planned off the async threads, and several at a time. Below it
-    /// (about 1,000 tokens, a millisecond or two of work) handing out the work costs more than it saves.
-    const PARALLEL_BYTES: usize = 4096;
-
-    /// Detects the language of each document and plans it.
-    fn plan(&self, documents: &[Document], options: &Options) -> Result<Vec<Planned>, AnalysisError> {
-        let prepare = |document: &Document| {
-            let detection = detect(&document.text);
-            let language = self.language_of(&detection, options.language);
-            let model = self.route(language)?;
-            let plan = Plan::new(document, options.language, language, detection, &self.models[model]);
-            Ok(plan.map(|plan| (model, plan)))
-        };
-        if documents.len() > 1 && total_bytes(documents) > Self::PARALLEL_BYTES {
-            documents.par_iter().map(prepare).collect()
-        } else {
-            documents.iter().map(prepare).collect()
-        }
-    }
-
-    fn language_of(&self, detection: &Detection, choice: LanguageChoice) -> Language {
-        match choice {
-            LanguageChoice::Fixed(language) => language,
-            LanguageChoice::Auto => detection.language.unwrap_or(self.fallback_language),
-        }
-    }
-
-    fn route(&self, language: Language) -> Result<usize, AnalysisError> {
-        let route = self.routes.iter().find(|(routed, _)| *routed == language);
-        route.map(|&(_, model)| model).ok_or(AnalysisError::NoModel(language))
-    }
-}
-
-impl Model {
-    fn open(folder: &ModelFolder) -> Result<Self, StartError> {
-        folder.verify()?;
-        Ok(Self { manifest: folder.manifest().clone(), encoder: Encoder::open(folder)? })
-    }
-}
-
-/// Warns that the scores of a model depend a little on the rest of the batch.
-fn warn_of_dynamic_ranges(folder: &ModelFolder) {
-    if folder.manifest().quantisation == QuantisationScheme::Dynamic {
-        tracing::warn!(
-            file = %folder.network().display(),
-            model = folder.manifest().name,
-            "the model is dynamically quantised: the same text can score differently in the last digits, by what \
-             shares its batch; quantise it statically to have the same bits each time"
-        );
-    }
-}
-
-fn total_bytes(documents: &[Document]) -> usize {
-    documents.iter().map(|document| document.text.len()).sum()
-}
-
-fn rejection(error: SubmitError) -> AnalysisError {
-    match error {
-        // A wait of less than a second is still said as one: the header counts whole seconds.
-        SubmitError::Overloaded { retry_after } => {
-            AnalysisError::Overloaded { retry_after: retry_after.max(Duration::from_secs(1)) }
-        }
-        SubmitError::ShuttingDown => AnalysisError::ShuttingDown,
-    }
-}
-
-/// Distributes the outputs of a request to its documents.
-fn hand_out(
-    outputs: Vec<Option<SequenceOutput>>,
-    documents: &[(usize, usize)],
-    finished: &mut [Option<Vec<Option<SequenceOutput>>>],
-) {
-    let mut outputs = outputs.into_iter();
-    for &(document, sequences) in documents {
-        finished[document] = Some(outputs.by_ref().take(sequences).collect());
-    }
-}
-
+/// Computes the scores of all documents. `sequences` has for each planned document its number of sequences.
 fn aggregate(
     plans: Vec<Planned>,
-    finished: Vec<Option<Vec<Option<SequenceOutput>>>>,
+    outputs: Vec<Option<SequenceOutput>>,
+    sequences: &[(usize, usize)],
 ) -> Vec<Result<DocumentAnalysis, DocumentError>> {
-    plans
-        .into_iter()
-        .zip(finished)
-        .map(|(plan, outputs)| {
+    let mut outputs = outputs.into_iter();
+    let mut sequences = sequences.iter().peekable();
+    let with_number = plans.into_iter().enumerate();
+    with_number
+        .map(|(document, plan)| {
             let (_, plan) = plan?;
-            plan.aggregate(&outputs.unwrap_or_default())
+            let own = sequences.next_if(|&&(index, _)| index == document).map_or(0, |&(_, count)| count);
+            let outputs: Vec<_> = outputs.by_ref().take(own).collect();
+            plan.aggregate(&outputs)
         })
         .collect()
 }

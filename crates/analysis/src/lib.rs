@@ -1,20 +1,33 @@
 //! Documents in, scored documents out: the one place where the pipeline is spelled out.
 
+mod settings;
+
 mod analyzer;
-pub mod background;
+
+mod planner;
+
 mod plan;
+
+mod model;
+
+mod stop;
+
+pub mod background;
+
 pub mod results;
 #[cfg(feature = "openapi")]
 pub mod schemas;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use analyzer::{Analyzer, AnalyzerStatistics, ModelStatus, Settings, StartError, local_caller};
+pub use analyzer::{Analyzer, AnalyzerStatistics, local_caller};
 pub use sentor_engine::Caller;
 use sentor_text::language::{Detection, Language, LanguageChoice};
 use sentor_text::mention::MatchForm;
 use sentor_text::sentiment::Distribution;
 use sentor_text::span::Span;
+pub use settings::{ModelStatus, Settings, StartError};
 
 /// A text to score, and the entities to score it toward.
 #[derive(Clone, Debug, Default)]
@@ -93,14 +106,20 @@ pub struct EntityAnalysis {
     pub entity: String,
     /// How the text feels about it.
     pub sentiment: Distribution,
-    /// Where it is mentioned; empty where it is scored as implicit.
-    pub mentions: Vec<MentionAnalysis>,
+    is_explicit: bool,
+    /// Where it is mentioned; shared by equal entities, and shorter than their number where mentions are left out.
+    pub mentions: Arc<[MentionAnalysis]>,
 }
 
 impl EntityAnalysis {
+    /// An entity with all its mentions.
+    pub fn new(entity: String, sentiment: Distribution, mentions: Vec<MentionAnalysis>) -> Self {
+        Self { entity, sentiment, is_explicit: !mentions.is_empty(), mentions: mentions.into() }
+    }
+
     /// Whether the text names the entity.
     pub fn is_explicit(&self) -> bool {
-        !self.mentions.is_empty()
+        self.is_explicit
     }
 }
 
@@ -146,6 +165,13 @@ pub enum Warning {
         /// In how many pieces.
         pieces: usize,
     },
+    /// The document has more mentions than are scored and listed.
+    MentionsLeftOut {
+        /// How many more.
+        count: usize,
+        /// How many are listed at most.
+        most: usize,
+    },
     /// An entity's name, or a mention of it, is longer than the model can read; only its head was read.
     LongEntity {
         /// Index of the entity.
@@ -156,9 +182,20 @@ pub enum Warning {
 /// Why one document cannot be scored; the others of its request still can.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
-    /// Empty, or white space only.
+    /// Empty, or of white space and characters that are not seen only.
     #[error("the text is empty or only white space")]
     Blank,
+    /// The text, read once for each group of its entities, is too much.
+    #[error(
+        "the text and its entities together come to {tokens} model tokens, and at most {most} are read; ask for fewer \
+         entities, or split the text"
+    )]
+    TooManyTokens {
+        /// How many.
+        tokens: usize,
+        /// How many are read at most.
+        most: usize,
+    },
     /// A given mention lies outside the text, splits a character or names an entity that is not there.
     #[error("mention {index} does not lie inside the text or names no entity of the document")]
     MentionOutside {

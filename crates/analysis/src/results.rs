@@ -244,6 +244,11 @@ fn warning_result(warning: &Warning) -> WarningResult {
             ),
             json!({"sentence_index": sentence_index, "pieces": pieces}),
         ),
+        Warning::MentionsLeftOut { count, most } => (
+            "mentions_left_out",
+            format!("at most {most} mentions of a document are scored and listed; {count} more are left out"),
+            json!({"count": count, "most": most}),
+        ),
         Warning::LongEntity { entity_index } => (
             "long_entity",
             format!("entity {entity_index} is longer than the model reads; only its start counted"),
@@ -251,4 +256,75 @@ fn warning_result(warning: &Warning) -> WarningResult {
         ),
     };
     WarningResult { code, message, details }
+}
+
+/// Bytes of JSON beside the texts: most of what a document, a sentence, an entity, a mention and a warning may take, with
+/// long figures.
+const DOCUMENT_BYTES: usize = 512;
+const SENTENCE_BYTES: usize = 260;
+const ENTITY_BYTES: usize = 320;
+const MENTION_BYTES: usize = 260;
+const WARNING_BYTES: usize = 384;
+
+/// The length at most of [`document_result`] as JSON, in bytes. Takes a pass over the texts, and no memory.
+pub fn document_result_bytes(doc_id: Option<&str>, text: &str, analysis: &DocumentAnalysis) -> usize {
+    let sentences =
+        analysis.sentences.iter().map(|sentence| SENTENCE_BYTES + json_bytes(sentence.span.slice(text)));
+    let entities = analysis.entities.iter().map(|entity| {
+        let mentions =
+            entity.mentions.iter().map(|mention| MENTION_BYTES + json_bytes(mention.span.slice(text)));
+        ENTITY_BYTES + json_bytes(&entity.entity) + mentions.sum::<usize>()
+    });
+    DOCUMENT_BYTES
+        + doc_id.map_or(0, json_bytes)
+        + sentences.sum::<usize>()
+        + entities.sum::<usize>()
+        + analysis.warnings.len() * WARNING_BYTES
+}
+
+/// The length of a text inside a JSON string.
+fn json_bytes(text: &str) -> usize {
+    let escaped = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' => 1,
+        // As `\u0000`.
+        0..0x20 => 5,
+        _ => 0,
+    });
+    text.len() + escaped.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MentionAnalysis;
+    use sentor_text::language::{Detection, Language};
+    use sentor_text::mention::MatchForm;
+    use sentor_text::span::Span;
+
+    #[test]
+    fn the_length_of_a_result_is_known_before_it_is_written() {
+        let sentiment = Distribution::from_weights([1.0, 1e-7, 1.0 / 3.0]);
+        for text in ["a", "Een \"zin\" met \u{1}\u{2}\n tekens\\. 😀", &"ab ".repeat(300)] {
+            let span = Span::new(0, text.len());
+            let mention =
+                MentionAnalysis { span, sentence_index: 4_000_000, form: MatchForm::Inflected, sentiment };
+            let analysis = DocumentAnalysis {
+                language: Language::Dutch,
+                detection: Detection { language: None, code: "und".to_owned(), confidence: 0.123_456_7 },
+                sentiment,
+                sentences: vec![SentenceAnalysis { span, sentiment }; 3],
+                entities: vec![EntityAnalysis::new(text.to_owned(), sentiment, vec![mention; 5]); 2],
+                warnings: vec![
+                    Warning::UnknownLanguage { scored_as: Language::Dutch },
+                    Warning::MentionsLeftOut { count: usize::MAX, most: usize::MAX },
+                    Warning::SplitSentence { sentence_index: usize::MAX, pieces: usize::MAX },
+                ],
+                tokens: 0,
+            };
+            let result = document_result(Some(text), text, &analysis, OffsetUnit::Utf8);
+            let written = serde_json::to_vec(&result).expect("a result is JSON").len();
+            let expected = document_result_bytes(Some(text), text, &analysis);
+            assert!((written..=4 * written).contains(&expected), "{expected} for {written} bytes");
+        }
+    }
 }

@@ -52,6 +52,7 @@ pub enum WarningCode {
     SplitIntoWindows,
     SplitSentence,
     LongEntity,
+    MentionsLeftOut,
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ fn read_json(line: u64, text: &str) -> Result<Record, String> {
     }
     let record: JsonRecord = serde_json::from_str(text).map_err(|error| json_problem(&error))?;
     let entities = record.entities.unwrap_or_default();
-    if entities.iter().any(|entity| entity.trim().is_empty()) {
+    if entities.iter().any(|entity| sentor_text::is_blank(entity)) {
         return Err("an entity is empty".to_owned());
     }
     let doc_id = match record.doc_id {

@@ -34,6 +34,7 @@ fn written() -> Result<Value, ApiError> {
         max_entities: 1,
         max_request_entities: 1,
         max_entity_bytes: usize::MAX,
+        max_mentions: usize::MAX,
     };
     let query = PredictQuery::default();
     let request = PredictRequest::parse(request().to_string().as_bytes(), query, &limits)?;
@@ -56,7 +57,7 @@ fn analysis() -> DocumentAnalysis {
         detection: Detection { language: Some(Language::English), code: "en".to_owned(), confidence: 0.875 },
         sentiment,
         sentences: vec![SentenceAnalysis { span: Span::new(0, TEXT.len()), sentiment }],
-        entities: vec![EntityAnalysis { entity: ENTITY.to_owned(), sentiment, mentions: vec![mention] }],
+        entities: vec![EntityAnalysis::new(ENTITY.to_owned(), sentiment, vec![mention])],
         warnings: Vec::new(),
         tokens: 3,
     }

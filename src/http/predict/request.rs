@@ -11,6 +11,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::problems::{ListBudget, Problems};
 use crate::http::query::{PredictQuery, parse_language};
 use sentor_analysis::{Document, MentionSource};
+use sentor_text::is_blank;
 use sentor_text::language::LanguageChoice;
 
 /// A request that can be answered.
@@ -353,18 +354,7 @@ fn invisible(text: &str) -> Option<&'static str> {
     if text.trim().is_empty() {
         return Some("is empty or only white space");
     }
-    let is_invisible = |c: char| c.is_whitespace() || c.is_control() || has_no_width(c);
-    text.chars().all(is_invisible).then_some("has no visible character")
-}
-
-/// Soft hyphens, zero-width spaces and joiners, direction marks, invisible operators, and variation selectors.
-fn has_no_width(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'
-    )
+    is_blank(text).then_some("has no visible character")
 }
 
 /// Whether a text holds no half of a surrogate pair; if it does, that is a problem.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::request::PredictRequest;
 use crate::http::error::{ApiError, ErrorSummary};
 use crate::http::query::PredictQuery;
-use sentor_analysis::results::{DocumentResult, document_result};
+use sentor_analysis::results::{DocumentResult, document_result, document_result_bytes};
 use sentor_analysis::{DocumentAnalysis, DocumentError};
 
 /// Writes the answer: one result for each document of `request`. `outcomes` are those of its valid documents.
@@ -52,29 +52,23 @@ pub(super) fn write(
     Ok(json)
 }
 
-/// About how many bytes the answer has. Texts with many characters that JSON escapes come to more.
+/// About how many bytes the answer has; at most, where no document failed.
 pub(super) fn expected_bytes(
     request: &PredictRequest,
     outcomes: &[Result<DocumentAnalysis, DocumentError>],
 ) -> usize {
-    // Bytes of JSON besides texts, rounded up from real answers; a document's include some warnings.
-    const DOCUMENT: usize = 640;
-    const SENTENCE: usize = 260;
-    const ENTITY: usize = 320;
-    const MENTION: usize = 260;
+    /// Bytes of the error of a document.
+    const ERROR: usize = 640;
+    let mut outcomes = outcomes.iter();
     let documents = request.documents.iter().map(|document| {
-        let texts =
-            document.text.as_ref().map_or(0, String::len) + document.doc_id.as_ref().map_or(0, String::len);
-        DOCUMENT + texts
+        let doc_id = document.doc_id.as_deref();
+        let Ok(text) = &document.text else { return ERROR };
+        match outcomes.next() {
+            Some(Ok(analysis)) => document_result_bytes(doc_id, text, analysis),
+            _ => ERROR,
+        }
     });
-    let analyses = outcomes.iter().flatten().map(|analysis| {
-        let entities = analysis.entities.iter().map(|entity| {
-            // A mention's text is about as long as the entity's name.
-            ENTITY + entity.entity.len() + entity.mentions.len() * (MENTION + entity.entity.len())
-        });
-        analysis.sentences.len() * SENTENCE + entities.sum::<usize>()
-    });
-    documents.sum::<usize>() + analyses.sum::<usize>()
+    documents.sum()
 }
 
 /// The scores of all documents.

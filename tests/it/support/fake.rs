@@ -171,7 +171,7 @@ fn score(document: &Document, options: &Options) -> Result<DocumentAnalysis, Doc
             })
             .collect();
         let sentiment = mentions.first().map_or_else(|| opinion(text), |mention| mention.sentiment);
-        EntityAnalysis { entity: entity.clone(), sentiment, mentions }
+        EntityAnalysis::new(entity.clone(), sentiment, mentions)
     });
     Ok(DocumentAnalysis {
         language,

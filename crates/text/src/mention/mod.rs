@@ -71,7 +71,7 @@ pub struct Found {
 
 impl Found {
     /// Sorts the mentions, drops those that overlap an earlier one of the same entity, and leaves out all after the
-    /// first `most`. At one place, the plainest form and then the longest is kept.
+    /// first `most` but the first of each entity. At one place, the plainest form and then the longest is kept.
     ///
     /// `left_out_until` has for each entity the end of the last mention that was left out: what overlaps that is none
     /// of its own.
@@ -87,13 +87,24 @@ impl Found {
             }
             is_free
         });
-        for mention in self.mentions.drain(most.min(self.mentions.len())..) {
+        if self.mentions.len() <= most {
+            return;
+        }
+        let mut is_kept = vec![false; left_out_until.len()];
+        let mut number = 0;
+        self.mentions.retain(|mention| {
+            number += 1;
+            let is_first = !std::mem::replace(&mut is_kept[mention.entity], true);
+            if number <= most || is_first {
+                return true;
+            }
             let until = &mut left_out_until[mention.entity];
             if mention.span.start >= *until {
                 self.left_out += 1;
                 *until = mention.span.end;
             }
-        }
+            false
+        });
     }
 }
 
@@ -187,7 +198,8 @@ impl EntityMatcher {
         self.find_first(text, usize::MAX, || true).unwrap_or_default().mentions
     }
 
-    /// As [`EntityMatcher::find`], but keeps only the first `most` mentions and counts the others.
+    /// As [`EntityMatcher::find`], but keeps only the first `most` mentions, and beyond them the first of each entity, and
+    /// counts the others.
     ///
     /// Every place that has the letters of an entity is looked at, whatever becomes of it: up to the number of entities
     /// for each byte of the text. `keep_going` is asked every thousand places; `None` where it said no.
@@ -260,3 +272,44 @@ const ACRONYM_ENDINGS: Endings = &["s", "'s"];
 
 /// No longer word is part of a compound.
 const LONGEST_PART: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, entities: &[&str], most: usize) -> (Vec<(usize, usize)>, usize) {
+        let matcher = EntityMatcher::new(entities, Language::English);
+        let found = matcher.find_first(text, most, || true).expect("nobody stops it");
+        (found.mentions.iter().map(|mention| (mention.entity, mention.span.start)).collect(), found.left_out)
+    }
+
+    #[test]
+    fn the_first_mentions_are_kept_and_the_others_counted() {
+        assert_eq!(found("ab ab cd ab ab", &["ab", "cd"], 9).1, 0);
+        assert_eq!(found("ab ab cd ab ab", &["ab", "cd"], 3), (vec![(0, 0), (0, 3), (1, 6)], 2));
+    }
+
+    #[test]
+    fn every_entity_keeps_its_first_mention() {
+        assert_eq!(found("ab ab ab cd ab cd", &["ab", "cd"], 2), (vec![(0, 0), (0, 3), (1, 9)], 3));
+    }
+
+    #[test]
+    fn more_places_than_are_sorted_at_once_are_counted_too() {
+        let text = "ab ".repeat(MOST_UNSORTED + 10);
+        let (mentions, left_out) = found(&text, &["ab"], 5);
+        assert_eq!((mentions.len(), left_out), (5, MOST_UNSORTED + 5));
+    }
+
+    #[test]
+    fn a_search_can_be_stopped() {
+        let matcher = EntityMatcher::new(&["a"], Language::English);
+        let mut questions = 0;
+        let found = matcher.find_first(&"a ".repeat(10 * PLACES_BETWEEN_CHECKS), usize::MAX, || {
+            questions += 1;
+            questions < 3
+        });
+        assert!(found.is_none());
+        assert_eq!(questions, 3);
+    }
+}

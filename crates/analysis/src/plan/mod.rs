@@ -1,0 +1,232 @@
+//! The plan of one document: the sequences that read it, and how their outputs become its scores.
+
+mod layout;
+mod mentions;
+mod scores;
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use sentor_engine::encode::{Sequence, Tokens};
+use sentor_text::is_blank;
+use sentor_text::language::{Detection, Language, LanguageChoice};
+use sentor_text::mention::Mention;
+use sentor_text::segment::sentences;
+use sentor_text::span::Span;
+
+use crate::model::Model;
+use crate::stop::StopSignal;
+use crate::{AnalysisError, Document, DocumentError, MentionSource, Warning};
+use mentions::{find_mentions, masked_names, place};
+
+/// One document, ready to be scored: its sequences, and the target of each of their spans.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    language: Language,
+    detection: Detection,
+    warnings: Vec<Warning>,
+    /// Presented spans of the sentences.
+    sentences: Vec<Span>,
+    /// The requested entities in their order, each with its place in `entities`.
+    requested: Vec<(String, usize)>,
+    /// The distinct entities.
+    entities: Vec<String>,
+    /// Of the distinct entities.
+    mentions: Vec<PlannedMention>,
+    /// Mentions that the text has beyond those.
+    left_out: usize,
+    max_mentions: usize,
+    sequences: Vec<Sequence>,
+    /// Targets of the spans of each sequence, in their order.
+    readings: Vec<Vec<Reading>>,
+    /// Length of each sentence in tokens.
+    sentence_tokens: Vec<usize>,
+    tokens: usize,
+}
+
+#[derive(Debug)]
+struct PlannedMention {
+    mention: Mention,
+    sentence_index: usize,
+    tokens: Range<usize>,
+}
+
+/// Target of a span of a sequence.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// A sentence, or `tokens` of its tokens where it stands in several windows.
+    Sentence { index: usize, tokens: usize },
+    /// A mention.
+    Mention(usize),
+    /// An entity that the text does not name.
+    Implicit(usize),
+}
+
+/// A document, and what it is read as.
+pub(crate) struct Input<'a> {
+    pub(crate) document: &'a Document,
+    pub(crate) choice: LanguageChoice,
+    pub(crate) language: Language,
+    pub(crate) detection: Detection,
+    pub(crate) model: &'a Model,
+    pub(crate) bounds: &'a Bounds<'a>,
+}
+
+/// The bounds of the work on one request.
+pub(crate) struct Bounds<'a> {
+    /// Ends planning when nobody waits for the answer any more.
+    pub(crate) stop: &'a StopSignal,
+    /// Most mentions of a document that are scored and listed.
+    pub(crate) max_mentions: usize,
+    /// Most tokens of the sequences of one document, unless its text alone has more.
+    pub(crate) max_tokens: usize,
+    /// Asked before sequences are built, with the number of their tokens.
+    pub(crate) admit: &'a (dyn Fn(usize) -> Result<(), AnalysisError> + Sync),
+}
+
+impl Bounds<'_> {
+    /// Whether sequences of so many tokens may be built for a document, whose text alone has `text_tokens`.
+    ///
+    /// # Errors
+    ///
+    /// If its entities make it too much, or the engine cannot score it in time.
+    fn admit_document(&self, sequence_tokens: usize, text_tokens: usize) -> Result<(), PlanError> {
+        // Sentences that are read as pairs, and a first group of entities, take up to as much again.
+        let most = self.max_tokens.max(text_tokens.saturating_mul(4));
+        if sequence_tokens > most {
+            return Err(DocumentError::TooManyTokens { tokens: sequence_tokens, most }.into());
+        }
+        (self.admit)(sequence_tokens)?;
+        Ok(())
+    }
+}
+
+/// Why there is no plan.
+pub(crate) enum PlanError {
+    /// This document cannot be scored.
+    Document(DocumentError),
+    /// The request is not scored.
+    Request(AnalysisError),
+}
+
+impl From<DocumentError> for PlanError {
+    fn from(error: DocumentError) -> Self {
+        Self::Document(error)
+    }
+}
+
+impl From<AnalysisError> for PlanError {
+    fn from(error: AnalysisError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl Plan {
+    /// Segments, matches, tokenizes and packs a document.
+    pub(crate) fn new(input: Input<'_>) -> Result<Self, PlanError> {
+        let Input { document, choice, language, detection, model, bounds } = input;
+        let text = document.text.as_str();
+        if is_blank(text) {
+            return Err(DocumentError::Blank.into());
+        }
+        bounds.stop.check()?;
+        let tiles = sentences(text, language);
+        bounds.stop.check()?;
+        let Entities { requested, distinct } = Entities::of_document(document);
+        let found = find_mentions(document, &distinct, language, &tiles, bounds)?;
+        bounds.stop.check()?;
+        let masked = masked_names(document, &distinct, language, &found.mentions, &model.encoder);
+        let tokens = model.encoder.tokens(text, tiles.iter().map(|tile| tile.end));
+        let tokens = model.encoder.mask(tokens, &masked);
+        bounds.stop.check()?;
+
+        let tiling = tile_tokens(&tokens, &tiles);
+        let mut plan = Self {
+            language,
+            warnings: language_warnings(choice, language, &detection).into_iter().collect(),
+            detection,
+            sentences: tiles.iter().map(|tile| tile.trim(text)).collect(),
+            requested,
+            entities: distinct,
+            mentions: place(found.mentions, &tiles, &tokens),
+            left_out: found.left_out,
+            max_mentions: bounds.max_mentions,
+            sequences: Vec::new(),
+            readings: Vec::new(),
+            sentence_tokens: tiling.iter().map(ExactSizeIterator::len).collect(),
+            tokens: tokens.len(),
+        };
+        plan.lay_out(text, &tokens, &tiling, model, bounds)?;
+        Ok(plan)
+    }
+
+    /// Moves the sequences out of the plan, for the engine.
+    pub(crate) fn take_sequences(&mut self) -> Vec<Sequence> {
+        std::mem::take(&mut self.sequences)
+    }
+
+    /// Warns of each requested entity that is one of these distinct ones.
+    fn warn_of_long_entities(&mut self, is_long: &[bool]) {
+        let long = self.requested.iter().enumerate().filter(|(_, (_, distinct))| is_long[*distinct]);
+        for (entity_index, _) in long {
+            let warning = Warning::LongEntity { entity_index };
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
+}
+
+/// The entities of a document.
+struct Entities {
+    requested: Vec<(String, usize)>,
+    distinct: Vec<String>,
+}
+
+impl Entities {
+    /// Equal names are one entity, unless the caller says where each is mentioned.
+    fn of_document(document: &Document) -> Self {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut distinct = Vec::new();
+        let mut requested = Vec::with_capacity(document.entities.len());
+        for name in &document.entities {
+            let place = match &document.mentions {
+                MentionSource::Find | MentionSource::FindWithPronouns => {
+                    *places.entry(name).or_insert(distinct.len())
+                }
+                MentionSource::Given(_) => distinct.len(),
+            };
+            if place == distinct.len() {
+                distinct.push(name.clone());
+            }
+            requested.push((name.clone(), place));
+        }
+        Self { requested, distinct }
+    }
+}
+
+fn language_warnings(choice: LanguageChoice, language: Language, detection: &Detection) -> Option<Warning> {
+    if detection.language == Some(language) {
+        None
+    } else if detection.is_reliable() {
+        Some(Warning::OtherLanguage { detected: detection.code.clone(), scored_as: language })
+    } else {
+        (choice == LanguageChoice::Auto).then_some(Warning::UnknownLanguage { scored_as: language })
+    }
+}
+
+/// The tokens of each sentence; together they are all tokens. A token belongs to the sentence that it starts in.
+fn tile_tokens(tokens: &Tokens, tiles: &[Span]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let mut ranges = Vec::with_capacity(tiles.len());
+    for (index, tile) in tiles.iter().enumerate() {
+        let end = if index + 1 == tiles.len() {
+            tokens.len()
+        } else {
+            start + tokens.spans[start..].partition_point(|token| token.start < tile.end)
+        };
+        ranges.push(start..end);
+        start = end;
+    }
+    ranges
+}

@@ -1,0 +1,170 @@
+//! From the outputs of a document's sequences to its scores.
+
+use std::sync::Arc;
+
+use sentor_engine::SequenceOutput;
+use sentor_engine::registry::Task;
+use sentor_text::aggregate;
+use sentor_text::mention::Mention;
+use sentor_text::sentiment::Distribution;
+
+use super::{Plan, Reading};
+use crate::{DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, SentenceAnalysis, Warning};
+
+impl Plan {
+    /// Computes the scores of the document from the outputs of its sequences.
+    pub(crate) fn aggregate(
+        mut self,
+        outputs: &[Option<SequenceOutput>],
+    ) -> Result<DocumentAnalysis, DocumentError> {
+        let mut sentence_pieces: Vec<Vec<(Distribution, usize)>> = vec![Vec::new(); self.sentences.len()];
+        let mut mention_scores = vec![None; self.mentions.len()];
+        let mut implicit_scores: Vec<Vec<Distribution>> = vec![Vec::new(); self.entities.len()];
+        for (readings, output) in self.readings.iter().zip(outputs) {
+            let output = output.as_ref().ok_or(DocumentError::Model)?;
+            let logits = output.rows(Task::LOGITS).ok_or(DocumentError::Model)?;
+            for (reading, logits) in readings.iter().zip(logits) {
+                let logits = logits.try_into().map_err(|_| DocumentError::Model)?;
+                let score = Distribution::from_logits(logits);
+                match *reading {
+                    Reading::Sentence { index, tokens } => sentence_pieces[index].push((score, tokens)),
+                    Reading::Mention(index) => mention_scores[index] = Some(score),
+                    Reading::Implicit(entity) => implicit_scores[entity].push(score),
+                }
+            }
+        }
+
+        let sentence_scores: Vec<Distribution> = sentence_pieces
+            .iter()
+            .map(|pieces| if pieces.is_empty() { Distribution::NEUTRAL } else { aggregate::sentence(pieces) })
+            .collect();
+        let weighted: Vec<_> =
+            sentence_scores.iter().copied().zip(self.sentence_tokens.iter().copied()).collect();
+        let mut mentions: Vec<Vec<MentionAnalysis>> = vec![Vec::new(); self.entities.len()];
+        for (planned, score) in self.mentions.iter().zip(mention_scores) {
+            let Mention { entity, span, form } = planned.mention;
+            let sentiment = score.ok_or(DocumentError::Model)?;
+            mentions[entity].push(MentionAnalysis {
+                span,
+                sentence_index: planned.sentence_index,
+                form,
+                sentiment,
+            });
+        }
+        let scored: Vec<Scored> = mentions
+            .into_iter()
+            .zip(implicit_scores)
+            .map(|(mentions, implicit)| Scored::new(mentions, &implicit))
+            .collect();
+        let (entities, hidden) = answer_entities(&self.requested, &scored, self.max_mentions);
+        let left_out = self.left_out + hidden;
+        if left_out > 0 {
+            self.warnings.push(Warning::MentionsLeftOut { count: left_out, most: self.max_mentions });
+        }
+        Ok(DocumentAnalysis {
+            language: self.language,
+            detection: self.detection,
+            sentiment: aggregate::document(&weighted),
+            sentences: self
+                .sentences
+                .into_iter()
+                .zip(sentence_scores)
+                .map(|(span, sentiment)| SentenceAnalysis { span, sentiment })
+                .collect(),
+            entities,
+            warnings: self.warnings,
+            tokens: self.tokens,
+        })
+    }
+}
+
+/// The scores of one distinct entity.
+struct Scored {
+    sentiment: Distribution,
+    mentions: Arc<[MentionAnalysis]>,
+}
+
+impl Scored {
+    fn new(mentions: Vec<MentionAnalysis>, implicit: &[Distribution]) -> Self {
+        let scores: Vec<_> = mentions.iter().map(|mention| mention.sentiment).collect();
+        let sentiment =
+            if scores.is_empty() { aggregate::implicit(implicit) } else { aggregate::entity(&scores) };
+        Self { sentiment, mentions: mentions.into() }
+    }
+}
+
+/// The answer for each requested entity, a name and its place among the distinct ones. Equal entities share their
+/// mentions. Together they list `most` mentions, the first of equal entities before the others; also returns how many
+/// they do not list.
+fn answer_entities(
+    requested: &[(String, usize)],
+    scored: &[Scored],
+    most: usize,
+) -> (Vec<EntityAnalysis>, usize) {
+    let distinct: usize = scored.iter().map(|entity| entity.mentions.len()).sum();
+    // Each distinct entity lists all of its own, which are bounded already.
+    let mut room = most.saturating_sub(distinct);
+    let mut left_out = 0;
+    let mut is_listed = vec![false; scored.len()];
+    let mut answers = Vec::with_capacity(requested.len());
+    for (name, index) in requested {
+        let Scored { sentiment, mentions } = &scored[*index];
+        let listed = if std::mem::replace(&mut is_listed[*index], true) {
+            let listed = room.min(mentions.len());
+            room -= listed;
+            left_out += mentions.len() - listed;
+            if listed == mentions.len() { Arc::clone(mentions) } else { mentions[..listed].into() }
+        } else {
+            Arc::clone(mentions)
+        };
+        answers.push(EntityAnalysis {
+            entity: name.clone(),
+            sentiment: *sentiment,
+            is_explicit: !mentions.is_empty(),
+            mentions: listed,
+        });
+    }
+    (answers, left_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sentor_text::mention::MatchForm;
+    use sentor_text::span::Span;
+
+    fn scored(mentions: usize) -> Scored {
+        let mention = MentionAnalysis {
+            span: Span::new(0, 2),
+            sentence_index: 0,
+            form: MatchForm::Exact,
+            sentiment: Distribution::UNIFORM,
+        };
+        Scored::new(vec![mention; mentions], &[Distribution::NEUTRAL])
+    }
+
+    fn listed(requested: &[usize], scored: &[Scored], most: usize) -> (Vec<usize>, usize) {
+        let requested: Vec<_> = requested.iter().map(|&index| (index.to_string(), index)).collect();
+        let (answers, left_out) = answer_entities(&requested, scored, most);
+        for (answer, (_, index)) in answers.iter().zip(&requested) {
+            assert_eq!(answer.is_explicit, !scored[*index].mentions.is_empty(), "whatever is listed");
+        }
+        (answers.iter().map(|answer| answer.mentions.len()).collect(), left_out)
+    }
+
+    #[test]
+    fn equal_entities_list_what_there_is_room_for() {
+        let scored = [scored(4), scored(2), scored(0)];
+        assert_eq!(listed(&[0, 1, 2], &scored, 10), (vec![4, 2, 0], 0));
+        assert_eq!(listed(&[0, 0, 1, 0], &scored, 14), (vec![4, 4, 2, 4], 0));
+        assert_eq!(listed(&[0, 0, 1, 0, 1], &scored, 11), (vec![4, 4, 2, 1, 0], 5));
+        assert_eq!(listed(&[0; 1000], &scored, 6).1, 999 * 4);
+    }
+
+    #[test]
+    fn equal_entities_share_their_mentions() {
+        let scored = [scored(4)];
+        let (answers, _) = answer_entities(&[("a".to_owned(), 0), ("a".to_owned(), 0)], &scored, 10);
+        assert!(Arc::ptr_eq(&answers[0].mentions, &answers[1].mentions));
+    }
+}
