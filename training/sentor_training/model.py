@@ -67,7 +67,10 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
         rows, tokens, hidden = x.shape
-        query, key, value = (p(x).view(rows, tokens, self.heads, -1).transpose(1, 2) for p in (self.query, self.key, self.value))
+        # One product for all three, which reads x once.
+        parts = (self.query, self.key, self.value)
+        joined = functional.linear(x, torch.cat([part.used_weight() for part in parts]), torch.cat([part.bias for part in parts]))
+        query, key, value = joined.view(rows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         # Written out: for heads this small, the backward pass of torch's fused attention takes several times as long on a CPU.
         scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
         weights = functional.softmax(scores.float().masked_fill(~allowed[:, None], MASKED), dim=-1)

@@ -136,9 +136,12 @@ class QuantLinear(nn.Linear):
 
     quantised = False
 
+    def used_weight(self) -> torch.Tensor:
+        """The weight [outputs, inputs], on the int8 grid where that is imitated."""
+        return _FakeWeight.apply(self.weight) if self.quantised else self.weight
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = _FakeWeight.apply(self.weight) if self.quantised else self.weight
-        return nn.functional.linear(x, weight, self.bias)
+        return nn.functional.linear(x, self.used_weight(), self.bias)
 
 
 def set_mode(model: nn.Module, mode: str) -> None:
