@@ -1,10 +1,11 @@
-"""Stage train: fine-tune a prepared base for a budget of minutes; stop and go on as you like.
+"""Stage train: fine-tune a prepared base for a number of steps; resumable to the step.
 
-The last part of the budget trains through imitated int8 arithmetic (see quantise.py). State is
-written to RUNS/NAME/checkpoint.pt at least every `--checkpoint-minutes`, on SIGTERM and at the
-end; the same command goes on from there, exactly. `--minutes` may be raised on the way: the
-learning rate follows the share of the budget that is spent. The finished weights (a moving
-average) are RUNS/NAME/model.pt; dev figures and losses are lines of RUNS/NAME/log.jsonl.
+The learning rate follows the steps, never a clock, so the same command gives the same model however busy the machine
+is. The last steps train through imitated int8 arithmetic (see quantise.py). State is written to RUNS/NAME/checkpoint.pt
+at least every `--checkpoint-minutes`, on SIGTERM and at the end; the same command goes on from there. `--steps` may
+differ when a run goes on: the schedule is then stretched or shortened. RUNS/NAME/config.json keeps the settings and, in
+`history`, the step from which each differed. The finished weights (a moving average) are RUNS/NAME/model.pt; dev figures
+and losses are lines of RUNS/NAME/log.jsonl.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ AVERAGE_EVERY = 4
 AVERAGE_DECAY = 0.996
 # Of a range's own size, a step at the peak.
 RANGE_RATE = 2e-3
-# A step that took longer was halted meanwhile (SIGSTOP, a machine asleep), which the budget is not charged for.
+# A step that took longer was halted meanwhile (SIGSTOP, a machine asleep); the rest of it is not counted as training time.
 LONGEST_STEP_S = 30.0
+LOG_EVERY_STEPS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=sorted(RECIPES), help="which recipe")
     parser.add_argument("--name", help="run name (default: the model's)")
     parser.add_argument(
-        "--start-from", type=Path, metavar="FOLDER",
-        help="start from the weights of an exported model folder, such as models/sentor-en, where its checkpoint is lost (default: the prepared base)",
+        "--start-from", type=Path, metavar="PATH",
+        help="start from the weights of an exported model folder, such as models/sentor-en, or of a run's model.pt (default: the prepared base)",
     )
     parser.add_argument(
         "--labels", type=Path, nargs="*", metavar="FILE",
@@ -63,9 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--languages", nargs="+", choices=sorted({language for recipe in RECIPES.values() for language in recipe.languages}),
         help="learn from the labelled texts in these languages only (default: all of the recipe's)",
     )
-    parser.add_argument("--minutes", type=float, default=60, help="budget of training time, dev scoring left out (default 60)")
+    parser.add_argument("--steps", type=int, default=4000, help="updates of the whole run (default 4000); one reads about 1,200 tokens")
     parser.add_argument("--checkpoint-minutes", type=float, default=8, help="time between checkpoints (default 8)")
-    parser.add_argument("--dev-minutes", type=float, default=12, help="time between dev scores (default 12)")
+    parser.add_argument("--dev-minutes", type=float, default=20, help="time between dev scores (default 20)")
     parser.add_argument("--dev-texts", type=int, default=200, help="texts per data set in those dev scores (default 200)")
     parser.add_argument(
         "--precision", choices=["bfloat16", "float32"], default="bfloat16",
@@ -86,7 +88,7 @@ def rate_at(progress: float) -> float:
 
 
 def mode_at(progress: float, recipe: Recipe) -> str:
-    """Which quantiser mode a moment of the budget has."""
+    """Which quantiser mode a share of the steps has."""
     if progress < recipe.quantise_from - OBSERVE_SHARE:
         return "off"
     return "observe" if progress < recipe.quantise_from else "on"
@@ -152,19 +154,23 @@ class Run:
 
     def start(self) -> None:
         """Give the prepared base other weights to begin with, where that is asked for."""
-        if self.options.start_from:
-            self.model.load_state_dict({name: torch.tensor(value) for name, value in read_weights(onnx.load(self.options.start_from / "model.onnx")).items()})
+        start = self.options.start_from
+        if start and start.suffix == ".pt":
+            self.model.load_state_dict(torch.load(start, map_location="cpu", weights_only=True)["weights"])
+        elif start:
+            self.model.load_state_dict({name: torch.tensor(value) for name, value in read_weights(onnx.load(start / "model.onnx")).items()})
 
     def settings(self) -> dict:
         """What was chosen, beside the recipe, for the run's `config.json` and so for the model's manifest."""
-        chosen = {name: getattr(self.options, name) for name in ("minutes", "seed", "threads", "precision")}
+        chosen = {name: getattr(self.options, name) for name in ("steps", "seed", "threads", "precision")}
         # As it is in the repository: it is nobody's business on which machine that was.
         start = os.path.relpath(self.options.start_from.resolve(), REPOSITORY) if self.options.start_from else None
         return {**chosen, "start_from": start, "labels": [path.name for path in self.labels]}
 
     @property
     def progress(self) -> float:
-        return self.elapsed_s / (60 * self.options.minutes)
+        """Share of the steps that is done."""
+        return self.step / self.options.steps
 
     def log(self, **fields) -> None:
         """One line in the log, and on stdout."""
@@ -175,9 +181,8 @@ class Run:
 
     def _load(self) -> None:
         path = self.folder / "checkpoint.pt"
-        config = {**dataclasses.asdict(self.recipe), **self.settings()}
-        (self.folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         if not path.exists():
+            self._record_settings()
             self.log(event="start", class_weights=self.sampler.class_weights, soft_targets=self.soft_targets)
             return
         state = torch.load(path, map_location="cpu", weights_only=False)
@@ -195,7 +200,19 @@ class Run:
         if self.mode == "on":
             self.set_range_rates()
         torch.set_rng_state(state["random"])
+        self._record_settings()
         self.log(event="resume", position=self.sampler.position)
+
+    def _record_settings(self) -> None:
+        """Write `config.json`: the settings, and in `history` what changed at which step."""
+        path = self.folder / "config.json"
+        settings = json.loads(json.dumps({**dataclasses.asdict(self.recipe), **self.settings()}))
+        before = json.loads(path.read_text()) if path.exists() and self.step else {}
+        history = before.pop("history", [])
+        changed = {name: value for name, value in settings.items() if before.get(name) != value} if before else {}
+        if changed:
+            history.append({"step": self.step, "before": {name: before.get(name) for name in changed}, "after": changed})
+        path.write_text(json.dumps({**settings, "history": history}, indent=2) + "\n")
 
     def save(self) -> None:
         """Write the checkpoint beside the old one, then take its place."""
@@ -223,7 +240,7 @@ class Run:
                 ours.lerp_(theirs, 1 - decay)
 
     def switch_mode(self) -> None:
-        """Turn the quantisers on when their share of the budget comes; they do not go back."""
+        """Turn the quantisers on when their share of the steps comes; they do not go back."""
         wanted = mode_at(self.progress, self.recipe)
         order = ("off", "observe", "on")
         if order.index(wanted) <= order.index(self.mode):
@@ -316,22 +333,21 @@ class Run:
         self.log(event="dev", mean_macro_f1=round(mean, 2), figures=figures)
 
     def train(self) -> None:
-        """Until the budget is spent or SIGTERM comes."""
+        """Until all steps are done or SIGTERM comes."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
         self.model.train()
         saved = scored = self.elapsed_s
         loss_sum, loss_steps, token_mark, time_mark = 0.0, 0, self.tokens, self.elapsed_s
         last = time.monotonic()
-        for batch in self.sampler:
-            if self.stopping or self.progress >= 1:
-                break
+        batches = iter(self.sampler)
+        while not self.stopping and self.step < self.options.steps:
             self.switch_mode()
-            loss_sum += self.train_step(batch)
+            loss_sum += self.train_step(next(batches))
             loss_steps += 1
             now = time.monotonic()
             self.elapsed_s += min(now - last, LONGEST_STEP_S)
             last = now
-            if loss_steps == 50:
+            if loss_steps == LOG_EVERY_STEPS:
                 rate = (self.tokens - token_mark) / (self.elapsed_s - time_mark)
                 self.log(loss=round(loss_sum / loss_steps, 4), progress=round(self.progress, 3), tokens_per_s=round(rate), epoch=self.sampler.position["epoch"])
                 loss_sum, loss_steps, token_mark, time_mark = 0.0, 0, self.tokens, self.elapsed_s
