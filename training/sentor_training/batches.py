@@ -27,6 +27,8 @@ JOINED_SHARE = 0.35
 PARTNERS_SEEN = 60
 SWAPPED_SHARE = 0.35
 EXPLICIT_AS_IMPLICIT_SHARE = 0.15
+# Weight of a text's own label beside the 1 of a target, and of the label that all its targets share where it has none.
+WHOLE_WEIGHT = 0.8
 SENTENCE_WEIGHT = 0.5
 LONE_NEUTRAL_SENTENCE_WEIGHT = 0.2
 POOL_ROWS = 1500
@@ -110,7 +112,8 @@ def crop(group: Group, rng: random.Random) -> Group:
         start, end = before[max(0, len(before) - LONG_TEXT_WORDS // 2)], after[min(len(after) - 1, LONG_TEXT_WORDS // 2)]
     kept = [t for t in group.targets if t.is_implicit or (start <= t.start and t.end <= end)]
     shifted = [t if t.is_implicit else replace(t, start=t.start - start, end=t.end - start) for t in kept]
-    return Group(group.text[start:end], group.lang, shifted)
+    whole = group.whole if (start, end) == (0, len(group.text)) else None
+    return Group(group.text[start:end], group.lang, shifted, whole)
 
 
 def partner(group: Group, waiting: list[Group]) -> int:
@@ -194,23 +197,27 @@ class Sampler:
         out = Labelled()
         for group in packed:
             group = crop(group, rng)
-            hides = rng.random() < self.recipe.hidden_share
+            hidden = self._hidden_targets(group, rng)
             text, spans = swap_names(group, self.names, rng, SWAPPED_SHARE)
             text, spans = change_surface(text, spans, group.lang, rng, self.recipe.lowercase)
             if out.text:
                 text = self._join(out, text, spans, group.lang, rng)
             base = len(out.text)
             labels = {t.label for t in group.targets}
-            if len(labels) == 1 and text.strip():
+            if group.whole is not None and text.strip():
+                out.spans.append((base, base + len(text)))
+                out.wanted.append(self._smoothed(group.whole))
+                out.weights.append(WHOLE_WEIGHT)
+            elif len(labels) == 1 and text.strip():
                 lone_neutral = labels == {1} and len(group.targets) == 1
                 out.spans.append((base, base + len(text)))
                 means = [sum(values) / len(group.targets) for values in zip(*(self._wanted(t) for t in group.targets))]
                 out.wanted.append(means)
                 out.weights.append(LONE_NEUTRAL_SENTENCE_WEIGHT if lone_neutral else SENTENCE_WEIGHT)
             explicit = [target.entity for target in group.targets if not target.is_implicit]
-            if hides:
-                places = hidden_places(text, zip(explicit, spans), self.aspect_words)
-                out.hidden += [(base + start, base + end) for start, end in places]
+            named = [pair for pair in zip(explicit, spans) if pair[0] in hidden]
+            places = hidden_places(text, named, self.aspect_words)
+            out.hidden += [(base + start, base + end) for start, end in places]
             moved = iter(spans)
             for target in group.targets:
                 if target.is_implicit:
@@ -221,11 +228,19 @@ class Sampler:
                 out.spans.append((base + start, base + end))
                 out.wanted.append(self._wanted(target))
                 out.weights.append(1.0)
-                hidden = hides and is_name(target.entity, self.aspect_words)
-                if target.entity and not hidden and rng.random() < EXPLICIT_AS_IMPLICIT_SHARE:
+                is_hidden = target.entity in hidden and is_name(target.entity, self.aspect_words)
+                if target.entity and not is_hidden and rng.random() < EXPLICIT_AS_IMPLICIT_SHARE:
                     self._append(out, text[start:end], self._wanted(target), 0.5)
             out.text += text
         return out
+
+    def _hidden_targets(self, group: Group, rng: random.Random) -> set[str]:
+        """Entities whose names are hidden: of most texts all, of the others each with even chance.
+
+        The label of a text, and of each of its targets, is the same whichever of its names are hidden.
+        """
+        hides_all = rng.random() < self.recipe.hidden_share
+        return {target.entity for target in group.targets if not target.is_implicit and (hides_all or rng.random() < 0.5)}
 
     @staticmethod
     def _join(row: Labelled, text: str, spans: list[Span], lang: str, rng: random.Random) -> str:
@@ -248,10 +263,14 @@ class Sampler:
         row.implicit_wanted.append(wanted)
         row.implicit_weights.append(weight)
 
-    def _wanted(self, target: Target) -> Distribution:
-        """What to learn of a target: its label, smoothed, and what teachers say of it."""
+    def _smoothed(self, label: int) -> Distribution:
+        """A label as probabilities, smoothed."""
         smoothing = self.recipe.label_smoothing
-        wanted = [smoothing / 3 + (1 - smoothing) * (target.label == label) for label in range(3)]
+        return [smoothing / 3 + (1 - smoothing) * (label == other) for other in range(3)]
+
+    def _wanted(self, target: Target) -> Distribution:
+        """Probabilities to learn for a target: its label, smoothed, mixed with what teachers say of it."""
+        wanted = self._smoothed(target.label)
         if target.soft is None:
             return wanted
         share = self.recipe.soft_share

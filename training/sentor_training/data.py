@@ -39,6 +39,8 @@ class Group:
     text: str
     lang: str
     targets: list[Target] = field(default_factory=list)
+    # Label of the text as a whole, where it is known.
+    whole: int | None = None
 
 
 def files(folder: Path) -> Iterator[tuple[str, str, Path]]:
@@ -93,7 +95,16 @@ def training_groups(data: Path) -> list[Group]:
         dev_keys.update(text_key(record["text"]) for record in read_targets(path))
     allowed = [name for name, _, _ in files(data / "train") if not name.startswith(EXCLUDED_PREFIXES)]
     groups = group_by_text(data / "train", allowed)
+    whole = whole_labels(data / "whole" / "train")
+    for group in groups:
+        group.whole = whole.get((group.lang, group.text))
     return [group for group in groups if text_key(group.text) not in dev_keys]
+
+
+def whole_labels(folder: Path) -> dict[tuple[str, str], int]:
+    """(language, text) → label of the text as a whole."""
+    records = (record for _, _, path in files(folder) for record in read_targets(path))
+    return {(record["lang"], record["text"]): LABELS.index(record["label"]) for record in records}
 
 
 def write_groups(groups: Iterable[Group], path: Path) -> None:
