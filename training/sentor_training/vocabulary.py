@@ -120,7 +120,7 @@ def cut_base(base: Path, out: Path, pieces: list[str] | None, layers: list[int],
     table = np.stack([words[old_index.get(piece, 0)] for piece in new])
     for slot, word in starts.items():
         table[slot] = table[tokenizer.encode(word, add_special_tokens=False).ids].mean(axis=0)
-    kept = {name: tensors[name] for name in tensors if name.startswith("embeddings.") and "position_ids" not in name}
+    kept = {name: tensors[name] for name in tensors if not name.startswith("encoder.layer.") and "position_ids" not in name}
     kept["embeddings.word_embeddings.weight"] = table.astype(np.float32)
     for index, layer in enumerate(layers):
         prefix = f"encoder.layer.{layer}."
