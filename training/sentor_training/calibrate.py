@@ -1,6 +1,6 @@
 """Stage calibrate: fit one temperature on the dev targets of the model's language, through the int8 graph.
 
-The temperature divides the logits and is folded into the head's last layer by `export`, so it changes
+It is fitted on every other text of each dev set, and the calibration error is reported on the rest. The temperature divides the logits and is folded into the head's last layer by `export`, so it changes
 probabilities and no label (Guo et al., 2017, "On Calibration of Modern Neural Networks").
 """
 
@@ -51,22 +51,24 @@ def run(options: argparse.Namespace) -> None:
     """Write RUNS/NAME/calibration.json."""
     trained = load_trained(runs_folder(options), options.model, options.name)
     runner = onnx_runner(session_of(trained.graph(1.0)))
-    domains: dict[str, list] = {}
-    for _, _, domain, scored in score_dev(Path(options.data), trained.language, trained.tokenizer, runner, trained.aspect_words):
-        domains.setdefault(domain, []).append(scored)
-    joined = {
-        domain: (np.concatenate([s.logits for s in some]), np.concatenate([s.gold for s in some])) for domain, some in domains.items()
-    }
-    joined["all"] = (np.concatenate([l for l, _ in joined.values()]), np.concatenate([g for _, g in joined.values()]))
-    temperature = fit_temperature(*joined["all"])
+    halves: dict[str, tuple[list, list]] = {}
+    for dataset, _, domain, scored in score_dev(Path(options.data), trained.language, trained.tokenizer, runner, trained.aspect_words):
+        part = "written and translated" if dataset.startswith(("written_", "translated_")) else domain
+        for half in (0, 1):
+            chosen = scored.texts % 2 == half
+            for name in (part, "all"):
+                halves.setdefault(name, ([], []))[half].append((scored.logits[chosen], scored.gold[chosen]))
+    joined = {name: tuple(tuple(map(np.concatenate, zip(*half))) for half in both) for name, both in halves.items()}
+    fitted_on, _ = joined["all"]
+    temperature = fit_temperature(*fitted_on)
     report = {
-        "temperature": round(temperature, 4),
-        "calibration_error": {
-            domain: {
+        "temperature": round(temperature, 4), "fitted_on_targets": len(fitted_on[1]),
+        "calibration_error_on_the_rest": {
+            name: {
                 "targets": len(gold), "before": round(calibration_error(softmax(logits), gold), 4),
                 "after": round(calibration_error(softmax(logits / temperature), gold), 4),
             }
-            for domain, (logits, gold) in joined.items()
+            for name, (_, (logits, gold)) in joined.items()
         },
     }
     text = json.dumps(report, indent=2)

@@ -21,3 +21,11 @@ def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, aspect_w
         if first is None or first["lang"] != lang or dataset in UNSCORED:
             continue
         yield dataset, kind, first["domain"], score_file(path, tokenizer, run, aspect_words)
+
+
+def score_whole(data: Path, lang: str, tokenizer: Tokenizer, run: Runner) -> Iterator[tuple[str, str, str, Scored]]:
+    """(data set, `sentence`, domain, scores) of every dev file in `lang` that labels texts as a whole. No name is hidden."""
+    for dataset, kind, path in files(data / "whole" / "dev"):
+        first = first_target(path)
+        if first is not None and first["lang"] == lang:
+            yield dataset, kind, first["domain"], score_file(path, tokenizer, run, aspect_words=None)

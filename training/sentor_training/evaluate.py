@@ -13,7 +13,7 @@ from typing import Iterator
 
 import numpy as np
 
-from .dev import score_dev
+from .dev import score_dev, score_whole
 from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion_by_text, gain, macro_f1, softmax
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
@@ -22,6 +22,8 @@ from .scoring import Scored
 
 # A set counts as one of three classes where each has at least this many dev targets: with fewer, its F1 is chance.
 LEAST_OF_EACH_CLASS = 20
+# Sets that were composed or translated for this project.
+MADE_HERE = ("written_", "translated_")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +53,16 @@ def score_folder(folder: Path, options: argparse.Namespace) -> Iterator[tuple[st
         yield f"{dataset}.{kind}", domain, scored
 
 
+def score_whole_texts(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Scored]]:
+    """(name, scores) of every dev set of the model's language that labels whole texts, and of all of them together."""
+    tokenizer, _, runner = open_folder(folder)
+    found = [(f"{dataset}.{kind}", scored) for dataset, kind, _, scored in score_whole(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner)]
+    yield from found
+    if found:
+        logits, gold = (np.concatenate([getattr(scored, field) for _, scored in found]) for field in ("logits", "gold"))
+        yield "all whole texts", Scored(logits, gold, np.arange(len(gold)))
+
+
 def counts_of(scored: Scored) -> np.ndarray:
     """What was said of one set's targets, by text."""
     return confusion_by_text(scored.gold, scored.logits.argmax(axis=1), scored.texts)
@@ -64,13 +76,20 @@ def print_gain(what: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write RUNS/NAME/evaluation.json and print a table."""
-    sets, counts, probabilities, gold, domains = {}, {}, [], [], {}
-    for name, domain, scored in score_folder(options.folder or REPOSITORY / "models" / options.model, options):
+    sets, counts, probabilities, gold, domains, hits = {}, {}, [], [], {}, []
+    folder = options.folder or REPOSITORY / "models" / options.model
+    whole = {name: figures(scored, counts_of(scored)) for name, scored in score_whole_texts(folder, options)}
+    for name, domain, scored in score_folder(folder, options):
         counts[name] = counts_of(scored)
         sets[name] = figures(scored, counts[name])
-        probabilities.append(softmax(scored.logits))
-        gold.append(scored.gold)
-        domains.setdefault(domain, []).append(len(gold) - 1)
+        # Calibration is judged on the half of the texts that `calibrate` did not fit on.
+        judged = scored.texts % 2 == 1
+        probabilities.append(softmax(scored.logits[judged]))
+        gold.append(scored.gold[judged])
+        made_here = name.startswith(MADE_HERE)
+        domains.setdefault("written and translated" if made_here else domain, []).append(len(gold) - 1)
+        if made_here:
+            hits += (scored.logits.argmax(axis=1) == scored.gold).tolist()
     everything = np.concatenate(probabilities), np.concatenate(gold)
     by_domain = {
         domain: calibration_error(np.concatenate([probabilities[i] for i in members]), np.concatenate([gold[i] for i in members]))
@@ -78,16 +97,17 @@ def run(options: argparse.Namespace) -> None:
     }
     three = {name: f for name, f in sets.items() if name.endswith(".explicit") and min(f["labels"]) >= LEAST_OF_EACH_CLASS}
     report = {
-        "sets": sets,
+        "sets": sets, "whole": whole, "written_and_translated": {"targets": len(hits), "accuracy": float(np.mean(hits))},
         "three_class_explicit": {"sets": sorted(three), "mean_macro_f1": float(np.mean([f["macro_f1"] for f in three.values()]))},
         "calibration": {"all": calibration_error(*everything), "domains": by_domain, "bins": calibration_bins(*everything)},
     }
     target = runs_folder(options) / options.model / "evaluation.json"
     target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(f"{'data set':36} {'targets':>7} {'accuracy':>8} {'macro-F1':>8}")
-    for name, one in sets.items():
+    for name, one in (sets | whole).items():
         print(f"{name:36} {one['targets']:7} {100 * one['accuracy']:8.1f} {100 * one['macro_f1']:8.1f}")
     print(f"mean macro-F1 of {len(three)} explicit sets of three classes: {100 * report['three_class_explicit']['mean_macro_f1']:.1f}")
+    print(f"accuracy on {len(hits)} targets of written and translated texts: {100 * float(np.mean(hits)):.1f}")
     print(f"expected calibration error: {report['calibration']['all']:.3f}")
     if options.against:
         theirs = {name: counts_of(scored) for name, _, scored in score_folder(options.against, options)}
