@@ -39,7 +39,7 @@ from .scoring import score_file, torch_runner
 
 WARM_UP = 0.04
 LAST_RATE = 0.02
-OBSERVE_SHARE = 0.05
+OBSERVE_SHARE = 0.02
 AVERAGE_EVERY = 4
 AVERAGE_DECAY = 0.996
 # Of a range's own size, a step at the peak.
@@ -103,7 +103,7 @@ def optimiser_for(model: SpanClassifier, recipe: Recipe) -> torch.optim.AdamW:
             rate = recipe.head_learning_rate
         elif "input_range" in name:
             rate = 0.0  # until `set_range_rates`
-        elif name.startswith("embeddings."):
+        elif not name.startswith("encoder.layer."):
             rate = recipe.learning_rate * recipe.layer_decay**layers
         else:
             rate = recipe.learning_rate * recipe.layer_decay ** (layers - 1 - int(name.split(".")[2]))
