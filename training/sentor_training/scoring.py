@@ -107,8 +107,10 @@ def score_file(path: Path, tokenizer: Tokenizer, run: Runner, aspect_words: froz
 def torch_runner(model: torch.nn.Module) -> Runner:
     """Run a torch model without gradients."""
 
+    device = next(model.parameters()).device
+
     def run(*tensors: torch.Tensor) -> np.ndarray:
         with torch.no_grad():
-            return model(*tensors).float().numpy()
+            return model(*(tensor.to(device) for tensor in tensors)).float().cpu().numpy()
 
     return run

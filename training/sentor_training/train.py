@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=["bfloat16", "float32"], default="bfloat16",
         help="of the matrix products while training (default bfloat16: twice as fast on CPUs with AVX-512 BF16 or AMX; float32 for those without)",
     )
+    parser.add_argument("--device", default="cpu", help="where to train, as torch names it: cpu (default), cuda, cuda:1")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1; one process per model is faster than two threads)")
     parser.add_argument("--seed", type=int, default=1)
     add_runs_option(parser)
@@ -133,9 +134,11 @@ class Run:
         special = SpecialTokens.of(self.tokenizer)
         self.model = load_base(prepared / "base", special.sep, self.recipe.dropout)
         self.start()
+        self.device = torch.device(options.device)
+        self.model.to(self.device)
         self.model.embeddings.word_embeddings.requires_grad_(not self.recipe.frozen_embeddings)
         self.average = load_base(prepared / "base", special.sep, 0.0).eval().requires_grad_(False)
-        self.average.load_state_dict(self.model.state_dict())
+        self.average.to(self.device).load_state_dict(self.model.state_dict())
         self.optimiser = optimiser_for(self.model, self.recipe)
         groups = [group for group in read_groups(prepared / "train.jsonl.gz") if group.lang in self.recipe.languages]
         if not groups:
@@ -162,7 +165,7 @@ class Run:
 
     def settings(self) -> dict:
         """What was chosen, beside the recipe, for the run's `config.json` and so for the model's manifest."""
-        chosen = {name: getattr(self.options, name) for name in ("steps", "seed", "threads", "precision")}
+        chosen = {name: getattr(self.options, name) for name in ("steps", "seed", "device", "threads", "precision")}
         # As it is in the repository: it is nobody's business on which machine that was.
         start = os.path.relpath(self.options.start_from.resolve(), REPOSITORY) if self.options.start_from else None
         return {**chosen, "start_from": start, "labels": [path.name for path in self.labels]}
@@ -276,18 +279,17 @@ class Run:
 
     def outputs_of(self, model: SpanClassifier, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Logits [spans, 3] in float32, and the states of the layers."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             states = model.states(batch.ids, batch.attention)
             return model.classify(states[-1], batch.span_row, batch.span_start, batch.span_end).float(), states
 
     @torch.no_grad()
     def float_logits_of(self, batch: Batch) -> torch.Tensor:
         """What the same weights say without the quantisers, under the same dropout."""
-        random = torch.get_rng_state()
         set_mode(self.model, "off")
-        logits, _ = self.outputs_of(self.model, batch)
+        with torch.random.fork_rng():
+            logits, _ = self.outputs_of(self.model, batch)
         set_mode(self.model, self.mode)
-        torch.set_rng_state(random)
         return logits
 
     def loss_of(self, batch: Batch, logits: torch.Tensor, states: list[torch.Tensor]) -> torch.Tensor:
@@ -342,7 +344,7 @@ class Run:
         batches = iter(self.sampler)
         while not self.stopping and self.step < self.options.steps:
             self.switch_mode()
-            loss_sum += self.train_step(next(batches))
+            loss_sum += self.train_step(next(batches).to(self.device))
             loss_steps += 1
             now = time.monotonic()
             self.elapsed_s += min(now - last, LONGEST_STEP_S)
