@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Iterator
 
 import torch
@@ -30,6 +30,8 @@ EXPLICIT_AS_IMPLICIT_SHARE = 0.15
 # Weight of a text's own label beside the 1 of a target, and of the label that all its targets share where it has none.
 WHOLE_WEIGHT = 0.8
 SENTENCE_WEIGHT = 0.5
+# Of a word that only teachers have judged; a text has up to eight.
+DENSE_WEIGHT = 0.25
 LONE_NEUTRAL_SENTENCE_WEIGHT = 0.2
 POOL_ROWS = 1500
 LONG_TEXT_WORDS = 80
@@ -70,6 +72,10 @@ class Batch:
     wanted: torch.Tensor
     weights: torch.Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
 
 def pad_rows(rows: list[Row], pad: int, multiple: int = 1) -> tuple[torch.Tensor, ...]:
     """ids, attention, span_row, span_start, span_end of rows padded to their longest (rounded up)."""
@@ -90,7 +96,7 @@ def crop(group: Group, rng: random.Random) -> Group:
     """Cut a long text to the sentences (or words) round one of its targets."""
     if len(group.text.split()) <= LONG_TEXT_WORDS:
         return group
-    explicit = [t for t in group.targets if not t.is_implicit]
+    explicit = [t for t in group.targets if not t.is_implicit and not t.is_dense]
     if not explicit:
         return group
     centre = rng.choice(explicit)
@@ -112,8 +118,8 @@ def crop(group: Group, rng: random.Random) -> Group:
         start, end = before[max(0, len(before) - LONG_TEXT_WORDS // 2)], after[min(len(after) - 1, LONG_TEXT_WORDS // 2)]
     kept = [t for t in group.targets if t.is_implicit or (start <= t.start and t.end <= end)]
     shifted = [t if t.is_implicit else replace(t, start=t.start - start, end=t.end - start) for t in kept]
-    whole = group.whole if (start, end) == (0, len(group.text)) else None
-    return Group(group.text[start:end], group.lang, shifted, whole)
+    whole = (group.whole, group.whole_soft) if (start, end) == (0, len(group.text)) else (None, None)
+    return Group(group.text[start:end], group.lang, shifted, *whole)
 
 
 def partner(group: Group, waiting: list[Group]) -> int:
@@ -135,11 +141,11 @@ class Sampler:
         mass = [0.0, 0.0, 0.0]
         names: dict[str, set[str]] = defaultdict(set)
         for group, copies in zip(groups, self.copies):
-            for target in group.targets:
+            for target in (target for target in group.targets if not target.is_dense):
                 mass[target.label] += copies
                 if not target.is_implicit and target.domain in NAME_DOMAINS and looks_like_name(target.entity) and len(target.entity) < 30:
                     names[target.domain].add(target.entity)
-        self.class_weights = [(sum(mass) / 3 / m) ** recipe.class_balance for m in mass]
+        self.class_weights = [(sum(mass) / 3 / m) ** recipe.class_balance if m else 1.0 for m in mass]
         self.names = {domain: sorted(found) for domain, found in names.items()}
         self.position = {"epoch": 0, "pool": 0, "batch": 0}
 
@@ -203,15 +209,16 @@ class Sampler:
             if out.text:
                 text = self._join(out, text, spans, group.lang, rng)
             base = len(out.text)
-            labels = {t.label for t in group.targets}
-            if group.whole is not None and text.strip():
+            given = [target for target in group.targets if not target.is_dense]
+            labels = {t.label for t in given}
+            if (group.whole is not None or group.whole_soft) and text.strip():
                 out.spans.append((base, base + len(text)))
-                out.wanted.append(self._smoothed(group.whole))
+                out.wanted.append(self._mixed(group.whole, group.whole_soft))
                 out.weights.append(WHOLE_WEIGHT)
             elif len(labels) == 1 and text.strip():
-                lone_neutral = labels == {1} and len(group.targets) == 1
+                lone_neutral = labels == {1} and len(given) == 1
                 out.spans.append((base, base + len(text)))
-                means = [sum(values) / len(group.targets) for values in zip(*(self._wanted(t) for t in group.targets))]
+                means = [sum(values) / len(given) for values in zip(*(self._wanted(t) for t in given))]
                 out.wanted.append(means)
                 out.weights.append(LONE_NEUTRAL_SENTENCE_WEIGHT if lone_neutral else SENTENCE_WEIGHT)
             explicit = [target.entity for target in group.targets if not target.is_implicit]
@@ -227,7 +234,9 @@ class Sampler:
                 start, end = next(moved)
                 out.spans.append((base + start, base + end))
                 out.wanted.append(self._wanted(target))
-                out.weights.append(1.0)
+                out.weights.append(DENSE_WEIGHT if target.is_dense else 1.0)
+                if target.is_dense:
+                    continue
                 is_hidden = target.entity in hidden and is_name(target.entity, self.aspect_words)
                 if target.entity and not is_hidden and rng.random() < EXPLICIT_AS_IMPLICIT_SHARE:
                     self._append(out, text[start:end], self._wanted(target), 0.5)
@@ -268,13 +277,16 @@ class Sampler:
         smoothing = self.recipe.label_smoothing
         return [smoothing / 3 + (1 - smoothing) * (label == other) for other in range(3)]
 
-    def _wanted(self, target: Target) -> Distribution:
-        """Probabilities to learn for a target: its label, smoothed, mixed with what teachers say of it."""
-        wanted = self._smoothed(target.label)
-        if target.soft is None:
-            return wanted
+    def _mixed(self, label: int | None, soft: Distribution | None) -> Distribution:
+        """Probabilities to learn: a label, smoothed, and what teachers say, where there are both; else the one there is."""
+        if label is None or soft is None:
+            return soft if label is None else self._smoothed(label)
         share = self.recipe.soft_share
-        return [(1 - share) * own + share * soft for own, soft in zip(wanted, target.soft)]
+        return [(1 - share) * own + share * theirs for own, theirs in zip(self._smoothed(label), soft)]
+
+    def _wanted(self, target: Target) -> Distribution:
+        """Probabilities to learn for a target."""
+        return self._mixed(None if target.is_dense else target.label, target.soft)
 
     def _encode(self, row: Labelled) -> tuple[Row, list[Distribution], list[float]] | None:
         encoded, found = encode_row(self.tokenizer, self.special, row.text, row.spans, row.implicit, row.hidden)

@@ -26,6 +26,8 @@ class Target:
     domain: str
     # What teachers say: probabilities of the three labels.
     soft: list[float] | None = None
+    # A word that teachers alone have judged.
+    is_dense: bool = False
 
     @property
     def is_implicit(self) -> bool:
@@ -41,6 +43,8 @@ class Group:
     targets: list[Target] = field(default_factory=list)
     # Label of the text as a whole, where it is known.
     whole: int | None = None
+    # What teachers say of the text as a whole.
+    whole_soft: list[float] | None = None
 
 
 def files(folder: Path) -> Iterator[tuple[str, str, Path]]:

@@ -1,4 +1,6 @@
-"""Stage label: let a trained teacher, or a model that is shipped, score every training target of a student, for the student to learn from.
+"""Stage label: let a trained teacher, or a model that is shipped, score the training texts of a student, for the student to learn from.
+
+It judges every target, each text as a whole, and up to eight other words of it, names hidden.
 
 Scores are appended to RUNS/TEACHER/labels.STUDENT.jsonl as they come, and the same command goes on from there; the finished file
 goes to training/labels/, which is small enough to commit. Texts of more than the teacher's positions are left out.
@@ -16,7 +18,7 @@ import torch
 from tokenizers import Tokenizer
 
 from .data import Group, read_groups
-from .labels import key_of, labels_path, parts_of, write_labels
+from .labels import dense_words, key_of, labels_path, parts_of, write_labels
 from .names import hidden_places
 from .paths import add_runs_option, runs_folder
 from .recipes import RECIPES, SHIPPED
@@ -35,16 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the teacher's run name (default: its own)")
     parser.add_argument("--folder", type=Path, help="an exported model folder that labels in place of the teacher's run, such as models/sentor-en")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument("--device", default="cpu", help="where a run's weights score, as torch names it (default cpu)")
     parser.add_argument("--groups", type=int, help="label the first groups only, to try the plumbing")
     add_runs_option(parser)
 
 
 def in_bfloat16(model: torch.nn.Module) -> Runner:
     """Runs a model without gradients, in the arithmetic that it was trained in."""
-    score = torch_runner(model)
+    score, device = torch_runner(model), next(model.parameters()).device
 
     def run(*tensors: torch.Tensor) -> np.ndarray:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             return score(*tensors)
 
     return run
@@ -63,10 +66,10 @@ class Teacher:
     score: Runner
 
     @classmethod
-    def of_run(cls, root: Path, model: str, name: str | None) -> "Teacher":
+    def of_run(cls, root: Path, model: str, name: str | None, device: str = "cpu") -> "Teacher":
         """What a run left behind."""
         trained = load_trained(root, model, name)
-        return cls(trained.tokenizer, trained.special, trained.aspect_words, trained.model.shape.positions, in_bfloat16(trained.model))
+        return cls(trained.tokenizer, trained.special, trained.aspect_words, trained.model.shape.positions, in_bfloat16(trained.model.to(device)))
 
     @classmethod
     def of_folder(cls, folder: Path, threads: int) -> "Teacher":
@@ -76,16 +79,21 @@ class Teacher:
         return cls(tokenizer, SpecialTokens.of(tokenizer), aspect_words, positions, score)
 
     def row_of(self, group: Group) -> Row | None:
-        """A group's row, names hidden, with its targets' spans, in their order; none where it is too long or a target has no token."""
+        """A group's row, names hidden; none where it is too long or a span has no token.
+
+        Its spans are those of the group's targets in their order, the text as a whole, and its `dense_words`.
+        """
         explicit = [(t.start, t.end) for t in group.targets if not t.is_implicit]
         implicit = [t.entity for t in group.targets if t.is_implicit]
+        more = [(0, len(group.text)), *dense_words(group)]
         names = ((t.entity, (t.start, t.end)) for t in group.targets if not t.is_implicit)
         hidden = hidden_places(group.text, names, self.aspect_words)
-        row, found = encode_row(self.tokenizer, self.special, group.text, explicit, implicit, hidden)
+        row, found = encode_row(self.tokenizer, self.special, group.text, [*explicit, *more], implicit, hidden)
         if not all(found) or len(row.ids) > self.positions:
             return None
-        mentioned, appended = iter(row.spans[: len(explicit)]), iter(row.spans[len(explicit) :])
-        return Row(row.ids, [next(appended) if t.is_implicit else next(mentioned) for t in group.targets])
+        mentioned, appended = iter(row.spans[: len(explicit)]), iter(row.spans[len(explicit) + len(more) :])
+        spans = [next(appended) if t.is_implicit else next(mentioned) for t in group.targets]
+        return Row(row.ids, spans + row.spans[len(explicit) : len(explicit) + len(more)])
 
 
 def run(options: argparse.Namespace) -> None:
@@ -93,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     root = runs_folder(options)
     name = options.name or options.teacher
-    teacher = Teacher.of_folder(options.folder, options.threads) if options.folder else Teacher.of_run(root, options.teacher, options.name)
+    teacher = Teacher.of_folder(options.folder, options.threads) if options.folder else Teacher.of_run(root, options.teacher, options.name, options.device)
     groups = read_groups(root / "prepared" / options.student / "train.jsonl.gz")[: options.groups]
     partial = root / name / f"labels.{options.student}.jsonl"
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +116,8 @@ def run(options: argparse.Namespace) -> None:
             pairs = [(group, row) for group, row in pairs if row is not None]
             lines = []
             for (group, _), logits in zip(pairs, score_rows([row for _, row in pairs], teacher.score, teacher.special.pad)):
-                lines.append(json.dumps({"text": key_of(group), "parts": parts_of(logits)}, separators=(",", ":")))
+                parts, targets = parts_of(logits), len(group.targets)
+                lines.append(json.dumps({"text": key_of(group), "parts": parts[:targets], "dense": parts[targets:]}, separators=(",", ":")))
             out.write("".join(f"{line}\n" for line in lines))
             out.flush()
     write_labels(partial.read_bytes(), labels_path(options.student, name))
