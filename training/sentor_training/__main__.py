@@ -11,7 +11,6 @@ STAGES = {
     "train": "fine-tune a teacher, or a student with fake quantisation at the end; resumable",
     "label": "let a trained teacher score a student's training targets; resumable",
     "carry": "let a trained English teacher score sentences that have a Dutch twin, for the Dutch student",
-    "distil": "train a student beside its teacher, on what it says and on its hidden states; resumable",
     "calibrate": "fit the temperature on dev",
     "export": "write the int8 model folder and the reference file, and check both",
     "evaluate": "accuracy and macro-F1 per data set, with ONNX Runtime",

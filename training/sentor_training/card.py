@@ -94,8 +94,7 @@ def robustness_section(model: str, path: Path) -> list[str]:
 
 def teachers_of(config: dict) -> str:
     """Which teachers a model has learnt from, beside the labels of the data."""
-    taught = [f"`{config['teacher']}` beside it"] if config.get("teacher") else []
-    taught += [f"`training/labels/{name}`" for name in config.get("labels", [])]
+    taught = [f"`training/labels/{name}`" for name in config.get("labels", [])]
     return f"It learnt from {' and '.join(taught)} too." if taught else "It had no teacher."
 
 

@@ -141,15 +141,13 @@ def processor() -> str:
 
 
 def command_of(model: str, config: dict) -> str:
-    """The stage that trained a model, and what it began with; `config` has the rest."""
-    teacher, start, languages = (config.get(name) for name in ("teacher", "start_from", "languages"))
-    words = [f"distil {model} --teacher {teacher}" if teacher else f"train {model}"]
+    """The stage that trained a model, and its options that differ from the recipe; `config` has the rest."""
+    start, languages = config.get("start_from"), config.get("languages")
+    words = [f"train {model}"]
     words += ["--languages", *languages] if languages and tuple(languages) != RECIPES[model].languages else []
-    words += ["--from-layers", *map(str, config["from_layers"])] if config.get("from_layers") else []
     words += ["--start-from", start] if start else []
     words += ["--steps", str(config["steps"])] if config.get("steps") else []
     words += ["--labels", *(f"labels/{name}" for name in config["labels"])] if config.get("labels") else []
-    words += ["--state-weight", str(config["state_weight"])] if teacher else []
     return " ".join(words)
 
 

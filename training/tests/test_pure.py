@@ -5,7 +5,6 @@ Run: python -m unittest discover -s training/tests -t training
 `make test` has numpy and tokenizers for them; those that need torch or onnx too are skipped where these are missing.
 """
 
-import struct
 import tempfile
 import unittest
 from importlib.util import find_spec
@@ -20,7 +19,6 @@ except ImportError as missing:
 from sentor_training.augment import apply_edits
 from sentor_training.names import is_name
 from sentor_training.rows import hide, layout, quieten, segments_and_positions, tokens_of_span
-from sentor_training.tensor_bundle import TABLE_MAGIC, TensorBundle
 
 NEEDS_TORCH = unittest.skipUnless(find_spec("torch") and find_spec("onnx"), "needs training/requirements.txt")
 
@@ -166,40 +164,6 @@ class Comparison(unittest.TestCase):
                 gain([(self.counts([0, 1, 2, 2]), other)])
 
 
-class Bundle(unittest.TestCase):
-    def test_reads_a_tiny_bundle(self):
-        def varint(value):
-            out = b""
-            while value >= 0x80:
-                out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
-            return out + bytes([value])
-
-        def block(items):
-            body, previous = b"", b""
-            for key, value in items:
-                shared = next((i for i, (a, b) in enumerate(zip(key, previous)) if a != b), min(len(key), len(previous)))
-                body += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
-                previous = key
-            return body + struct.pack("<II", 0, 1)
-
-        def entry(shape, offset, size):
-            dims = b"".join(b"\x12" + varint(2) + b"\x08" + varint(d) for d in shape)
-            return b"\x08\x01\x12" + varint(len(dims)) + dims + b"\x20" + varint(offset) + b"\x28" + varint(size)
-
-        first, second = np.arange(6, dtype="<f4").reshape(2, 3), np.array([7.5], dtype="<f4")
-        data_block = block([(b"", b""), (b"layer/a", entry((2, 3), 0, 24)), (b"layer/b", entry((1,), 24, 4))])
-        index_block = block([(b"m", varint(0) + varint(len(data_block)))])
-        index_offset = len(data_block) + 5
-        footer = varint(0) + varint(0) + varint(index_offset) + varint(len(index_block))
-        footer = footer.ljust(40, b"\0") + struct.pack("<Q", TABLE_MAGIC)
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "variables.index").write_bytes(data_block + bytes(5) + index_block + bytes(5) + footer)
-            Path(folder, "variables.data-00000-of-00001").write_bytes(first.tobytes() + second.tobytes())
-            bundle = TensorBundle(Path(folder))
-            np.testing.assert_array_equal(bundle["layer/a"], first)
-            np.testing.assert_array_equal(bundle["layer/b"], second)
-
-
 class Labels(unittest.TestCase):
     def test_a_target_gets_the_mean_of_its_teachers(self):
         import gzip
@@ -226,7 +190,91 @@ class Labels(unittest.TestCase):
         self.assertIsNone(groups[2].targets[0].soft)
 
 
-@NEEDS_TORCH
+    def test_a_teacher_judges_the_text_and_other_words_too(self):
+        import gzip
+        import json
+
+        from sentor_training.data import Group, Target
+        from sentor_training.labels import add_labels, dense_words, key_of
+
+        text = "Our Waiter forgot the soup twice but smiled."
+        group = Group(text, "en", [Target("soup", 22, 26, 0, "set", "reviews")])
+        words = dense_words(group)
+        self.assertEqual([text[start:end] for start, end in words], ["forgot", "twice", "smiled"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "a.jsonl.gz"
+            line = {"text": key_of(group), "parts": [[900, 0]], "dense": [[500, 100], [800, 0], [100, 100], [0, 700]]}
+            with gzip.open(path, "wt") as out:
+                out.write(json.dumps(line))
+            self.assertEqual(add_labels([group], [path]), 1)
+        np.testing.assert_allclose(group.whole_soft, [0.5, 0.4, 0.1])
+        self.assertEqual([(t.entity, t.label, t.is_dense) for t in group.targets], [("soup", 0, False), ("forgot", 0, True), ("twice", 1, True), ("smiled", 2, True)])
+
+
+class Sampling(unittest.TestCase):
+    """What a training row is to learn, without a tokenizer of words."""
+
+    def sampler(self, groups, **changes):
+        from dataclasses import replace
+
+        from sentor_training.batches import Sampler
+        from sentor_training.recipes import ENGLISH
+        from sentor_training.vocabulary import make_tokenizer
+
+        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *{w for g in groups for w in g.text.lower().replace(".", " .").split()}]
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer = make_tokenizer(pieces, True, Path(folder) / "tokenizer.json")
+        recipe = replace(ENGLISH, copies={"set": 1.0}, **changes)
+        return Sampler(groups, recipe, tokenizer, frozenset({"soup"}), seed=1)
+
+    def labelled(self, group, **changes):
+        import random
+
+        return self.sampler([group], **changes)._labelled([group], random.Random(3))
+
+    def group(self):
+        from sentor_training.data import Group, Target
+
+        targets = [Target("Waiter", 4, 10, 2, "set", "x"), Target("soup", 22, 26, 0, "set", "x")]
+        return Group("Our Waiter forgot the soup twice but smiled.", "en", targets, whole=1)
+
+    def test_a_text_with_a_label_of_its_own_learns_that(self):
+        row = self.labelled(self.group(), label_smoothing=0.0)
+        self.assertEqual(row.spans[0], (0, len(row.text)))
+        self.assertEqual(row.wanted, [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+        self.assertEqual(row.weights, [0.8, 1.0, 1.0])
+
+    def test_teachers_count_by_their_share(self):
+        group = self.group()
+        group.targets[1].soft = [0.5, 0.5, 0.0]
+        group.whole, group.whole_soft = None, [0.2, 0.2, 0.6]
+        row = self.labelled(group, label_smoothing=0.0, soft_share=0.4)
+        np.testing.assert_allclose(row.wanted, [[0.2, 0.2, 0.6], [0, 0, 1], [0.8, 0.2, 0]])
+
+    def test_names_are_hidden_by_their_share(self):
+        self.assertEqual(self.labelled(self.group(), hidden_share=1.0).hidden, [(4, 10)])
+        sampler, group = self.sampler([self.group()], hidden_share=0.0), self.group()
+        import random
+
+        hidden = [sampler._hidden_targets(group, random.Random(seed)) for seed in range(200)]
+        self.assertTrue(60 < sum("Waiter" in some for some in hidden) < 140)
+
+    def test_a_resumed_sampler_goes_on_with_the_next_batch(self):
+        from sentor_training.data import Group, Target
+
+        groups = [Group(f"a{i} word", "en", [Target(f"a{i}", 0, len(f"a{i}"), i % 3, "set", "x")]) for i in range(40)]
+        whole, begun = self.sampler(groups, batch_tokens=24), self.sampler(groups, batch_tokens=24)
+        batches = iter(whole)
+        expected = [next(batches).ids.tolist() for _ in range(12)]
+        first = iter(begun)
+        for _ in range(5):
+            next(first)
+        resumed = self.sampler(groups, batch_tokens=24)
+        resumed.position = dict(begun.position)
+        rest = iter(resumed)
+        self.assertEqual([next(rest).ids.tolist() for _ in range(7)], expected[5:])
+
+
 class Graph(unittest.TestCase):
     def test_weights_come_back_from_the_exported_graph(self):
         import torch
@@ -248,7 +296,20 @@ class Graph(unittest.TestCase):
             np.testing.assert_allclose(read[name], value, atol=step, err_msg=name)
 
 
-@NEEDS_TORCH
+    def test_a_graph_that_must_be_rewritten_is_found(self):
+        from onnx import TensorProto, helper
+
+        from sentor_training.export import graph_problems
+
+        def graph(mask, op):
+            nodes = [helper.make_node("Where", ["seen", "zero", "mask"], ["bias"]), helper.make_node(op, ["bias"], ["y"], name="n")]
+            scalars = [helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in (("zero", 0.0), ("mask", mask))]
+            return helper.make_model(helper.make_graph(nodes, "g", [], [], scalars))
+
+        self.assertEqual(graph_problems(graph(-50.0, "Softmax")), [])
+        self.assertEqual(len(graph_problems(graph(-1e4, "SkipLayerNormalization"))), 2)
+
+
 class Manifest(unittest.TestCase):
     def test_the_command_has_what_was_chosen(self):
         from sentor_training.export import command_of
@@ -257,58 +318,7 @@ class Manifest(unittest.TestCase):
         self.assertEqual(command_of("m", {"labels": ["a.gz", "b.gz"], "start_from": "models/m"}), "train m --start-from models/m --labels labels/a.gz labels/b.gz")
         self.assertEqual(command_of("sentor-nl", {"languages": ["nl"]}), "train sentor-nl --languages nl")
         self.assertEqual(command_of("sentor-nl", {"languages": ["nl", "en"]}), "train sentor-nl")
-        student = {"teacher": "t", "from_layers": [0, 1], "state_weight": 0.5}
-        self.assertEqual(command_of("m", student), "distil m --teacher t --from-layers 0 1 --state-weight 0.5")
-
-
-@NEEDS_TORCH
-class Distilling(unittest.TestCase):
-    def test_layers_are_evenly_spaced_and_the_last_is_among_them(self):
-        from sentor_training.distil import spaced
-
-        self.assertEqual(spaced(6, 12), [1, 3, 5, 7, 9, 11])
-        self.assertEqual(spaced(4, 12), [2, 5, 8, 11])
-        self.assertEqual(spaced(5, 12), [1, 3, 6, 8, 11])
-        self.assertEqual(spaced(3, 3), [0, 1, 2])
-
-    def test_a_student_of_all_layers_says_what_its_teacher_says(self):
-        import torch
-
-        from sentor_training.distil import chosen_layers, unlike
-        from sentor_training.model import Shape, SpanClassifier
-
-        torch.manual_seed(0)
-        shape = Shape(layers=3, hidden=8, heads=2, intermediate=16, pieces=20, positions=12, epsilon=1e-12)
-        teacher = SpanClassifier(shape, sep=2).eval()
-        ids = torch.tensor([[1, 5, 6, 2, 0], [1, 7, 8, 9, 2]])
-        attention = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
-        spans = torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([2, 3])
-        same = SpanClassifier(shape, sep=2).eval()
-        same.load_state_dict(chosen_layers(teacher.state_dict(), [0, 1, 2]))
-        self.assertTrue(torch.equal(same(ids, attention, *spans), teacher(ids, attention, *spans)))
-        turned = SpanClassifier(shape, sep=2).eval()
-        turned.load_state_dict(chosen_layers(teacher.state_dict(), [2, 1, 0]))
-        theirs, ours = teacher.states(ids, attention)[-1], turned.states(ids, attention)[-1]
-        self.assertEqual(unlike(theirs, theirs, attention).item(), 0)
-        self.assertGreater(unlike(ours, theirs, attention).item(), 0)
-        padded = theirs.clone()
-        padded[0, 4] += 100
-        self.assertEqual(unlike(padded, theirs, attention).item(), 0, "padding does not count")
-        with self.assertRaises(SystemExit):
-            chosen_layers(teacher.state_dict(), [0, 3])
-
-    def test_a_channel_that_lies_far_out_does_not_decide_alone(self):
-        import torch
-
-        from sentor_training.distil import unlike
-
-        torch.manual_seed(0)
-        theirs = torch.randn(2, 50, 4) * torch.tensor([1.0, 1.0, 1.0, 100.0])
-        attention = torch.ones(2, 50)
-        self.assertAlmostEqual(unlike(theirs.mean((0, 1)).expand_as(theirs), theirs, attention).item(), 1, places=4)
-        one_off = theirs.clone()
-        one_off[..., 0] = theirs[..., 0].mean()
-        self.assertAlmostEqual(unlike(one_off, theirs, attention).item(), 0.25, places=4)
+        self.assertEqual(command_of("m", {"steps": 40}), "train m --steps 40")
 
 
 if __name__ == "__main__":
