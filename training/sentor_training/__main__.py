@@ -15,13 +15,15 @@ STAGES = {
     "export": "write the int8 model folder and the reference file, and check both",
     "evaluate": "accuracy and macro-F1 per data set, with ONNX Runtime",
     "robustness": "labels kept when names, case or distractors change, with ONNX Runtime",
+    "convert": "turn labelled texts in CSV, brackets or Label Studio's form into the JSON Lines that finetune reads",
+    "finetune": "go on training a shipped model with texts of your own, and export the result",
     "card": "write the model card and the calibration plot",
 }
 
 
 def main() -> None:
     """Parse the stage and its options, and run it."""
-    parser = argparse.ArgumentParser(prog="python -m sentor_training", description="Makes sentor's models, stage by stage.")
+    parser = argparse.ArgumentParser(prog="sentor-training", description="Makes sentor's models, stage by stage.")
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, help_text in STAGES.items():
         module = importlib.import_module(f".{name}", __package__)

@@ -124,9 +124,9 @@ def crop(group: Group, rng: random.Random) -> Group:
 
 def partner(group: Group, waiting: list[Group]) -> int:
     """The index of a waiting group that could stand in the same review or article; of any where none is near."""
-    kind = (group.lang, group.targets[0].domain)
+    kind = lambda some: (some.lang, some.targets[0].domain if some.targets else "")
     first = max(0, len(waiting) - PARTNERS_SEEN)
-    near = (i for i in range(len(waiting) - 1, first - 1, -1) if (waiting[i].lang, waiting[i].targets[0].domain) == kind)
+    near = (i for i in range(len(waiting) - 1, first - 1, -1) if kind(waiting[i]) == kind(group))
     return next(near, len(waiting) - 1)
 
 
@@ -137,7 +137,8 @@ class Sampler:
         self.aspect_words = aspect_words
         self.groups, self.recipe, self.tokenizer, self.seed = groups, recipe, tokenizer, seed
         self.special = SpecialTokens.of(tokenizer)
-        self.copies = [max(copies_of(recipe, t.dataset) for t in g.targets) for g in groups]
+        # A text with a label of its own alone, without targets, is met once.
+        self.copies = [max((copies_of(recipe, t.dataset) for t in g.targets if not t.is_dense), default=1.0) for g in groups]
         mass = [0.0, 0.0, 0.0]
         names: dict[str, set[str]] = defaultdict(set)
         for group, copies in zip(groups, self.copies):
