@@ -7,10 +7,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from .data import files, read_targets, training_groups, write_groups
+from .data import EXCLUDED_PREFIXES, files, first_target, read_targets, training_groups, write_groups
 from .names import ASPECT_WORDS, collect_aspect_words
 from .paths import add_data_option, add_runs_option, runs_folder
-from .recipes import RECIPES, copies_of
+from .recipes import RECIPES, Recipe, copies_of
 from .rows import load_tokenizer
 from .vocabulary import choose_pieces, cut_base, make_tokenizer
 
@@ -50,6 +50,22 @@ def fallback_share(full_path: Path, cut_path: Path, texts: list[str]) -> dict:
     return {"words": total, "changed": changed / total, "unknown": unknown / total}
 
 
+def sets_left_out(recipe: Recipe, data: Path) -> dict[str, str]:
+    """Data sets of DATA/train that the recipe does not learn from, and why."""
+    reasons = {}
+    for name, _, path in files(data / "train"):
+        first = first_target(path)
+        if first is None:
+            reasons[name] = "it has no target"
+        elif name.startswith(EXCLUDED_PREFIXES):
+            reasons[name] = "its terms allow research only, or its labels have no target"
+        elif first["lang"] not in recipe.languages:
+            reasons[name] = f"it is in {first['lang']}"
+        elif copies_of(recipe, name) == 0:
+            reasons[name] = "the recipe gives it no copies"
+    return reasons
+
+
 def run(options: argparse.Namespace) -> None:
     """Write RUNS/prepared/MODEL/{base/, train.jsonl.gz, aspect-words.txt, prepare.json}."""
     recipe = RECIPES[options.model]
@@ -58,13 +74,14 @@ def run(options: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     groups = []
+    left_out = sets_left_out(recipe, Path(options.data))
     for group in training_groups(Path(options.data)):
         group.targets = [t for t in group.targets if copies_of(recipe, t.dataset) > 0]
         if group.lang in recipe.languages and group.targets:
             groups.append(group)
     write_groups(groups, out / "train.jsonl.gz")
     (out / ASPECT_WORDS).write_text("".join(f"{word}\n" for word in collect_aspect_words(groups)), encoding="utf-8")
-    report = {"groups": len(groups), "targets": sum(len(g.targets) for g in groups), "base": str(options.base or recipe.base)}
+    report = {"groups": len(groups), "targets": sum(len(g.targets) for g in groups), "base": str(options.base or recipe.base), "left_out": left_out}
 
     pieces = None
     if recipe.pieces:

@@ -6,7 +6,9 @@ Each change is made to every dev text that it fits, and the labels before and af
 * `distractor`: a clause of another text of the same domain, with another label, is joined on (`AddDiff` of Xing et al.,
   2020, "Tasty Burgers, Soggy Fries");
 * `lower`, `upper`: the text's case; `unstopped`: no final stop;
-* `typo`: one slip outside the targets.
+* `shouted`: "!!" in place of a final stop;
+* `typo`: one slip outside the targets;
+* `asked`: nothing in the text, but the label is that of the whole, with no name hidden and with those of the targets.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from .augment import NAME_DOMAINS, add_typos, looks_like_name, swap_names
 from .batches import CONJUNCTIONS
@@ -86,13 +89,35 @@ def changes(groups: list[Group]) -> dict[str, Change]:
         text = group.text.rstrip().rstrip(".")
         return (text, spans_of(group)) if text != group.text.rstrip() and all(end <= len(text) for _, end in spans_of(group)) else None
 
+    def shouted(group: Group, _: random.Random) -> tuple[str, list[Span]] | None:
+        text = group.text.rstrip()
+        fits = text.endswith(".") and not text.endswith("..") and all(end < len(text) for _, end in spans_of(group))
+        return (text[:-1] + "!!", spans_of(group)) if fits else None
+
     def typo(group: Group, rng: random.Random) -> tuple[str, list[Span]] | None:
         text, spans = add_typos(group.text, spans_of(group), rng)
         return None if text == group.text else (text, spans)
 
     return {
-        "brand": brand, "distractor": distractor, "lower": recased(str.lower), "upper": recased(str.upper), "unstopped": unstopped, "typo": typo,
+        "brand": brand, "distractor": distractor, "lower": recased(str.lower), "upper": recased(str.upper), "unstopped": unstopped,
+        "shouted": shouted, "typo": typo,
     }
+
+
+def asked(groups: list[Group], tokenizer: Tokenizer, aspect_words: frozenset[str] | None, predictions: Callable[[list[Row]], np.ndarray]) -> dict:
+    """How many texts keep their label as a whole when the names among their targets are hidden."""
+    special = SpecialTokens.of(tokenizer)
+    rows: tuple[list[Row], list[Row]] = ([], [])
+    for group in groups:
+        named = [(target.entity, (target.start, target.end)) for target in group.targets]
+        places = hidden_places(group.text, named, aspect_words)
+        whole = [(0, len(group.text))]
+        pair = [encode_row(tokenizer, special, group.text, whole, [], hidden)[0] for hidden in ([], places)]
+        if places and all(len(row.ids) <= LONGEST_TOKENS for row in pair):
+            for some, row in zip(rows, pair):
+                some.append(row)
+    shown, hidden = (predictions(some) for some in rows)
+    return {"targets": len(shown), "kept": float((shown == hidden).mean())}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -136,10 +161,14 @@ def run(options: argparse.Namespace) -> None:
             "targets": len(labels), "kept": float((old == new).mean()),
             "accuracy": [accuracy(matrix) for matrix in matrices], "macro_f1": [macro_f1(matrix) for matrix in matrices],
         }
+    report["asked"] = asked(groups, tokenizer, aspect_words, predictions)
     target = runs_folder(options) / options.model / "robustness.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(f"{'change':12} {'targets':>7} {'labels kept':>11} {'accuracy':>16} {'macro-F1':>16}")
     for name, one in report.items():
+        if "accuracy" not in one:
+            print(f"{name:12} {one['targets']:7} {100 * one['kept']:10.1f}%")
+            continue
         pairs = [" → ".join(f"{100 * value:.1f}" for value in one[figure]) for figure in ("accuracy", "macro_f1")]
         print(f"{name:12} {one['targets']:7} {100 * one['kept']:10.1f}% {pairs[0]:>16} {pairs[1]:>16}")
