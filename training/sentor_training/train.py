@@ -95,6 +95,12 @@ def mode_at(progress: float, recipe: Recipe) -> str:
     return "observe" if progress < recipe.quantise_from else "on"
 
 
+def published_path(path: Path) -> Path:
+    """A path as it is in the repository, or as RUN/FILE where it is outside."""
+    full = path.resolve()
+    return full.relative_to(REPOSITORY) if full.is_relative_to(REPOSITORY) else Path(*full.parts[-2:])
+
+
 def optimiser_for(model: SpanClassifier, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW with rates that fall with depth, and no weight decay on vectors."""
     layers = model.shape.layers
@@ -143,9 +149,11 @@ class Run:
         groups = [group for group in read_groups(prepared / "train.jsonl.gz") if group.lang in self.recipe.languages]
         if not groups:
             raise SystemExit(f"{prepared}/train.jsonl.gz has no text in {' or '.join(self.recipe.languages)}: see --languages")
-        self.labels = options.labels if options.labels is not None else labels_for(options.model)
+        learns_parallel = copies_of(self.recipe, PARALLEL) > 0
+        chosen = options.labels if options.labels is not None else labels_for(options.model)
+        self.labels = [path for path in chosen if learns_parallel or not is_carried(path)]
         self.soft_targets = add_labels(groups, [path for path in self.labels if not is_carried(path)])
-        if copies_of(self.recipe, PARALLEL) > 0:
+        if learns_parallel:
             groups += balanced(carried_groups(Path(options.data), [path for path in self.labels if is_carried(path)]))
         self.aspect_words = read_aspect_words(prepared / ASPECT_WORDS)
         self.sampler = Sampler(groups, self.recipe, self.tokenizer, self.aspect_words, options.seed)
@@ -166,8 +174,8 @@ class Run:
     def settings(self) -> dict:
         """What was chosen, beside the recipe, for the run's `config.json` and so for the model's manifest."""
         chosen = {name: getattr(self.options, name) for name in ("steps", "seed", "device", "threads", "precision")}
-        # As it is in the repository: it is nobody's business on which machine that was.
-        start = os.path.relpath(self.options.start_from.resolve(), REPOSITORY) if self.options.start_from else None
+        # Without the folders of this machine, since the manifest is published.
+        start = str(published_path(self.options.start_from)) if self.options.start_from else None
         return {**chosen, "start_from": start, "labels": [path.name for path in self.labels]}
 
     @property
