@@ -229,4 +229,4 @@ def run(options: argparse.Namespace) -> None:
     write(start, start.recipe(groups), weights, options)
     after = counts_on(dev, start.teacher, onnx_runner(session_of(options.out / "model.onnx", options.threads)))
     print_table(before, after)
-    print(f"\n{options.out} is a model folder; `sentor check` reads it, and `sentor eval` measures it on other texts")
+    print(f"\n{options.out} is a model folder; `sentor models verify` checks it, and `sentor eval` measures it on other texts")
