@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
+from .dev import add_texts_option
 from .fetch import sha256_file
 from .metrics import confusion, macro_f1
 from .names import ASPECT_WORDS
@@ -49,18 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", default="0.1.0", help="version in the manifest")
     parser.add_argument("--preview", action="store_true", help="skip the checks")
     parser.add_argument("--untrained", action="store_true", help="export the base with an untrained head, to try the plumbing")
+    add_texts_option(parser)
     add_runs_option(parser)
     add_data_option(parser)
 
 
-def compare_with_float(trained: Trained, data: Path) -> dict:
+def compare_with_float(trained: Trained, data: Path, first_texts: int | None = None) -> dict:
     """Macro-F1 of int8 and float on the recipe's dev sets, and the share of targets on which they differ."""
     sessions = {kind: onnx_runner(session_of(trained.graph(1.0, quantised=kind == "int8"))) for kind in ("int8", "float")}
     f1: dict[str, list[float]] = {"int8": [], "float": []}
     differ = total = 0
     for dataset in trained.recipe.dev_sets:
         for path in sorted((data / "dev").glob(f"{dataset}.*")):
-            scored = {kind: score_file(path, trained.tokenizer, run, trained.aspect_words) for kind, run in sessions.items()}
+            scored = {kind: score_file(path, trained.tokenizer, run, trained.aspect_words, first_texts=first_texts) for kind, run in sessions.items()}
             for kind, result in scored.items():
                 f1[kind].append(100 * macro_f1(confusion(result.gold, result.logits.argmax(axis=1))))
             differ += int((scored["int8"].logits.argmax(axis=1) != scored["float"].logits.argmax(axis=1)).sum())
@@ -191,7 +193,7 @@ def run(options: argparse.Namespace) -> None:
     checks: dict = {}
     if not options.preview:
         checks = {"processor": processor(), "bit_identical": bit_identity(trained, runner, data), "tokens_per_s_one_thread": speed(runner, trained.special)}
-        checks["against_float"] = compare_with_float(trained, data)
+        checks["against_float"] = compare_with_float(trained, data, options.texts)
         checks["tokens_per_s_one_thread_float"] = speed(onnx_runner(session_of(trained.graph(1.0, quantised=False))), trained.special)
     write_model(trained, out, options.version, checks)
 

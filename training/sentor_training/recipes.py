@@ -37,7 +37,7 @@ class Recipe:
     # table left alone a step of half the tokens costs half as much.
     frozen_embeddings: bool = True
     # Share of the steps after which int8 is imitated; above 1 for models that are never shipped.
-    quantise_from: float = 0.88
+    quantise_from: float = 0.9
     # What the divergence of int8 from float counts against the loss, in that part.
     agreement: float = 10.0
     dev_sets: tuple[str, ...] = field(default_factory=tuple)
