@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .dev import add_texts_option, score_dev
+from .dev import add_choice_options, choice_of, score_dev
 from .metrics import calibration_error, softmax
 from .paths import add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
     parser.add_argument("model", choices=sorted(SHIPPED))
     parser.add_argument("--name", help="run name (default: the model's)")
-    add_texts_option(parser)
+    add_choice_options(parser)
     add_runs_option(parser)
     add_data_option(parser)
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     trained = load_trained(runs_folder(options), options.model, options.name)
     runner = onnx_runner(session_of(trained.graph(1.0)))
     halves: dict[str, tuple[list, list]] = {}
-    for dataset, _, domain, scored in score_dev(Path(options.data), trained.language, trained.tokenizer, runner, trained.aspect_words, options.texts):
+    for dataset, _, domain, scored in score_dev(Path(options.data), trained.language, trained.tokenizer, runner, trained.aspect_words, options.sets, options.texts):
         part = "written and translated" if dataset.startswith(("written_", "translated_")) else domain
         for half in (0, 1):
             chosen = scored.texts % 2 == half
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
     fitted_on, _ = joined["all"]
     temperature = fit_temperature(*fitted_on)
     report = {
-        "temperature": round(temperature, 4), "texts_a_set": options.texts, "fitted_on_targets": len(fitted_on[1]),
+        "temperature": round(temperature, 4), "choice": choice_of(options), "fitted_on_targets": len(fitted_on[1]),
         "calibration_error_on_the_rest": {
             name: {
                 "targets": len(gold), "before": round(calibration_error(softmax(logits), gold), 4),

@@ -108,7 +108,6 @@ def run(options: argparse.Namespace) -> None:
     checks, three, calibration = manifest["training"]["checks"], evaluation["three_class_explicit"], evaluation["calibration"]
     plot(calibration["bins"], folder / "calibration.png")
     config, made = manifest["training"]["config"], evaluation["written_and_translated"]
-    texts = f" --texts {evaluation['texts_a_set']}" if evaluation["texts_a_set"] else ""
     hub_name, shape, base_licence, source = BASES.get(recipe.base, (recipe.base, recipe.base, "see there", "given by --base"))
     lang = recipe.languages[0]
     speeds, slow = checks["tokens_per_s_one_thread"], checks["tokens_per_s_one_thread_float"]
@@ -136,7 +135,7 @@ def run(options: argparse.Namespace) -> None:
         "| data set | from | stated terms | copies an epoch |", "| --- | --- | --- | --- |",
         *[f"| {name} | {' | '.join(terms_of(name))} | {copies_of(recipe, name)} |" for name in trained_on(recipe, config["languages"], Path(options.data))], "",
         "## Figures on dev", "",
-        f"`python -m sentor_training evaluate {options.model}{texts}`; `sentor eval FILE…` measures the same through the product, which"
+        f"`python -m sentor_training evaluate {options.model}{evaluation['choice']}`; `sentor eval FILE…` measures the same through the product, which"
         " cuts texts into windows, and may differ by a target or two. The int8 file as shipped,"
         " targets at the given places, macro-F1 over the classes that occur in a set. Intervals: 500 bootstrap draws of texts."
         " `implicit` sets are entities that the text does not name, which is harder.", "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from tokenizers import Tokenizer
 
@@ -15,23 +15,30 @@ from .scoring import Runner, Scored, score_file
 UNSCORED = ("aux_xed",)
 
 
-def add_texts_option(parser: argparse.ArgumentParser) -> None:
-    """`--texts N`: the first N texts of each dev set."""
+def add_choice_options(parser: argparse.ArgumentParser) -> None:
+    """`--sets` and `--texts`: which dev sets are scored, and how many texts of each."""
+    parser.add_argument("--sets", nargs="+", default=[""], metavar="PREFIX", help="score the dev sets whose names begin so (default: all)")
     parser.add_argument("--texts", type=int, metavar="N", help="score the first N texts of each dev set (default: all)")
 
 
-def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, aspect_words: frozenset[str] | None, first_texts: int | None = None) -> Iterator[tuple[str, str, str, Scored]]:
+def choice_of(options: argparse.Namespace) -> str:
+    """What a command needs to score the same sets and texts again; empty for all."""
+    sets = "" if options.sets == [""] else " --sets " + " ".join(options.sets)
+    return sets + (f" --texts {options.texts}" if options.texts else "")
+
+
+def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, aspect_words: frozenset[str] | None, sets: Sequence[str] = ("",), first_texts: int | None = None) -> Iterator[tuple[str, str, str, Scored]]:
     """(data set, `explicit` or `implicit`, domain, scores) of every dev file in `lang`; names are hidden where aspect words are given."""
     for dataset, kind, path in files(data / "dev"):
         first = first_target(path)
-        if first is None or first["lang"] != lang or dataset in UNSCORED:
+        if first is None or first["lang"] != lang or dataset in UNSCORED or not dataset.startswith(tuple(sets)):
             continue
         yield dataset, kind, first["domain"], score_file(path, tokenizer, run, aspect_words, first_texts=first_texts)
 
 
-def score_whole(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, first_texts: int | None = None) -> Iterator[tuple[str, str, str, Scored]]:
+def score_whole(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, sets: Sequence[str] = ("",), first_texts: int | None = None) -> Iterator[tuple[str, str, str, Scored]]:
     """(data set, `sentence`, domain, scores) of every dev file in `lang` that labels texts as a whole. No name is hidden."""
     for dataset, kind, path in files(data / "whole" / "dev"):
         first = first_target(path)
-        if first is not None and first["lang"] == lang:
+        if first is not None and first["lang"] == lang and dataset.startswith(tuple(sets)):
             yield dataset, kind, first["domain"], score_file(path, tokenizer, run, aspect_words=None, first_texts=first_texts)

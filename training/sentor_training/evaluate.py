@@ -13,7 +13,7 @@ from typing import Iterator
 
 import numpy as np
 
-from .dev import add_texts_option, score_dev, score_whole
+from .dev import add_choice_options, choice_of, score_dev, score_whole
 from .metrics import accuracy, bootstrap, calibration_bins, calibration_error, confusion_by_text, gain, macro_f1, softmax
 from .paths import REPOSITORY, add_data_option, add_runs_option, runs_folder
 from .recipes import SHIPPED
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=sorted(SHIPPED))
     parser.add_argument("--folder", type=Path, help="model folder (default: models/NAME of the repository)")
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="also say by how much this model is better than that one")
-    add_texts_option(parser)
+    add_choice_options(parser)
     add_runs_option(parser)
     add_data_option(parser)
 
@@ -50,14 +50,14 @@ def figures(scored: Scored, counts: np.ndarray) -> dict:
 def score_folder(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, str, Scored]]:
     """(name, domain, scores) of every dev set of the model's language, scored by a model folder."""
     tokenizer, aspect_words, runner = open_folder(folder)
-    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words, options.texts):
+    for dataset, kind, domain, scored in score_dev(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, aspect_words, options.sets, options.texts):
         yield f"{dataset}.{kind}", domain, scored
 
 
 def score_whole_texts(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, Scored]]:
     """(name, scores) of every dev set of the model's language that labels whole texts, and of all of them together."""
     tokenizer, _, runner = open_folder(folder)
-    found = [(f"{dataset}.{kind}", scored) for dataset, kind, _, scored in score_whole(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, options.texts)]
+    found = [(f"{dataset}.{kind}", scored) for dataset, kind, _, scored in score_whole(Path(options.data), SHIPPED[options.model].languages[0], tokenizer, runner, options.sets, options.texts)]
     yield from found
     if found:
         logits, gold = (np.concatenate([getattr(scored, field) for _, scored in found]) for field in ("logits", "gold"))
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
     }
     three = {name: f for name, f in sets.items() if name.endswith(".explicit") and min(f["labels"]) >= LEAST_OF_EACH_CLASS}
     report = {
-        "texts_a_set": options.texts, "sets": sets, "whole": whole, "written_and_translated": {"targets": len(hits), "accuracy": float(np.mean(hits))},
+        "choice": choice_of(options), "sets": sets, "whole": whole, "written_and_translated": {"targets": len(hits), "accuracy": float(np.mean(hits))},
         "three_class_explicit": {"sets": sorted(three), "mean_macro_f1": float(np.mean([f["macro_f1"] for f in three.values()]))},
         "calibration": {"all": calibration_error(*everything), "domains": by_domain, "bins": calibration_bins(*everything)},
     }

@@ -21,7 +21,6 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
-from .dev import add_texts_option
 from .fetch import sha256_file
 from .metrics import confusion, macro_f1
 from .names import ASPECT_WORDS
@@ -50,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", default="0.1.0", help="version in the manifest")
     parser.add_argument("--preview", action="store_true", help="skip the checks")
     parser.add_argument("--untrained", action="store_true", help="export the base with an untrained head, to try the plumbing")
-    add_texts_option(parser)
+    parser.add_argument("--texts", type=int, metavar="N", help="compare with float on the first N texts of each of the recipe's dev sets (default: all)")
     add_runs_option(parser)
     add_data_option(parser)
 
@@ -79,12 +78,12 @@ def is_fit(against_float: dict) -> bool:
     return loss <= MOST_POINTS_LOST and against_float["differing_share"] <= MOST_LABELS_CHANGED
 
 
-def bit_identity(trained: Trained, run: Runner, data: Path) -> dict[str, float]:
+def bit_identity(trained: Trained, run: Runner, data: Path, first_texts: int) -> dict[str, float]:
     """Share of spans whose logits keep every bit, for each way that a row may be run in company."""
     rows: list[Row] = []
     for dataset in trained.recipe.dev_sets:
         for path in sorted((data / "dev").glob(f"{dataset}.*")):
-            rows += encode_file(path, trained.tokenizer, 512, trained.aspect_words, first_texts=20)[0]
+            rows += encode_file(path, trained.tokenizer, 512, trained.aspect_words, first_texts=first_texts)[0]
     pad = trained.special.pad
 
     def scores(some: list[Row], batch_tokens: int, multiple: int) -> np.ndarray:
@@ -192,7 +191,7 @@ def run(options: argparse.Namespace) -> None:
     runner = onnx_runner(session_of(trained.graph(trained.temperature)))
     checks: dict = {}
     if not options.preview:
-        checks = {"processor": processor(), "bit_identical": bit_identity(trained, runner, data), "tokens_per_s_one_thread": speed(runner, trained.special)}
+        checks = {"processor": processor(), "bit_identical": bit_identity(trained, runner, data, 20 if options.texts is None else max(5, options.texts // 20)), "tokens_per_s_one_thread": speed(runner, trained.special)}
         checks["against_float"] = compare_with_float(trained, data, options.texts)
         checks["tokens_per_s_one_thread_float"] = speed(onnx_runner(session_of(trained.graph(1.0, quantised=False))), trained.special)
     write_model(trained, out, options.version, checks)
