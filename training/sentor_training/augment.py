@@ -21,6 +21,8 @@ DUTCH_CATEGORIES = {
     "restaurant": "restaurant", "general": "algemeen", "facilities": "voorzieningen", "value": "waarde", "options": "keuze",
 }
 
+# Of texts that end in a full stop, those that end in exclamation marks instead.
+SHOUTED_SHARE = 0.08
 NAME_DOMAINS = {"news", "finance", "twitter", "phone", "laptop", "electronics", "urban", "reviews-multidomain"}
 SYLLABLES = "ba be bo da del dor el fa fin ga go ha hol in ka ker la len lo ma mer mi na nor o pa per ra ren ri sa ser so ta ter tho u va ver vi wa xe yo za zo".split()
 
@@ -114,6 +116,8 @@ def change_surface(text: str, spans: list[Span], lang: str, rng: random.Random, 
     if rng.random() < 0.12 and text.rstrip()[-1:] in ".!?" and all(e < len(text.rstrip()) for _, e in spans):
         text = text.rstrip()[:-1].rstrip(".!? ") or text
         spans = [(s, min(e, len(text))) for s, e in spans]
+    elif rng.random() < SHOUTED_SHARE and text.endswith(".") and not text.endswith("..") and all(e < len(text) for _, e in spans):
+        text = text[:-1] + rng.choice(("!", "!!", "!!!"))
     if rng.random() < 0.05:
         text, spans = add_typos(text, spans, rng)
     if not lowercase:

@@ -82,12 +82,14 @@ def robustness_section(model: str, path: Path) -> list[str]:
     """What the robustness stage found, if it ran."""
     if not path.exists():
         return []
+    found = json.loads(path.read_text())
+    texts = f" --texts {found['texts']}" if found["texts"] else ""
     lines = [
         "### When what must not matter changes", "",
-        f"`python -m sentor_training robustness {model}`, on the explicit dev sets: the labels kept, and the accuracy on the same targets before and after.", "",
+        f"`python -m sentor_training robustness {model}{texts}`, on the explicit dev sets: the labels kept, and the accuracy on the same targets before and after.", "",
         "| change | targets | labels kept | accuracy before | after |", "| --- | --- | --- | --- | --- |",
     ]
-    for name, one in json.loads(path.read_text()).items():
+    for name, one in found["changes"].items():
         before, after = map(share, one["accuracy"]) if "accuracy" in one else ("–", "–")
         lines.append(f"| {ROBUSTNESS_NAMES[name]} | {one['targets']} | {share(one['kept'])} | {before} | {after} |")
     return [*lines, ""]
@@ -171,7 +173,7 @@ def run(options: argparse.Namespace) -> None:
         "- Many review sets have almost no neutral targets; neutral remarks in reviews are often called positive or negative.",
         "- No measurement of social bias has been made beyond the names swapped above.",
         "- Do not use it to judge people.", "",
-        "## Licence", "", f"Weights: Apache-2.0; the base is {base_licence} and its notice stands in this card. The terms of the data above are those of their repositories:"
+        "## Licence", "", f"Weights: Apache-2.0; the base is {base_licence}. The terms of the data above are those of their repositories:"
         " several sets state none or allow research use, and whether weights are bound by the terms of what they were trained on is not settled."
         " Who needs certainty trains on the sets with clear terms alone: give the others no copies in `training/sentor_training/recipes.py`.",
     ]

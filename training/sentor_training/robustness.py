@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this stage."""
     parser.add_argument("model", choices=sorted(SHIPPED))
     parser.add_argument("--folder", type=Path, help="model folder (default: models/NAME of the repository)")
-    parser.add_argument("--texts", type=int, default=100_000, help="most texts, drawn at random (default: all)")
+    parser.add_argument("--texts", type=int, help="most texts, drawn at random (default: all)")
     add_runs_option(parser)
     add_data_option(parser)
 
@@ -164,7 +164,7 @@ def run(options: argparse.Namespace) -> None:
     report["asked"] = asked(groups, tokenizer, aspect_words, predictions)
     target = runs_folder(options) / options.model / "robustness.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    target.write_text(json.dumps({"texts": options.texts, "changes": report}, indent=2) + "\n", encoding="utf-8")
     print(f"{'change':12} {'targets':>7} {'labels kept':>11} {'accuracy':>16} {'macro-F1':>16}")
     for name, one in report.items():
         if "accuracy" not in one:

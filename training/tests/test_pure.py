@@ -211,6 +211,7 @@ class Labels(unittest.TestCase):
         self.assertEqual([(t.entity, t.label, t.is_dense) for t in group.targets], [("soup", 0, False), ("forgot", 0, True), ("twice", 1, True), ("smiled", 2, True)])
 
 
+@NEEDS_TORCH
 class Sampling(unittest.TestCase):
     """What a training row is to learn, without a tokenizer of words."""
 
@@ -275,6 +276,7 @@ class Sampling(unittest.TestCase):
         self.assertEqual([next(rest).ids.tolist() for _ in range(7)], expected[5:])
 
 
+@NEEDS_TORCH
 class Graph(unittest.TestCase):
     def test_weights_come_back_from_the_exported_graph(self):
         import torch
@@ -310,6 +312,7 @@ class Graph(unittest.TestCase):
         self.assertEqual(len(graph_problems(graph(-1e4, "SkipLayerNormalization"))), 2)
 
 
+@NEEDS_TORCH
 class Manifest(unittest.TestCase):
     def test_the_command_has_what_was_chosen(self):
         from sentor_training.export import command_of
