@@ -35,7 +35,7 @@ const MAX_WAITING_LINES: usize = 16 * 1024;
 /// Counts the lines that found no room; set by the first [`start`].
 static LOST_LINES: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Starts logging to stderr. The log never blocks: where stderr takes no lines, up to [`MAX_WAITING_LINES`] wait and
+/// Starts logging to stderr. The log never blocks: where stderr takes no lines, up to `MAX_WAITING_LINES` wait and
 /// further ones are lost and counted.
 ///
 /// Also sets a panic hook that keeps panic messages out of the log, since they may quote a document. Only the first call

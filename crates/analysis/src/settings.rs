@@ -7,7 +7,7 @@ use sentor_engine::registry::RegistryError;
 use sentor_engine::{Engine, EngineError, RuntimeError};
 use sentor_text::language::Language;
 
-/// What an [`Analyzer`] is started with.
+/// What an [`Analyzer`](crate::Analyzer) is started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The ONNX Runtime library; `None` looks where the set-up step puts it.
@@ -66,7 +66,7 @@ pub struct ModelStatus {
     pub ready: bool,
 }
 
-/// Why an [`Analyzer`] could not start.
+/// Why an [`Analyzer`](crate::Analyzer) could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A model folder is not in order.
