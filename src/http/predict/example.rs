@@ -38,7 +38,8 @@ fn written() -> Result<Value, ApiError> {
     };
     let query = PredictQuery::default();
     let request = PredictRequest::parse(request().to_string().as_bytes(), query, &limits)?;
-    let bytes = response::write(&request, &[Ok(analysis())], query)?;
+    let outcomes = [Ok(analysis())];
+    let bytes = response::write(&request, &outcomes, query, response::expected_bytes(&request, &outcomes))?;
     serde_json::from_slice(&bytes).map_err(|_| ApiError::server())
 }
 

@@ -189,7 +189,7 @@ async fn score(
     let written = off_thread(is_large, move || {
         let _until_written = body_memory;
         let (request, outcomes) = (request.into_inner(), outcomes.into_inner());
-        let json = response::write(&request, &outcomes, query)?;
+        let json = response::write(&request, &outcomes, query, expected_bytes)?;
         drop((request, outcomes));
         Ok::<_, ApiError>(if is_large {
             Compressed::as_accepted(json, &accepted)

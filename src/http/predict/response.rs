@@ -9,7 +9,8 @@ use crate::http::query::PredictQuery;
 use sentor_analysis::results::{DocumentResult, document_result, document_result_bytes};
 use sentor_analysis::{DocumentAnalysis, DocumentError};
 
-/// Writes the answer: one result for each document of `request`. `outcomes` are those of its valid documents.
+/// Writes the answer: one result for each document of `request`. `outcomes` are those of its valid documents, and
+/// `expected_bytes` is what [`expected_bytes`] returns for them.
 ///
 /// # Errors
 ///
@@ -18,8 +19,8 @@ pub(super) fn write(
     request: &PredictRequest,
     outcomes: &[Result<DocumentAnalysis, DocumentError>],
     query: PredictQuery,
+    expected_bytes: usize,
 ) -> Result<Vec<u8>, ApiError> {
-    let expected_bytes = expected_bytes(request, outcomes);
     let mut outcomes = outcomes.iter();
     // Errors are made before the results that borrow them.
     let mut judged = Vec::with_capacity(request.documents.len());
