@@ -2,14 +2,20 @@
 
 mod admin_api;
 mod bounds;
+mod commands;
 mod config_sources;
+#[cfg(target_os = "linux")]
+mod disk;
 mod engine;
 mod engine_stress;
 mod hostile;
-mod http_api;
 mod http_bodies;
+mod http_bounds;
+mod http_errors;
+mod http_health;
+mod http_keys;
+mod http_predict;
 mod http_raw;
-mod http_serve;
 mod limits;
 mod models;
 mod mutations;
@@ -19,4 +25,8 @@ mod packaging;
 mod pair;
 mod privacy;
 mod readiness;
+mod reload;
+mod scores;
+mod serve;
 mod support;
+mod tls;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::http_serve::{Server, run, sentor, text};
 use crate::support::client::Client;
+use crate::support::program::{Server, run, sentor, text};
 
 #[test]
 fn a_log_that_nobody_reads_holds_no_request_up() {

@@ -1,9 +1,11 @@
 //! A real server on a free port, clients for it, and an analyzer that needs no model.
 
 pub(crate) mod client;
+pub(crate) mod contract;
 pub(crate) mod fake;
 pub(crate) mod folder;
 pub(crate) mod onnx;
+pub(crate) mod program;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
