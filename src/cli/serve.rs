@@ -111,8 +111,8 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             servers.spawn(http::run(endpoint, Arc::clone(&app), timeouts, stop.clone()));
         }
         let stopping = tokio::spawn(signals.pass_on(tell.clone()));
-        if let Some(endpoint) = &config.log.otlp_endpoint {
-            app.export_traces(Exporter::start(endpoint)?);
+        if let Some(exporter) = Exporter::start(config.log.otlp_endpoint.as_deref())? {
+            app.export_traces(exporter);
         }
 
         // The server already answers, and says that it is not ready.

@@ -39,8 +39,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "otlp_endpoint",
         kind: Kind::Text,
-        default: Fallback::Unset("no export"),
-        help: "Collector of traces, by OTLP over HTTP, such as http://127.0.0.1:4318.",
+        default: Fallback::Unset("no export, unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector"),
+        help: "Collector of traces, by OTLP over HTTP with protobuf, such as http://127.0.0.1:4318. The OTEL_ variables of the \
+               OpenTelemetry SDK set headers, certificate, batches and resource attributes.",
     },
 ];
 

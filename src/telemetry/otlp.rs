@@ -1,57 +1,65 @@
-//! Sends the steps of traces to a collector, by OTLP over HTTP in JSON.
+//! Exports the spans of traces to a collector, by OTLP over HTTP, with the OpenTelemetry SDK.
 //!
-//! Steps wait in a bounded queue and leave in batches; a collector that is slow or away costs steps, never a
-//! request. <https://opentelemetry.io/docs/specs/otlp/> has the format.
+//! The SDK reads its `OTEL_…` variables, builds batches and encodes them. This file turns finished requests into its spans
+//! and sends its requests with the HTTP client and the TLS library that the program has anyway. A collector that is slow
+//! or away costs spans, never a request.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
-use axum::body::Bytes;
-use http::{Request, Uri};
-use http_body_util::Full;
+use async_trait::async_trait;
+use http::Uri;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::{InstrumentationScope, Key, KeyValue};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{
+    BatchConfig, BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor as _,
+};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::runtime::Handle;
 
 use super::trace::{SpanId, TraceContext};
 
-/// Steps that wait at most; more are dropped. Some 2 MB.
-const QUEUE: usize = 4096;
-
-/// Steps that leave together at most.
-const BATCH: usize = 512;
-
-/// Longest time that a step waits for others to leave with.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// For the collector to answer.
+/// Time for the collector to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A step that is over.
+/// Maximum size of the collector's answer.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// A finished span of a trace.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Where it stands; its `span_id` is the step's own.
+    /// Its place in the trace; `span_id` is its own.
     pub context: TraceContext,
-    /// What it is, such as `POST /api/predicts`.
+    /// Its name, such as `POST /api/predicts`.
     pub name: String,
-    /// Whether it answers a caller; otherwise it is a part of such a step.
+    /// Whether it answers a caller; otherwise it is a part of such a span.
     pub is_server: bool,
     /// When it began.
     pub start: Timestamp,
     /// How long it took.
     pub duration: Duration,
-    /// What is known of it; nothing of a text or a key.
+    /// Its attributes; never a text or a key.
     pub attributes: Vec<(&'static str, Value)>,
     /// Whether the server failed in it.
     pub has_failed: bool,
 }
 
 impl Step {
-    /// A part of this step.
+    /// A part of this span.
     #[must_use]
     pub fn part(&self, name: &str, start: Timestamp, duration: Duration) -> Self {
         let context =
@@ -68,135 +76,202 @@ impl Step {
     }
 }
 
-/// The address is not one that steps can be sent to.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("otlp_endpoint is {0:?}, but must be an address such as http://127.0.0.1:4318")]
-pub struct EndpointError(String);
-
-/// Takes steps and sends them, on the runtime that it was started on.
-#[derive(Debug)]
-pub struct Exporter {
-    /// `None` once it is closed.
-    open: Mutex<Option<Open>>,
+/// Why spans cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The setting is not an address.
+    #[error("otlp_endpoint is {0:?}, but must be an address such as http://127.0.0.1:4318")]
+    Address(String),
+    /// An `OTEL_…` variable has a value that cannot be used.
+    #[error("cannot export traces")]
+    Exporter(#[from] ExporterBuildError),
+    /// There is no TLS client.
+    #[error("cannot export traces over TLS")]
+    Tls(#[from] rustls::Error),
+    /// The file of trusted certificates cannot be used.
+    #[error("cannot read the certificates of OTEL_EXPORTER_OTLP_CERTIFICATE from {path}")]
+    Certificates {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: rustls::pki_types::pem::Error,
+    },
 }
 
+/// Exports finished spans, on the runtime that it was started on.
 #[derive(Debug)]
-struct Open {
-    queue: mpsc::Sender<Step>,
-    sender: JoinHandle<()>,
+pub struct Exporter {
+    processor: Arc<BatchSpanProcessor>,
+    scope: InstrumentationScope,
 }
 
 impl Exporter {
-    /// Starts to send to the collector at `endpoint`, such as `http://127.0.0.1:4318`.
+    /// Starts to export to the collector at `endpoint`, such as `http://127.0.0.1:4318`, or else to the one that the
+    /// variables `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` name. `None` where nothing names
+    /// one, or `OTEL_SDK_DISABLED` or `OTEL_TRACES_EXPORTER` turn the export off.
     ///
     /// # Errors
     ///
-    /// If `endpoint` is no address of plain HTTP: a collector stands on the same machine or network.
-    pub fn start(endpoint: &str) -> Result<Self, EndpointError> {
-        let bad = || EndpointError(endpoint.to_owned());
-        let uri: Uri = format!("{}/v1/traces", endpoint.trim_end_matches('/')).parse().map_err(|_| bad())?;
-        if uri.scheme_str() != Some("http") || uri.host().is_none() {
-            return Err(bad());
+    /// If the address or a variable cannot be used.
+    pub fn start(endpoint: Option<&str>) -> Result<Option<Self>, EndpointError> {
+        let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            || variable("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
+        let is_named = endpoint.is_some()
+            || ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]
+                .into_iter()
+                .any(|name| variable(name).is_some());
+        if is_off || !is_named {
+            return Ok(None);
         }
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        let sender = tokio::spawn(send_all(uri, waiting));
-        Ok(Self { open: Mutex::new(Some(Open { queue, sender })) })
+        let mut builder = SpanExporter::builder().with_http().with_http_client(CollectorClient::new()?);
+        if let Some(endpoint) = endpoint {
+            builder = builder.with_endpoint(traces_url(endpoint)?);
+        }
+        let mut processor = BatchSpanProcessor::new(builder.build()?, BatchConfig::default());
+        processor.set_resource(&resource());
+        let scope = InstrumentationScope::builder("sentor").with_version(env!("CARGO_PKG_VERSION")).build();
+        Ok(Some(Self { processor: Arc::new(processor), scope }))
     }
 
-    /// Takes steps, if their trace is kept and there is room.
+    /// Exports the spans of sampled traces, if the queue has room.
     pub fn take(&self, steps: impl IntoIterator<Item = Step>) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = &*open else { return };
         for step in steps.into_iter().filter(|step| step.context.sampled) {
-            if open.queue.try_send(step).is_err() {
-                tracing::debug!("a step of a trace was dropped: the collector is too slow");
-            }
+            self.processor.on_end(self.span(step));
         }
     }
 
-    /// Takes no more, and sends what waits, for as long as a collector may take.
+    fn span(&self, step: Step) -> SpanData {
+        let start = SystemTime::from(step.start);
+        let parent = step.context.parent_id;
+        SpanData {
+            span_context: SpanContext::new(
+                opentelemetry::TraceId::from_bytes(step.context.trace_id.0),
+                opentelemetry::SpanId::from_bytes(step.context.span_id.0),
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: parent
+                .map_or(opentelemetry::SpanId::INVALID, |id| opentelemetry::SpanId::from_bytes(id.0)),
+            parent_span_is_remote: step.is_server && parent.is_some(),
+            span_kind: if step.is_server { SpanKind::Server } else { SpanKind::Internal },
+            name: step.name.into(),
+            start_time: start,
+            end_time: start + step.duration,
+            attributes: step.attributes.into_iter().map(|(name, value)| attribute(name, &value)).collect(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: if step.has_failed { Status::error("") } else { Status::Unset },
+            instrumentation_scope: self.scope.clone(),
+        }
+    }
+
+    /// Exports the spans in the queue and ends, within the time that a collector may take.
     pub async fn close(&self) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Open { queue, sender }) = open else { return };
-        drop(queue);
-        // A panic there has been logged, and its steps are lost.
-        let _ = tokio::time::timeout(TIMEOUT, sender).await;
+        let processor = Arc::clone(&self.processor);
+        // A collector that does not answer costs the spans; its absence has been logged.
+        let _ = tokio::task::spawn_blocking(move || processor.shutdown_with_timeout(TIMEOUT)).await;
     }
 }
 
-async fn send_all(uri: Uri, mut waiting: mpsc::Receiver<Step>) {
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let mut is_healthy = true;
-    while let Some(first) = waiting.recv().await {
-        let mut batch = vec![first];
-        let _ = tokio::time::timeout(PAUSE, async {
-            while batch.len() < BATCH {
-                let Some(step) = waiting.recv().await else { break };
-                batch.push(step);
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn traces_url(endpoint: &str) -> Result<String, EndpointError> {
+    let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    let is_usable = url.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if is_usable { Ok(url) } else { Err(EndpointError::Address(endpoint.to_owned())) }
+}
+
+/// The attributes of this process: those of `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, and the program's own.
+fn resource() -> Resource {
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let found = Resource::builder().build().get(&Key::new("service.name"));
+    let is_named = found.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    let builder = Resource::builder().with_attribute(version);
+    if is_named { builder.build() } else { builder.with_service_name("sentor").build() }
+}
+
+fn attribute(name: &'static str, value: &Value) -> KeyValue {
+    match value {
+        Value::String(text) => KeyValue::new(name, text.clone()),
+        other => other
+            .as_i64()
+            .map_or_else(|| KeyValue::new(name, other.to_string()), |number| KeyValue::new(name, number)),
+    }
+}
+
+/// Sends the SDK's requests. The SDK calls it from a thread without a runtime.
+#[derive(Debug)]
+struct CollectorClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    runtime: Handle,
+    /// Whether the last request succeeded, so that a failure is logged once and not once a batch.
+    is_reachable: AtomicBool,
+}
+
+impl CollectorClient {
+    fn new() -> Result<Self, EndpointError> {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(trusted_roots()?)
+            .with_no_client_auth();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { client, runtime: Handle::current(), is_reachable: AtomicBool::new(true) })
+    }
+}
+
+/// The certificates of `OTEL_EXPORTER_OTLP_CERTIFICATE`, or else those that the system trusts.
+fn trusted_roots() -> Result<RootCertStore, EndpointError> {
+    let mut roots = RootCertStore::empty();
+    let names = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
+    let Some(path) = names.into_iter().find_map(variable) else {
+        // A system without certificates exports over plain HTTP alone.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let read = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = read.map_err(|source| EndpointError::Certificates { path, source })?;
+    roots.add_parsable_certificates(certificates);
+    Ok(roots)
+}
+
+#[async_trait]
+impl HttpClient for CollectorClient {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let client = self.client.clone();
+        let url = request.uri().clone();
+        let sending = self.runtime.spawn(tokio::time::timeout(TIMEOUT, async move {
+            let answer = client.request(request.map(Full::new)).await?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
+            Ok::<_, HttpError>(Response::from_parts(head, body))
+        }));
+        let answer = match sending.await? {
+            Ok(answer) => answer,
+            Err(_) => Err("the collector does not answer in time".into()),
+        };
+        let problem = match &answer {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("the collector answers with status {}", answer.status())),
+            Err(error) => Some(error.to_string()),
+        };
+        let was_reachable = self.is_reachable.swap(problem.is_none(), Ordering::Relaxed);
+        match problem {
+            None if !was_reachable => tracing::info!("the trace collector can be reached again"),
+            Some(problem) if was_reachable => {
+                tracing::warn!(problem, %url, "the trace collector cannot be reached");
             }
-        })
-        .await;
-        let outcome = send(&client, &uri, &batch).await;
-        // Said once, not once a second.
-        match &outcome {
-            Ok(()) if !is_healthy => tracing::info!("the trace collector can be reached again"),
-            Err(error) if is_healthy => tracing::warn!(error, %uri, "the trace collector cannot be reached"),
             _ => {}
         }
-        is_healthy = outcome.is_ok();
+        answer
     }
-}
-
-async fn send(client: &Client<HttpConnector, Full<Bytes>>, uri: &Uri, steps: &[Step]) -> Result<(), String> {
-    let body = Full::from(document(steps).to_string());
-    let request = Request::post(uri.clone())
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(body)
-        .map_err(|error| error.to_string())?;
-    let answer = tokio::time::timeout(TIMEOUT, client.request(request)).await;
-    let answer =
-        answer.map_err(|_| "it does not answer in time".to_owned())?.map_err(|error| error.to_string())?;
-    match answer.status() {
-        status if status.is_success() => Ok(()),
-        status => Err(format!("it answers with status {status}")),
-    }
-}
-
-fn document(steps: &[Step]) -> Value {
-    let spans: Vec<Value> = steps.iter().map(span).collect();
-    let resource = [("service.name", json!("sentor")), ("service.version", json!(env!("CARGO_PKG_VERSION")))];
-    json!({"resourceSpans": [{
-        "resource": {"attributes": attributes(&resource)},
-        "scopeSpans": [{"scope": {"name": "sentor"}, "spans": spans}],
-    }]})
-}
-
-fn span(step: &Step) -> Value {
-    // The numbers of the format's enumerations: kind internal or server; status unset or error.
-    let (kind, status) = (if step.is_server { 2 } else { 1 }, if step.has_failed { 2 } else { 0 });
-    let start = step.start.as_nanosecond();
-    let end = start + i128::try_from(step.duration.as_nanos()).unwrap_or(i128::MAX - start);
-    json!({
-        "traceId": step.context.trace_id.to_string(),
-        "spanId": step.context.span_id.to_string(),
-        "parentSpanId": step.context.parent_id.map(|id| id.to_string()).unwrap_or_default(),
-        "name": step.name,
-        "kind": kind,
-        "startTimeUnixNano": start.to_string(),
-        "endTimeUnixNano": end.to_string(),
-        "attributes": attributes(&step.attributes),
-        "status": {"code": status},
-    })
-}
-
-fn attributes(pairs: &[(&str, Value)]) -> Value {
-    let typed = |value: &Value| match value {
-        // The format writes whole numbers as text.
-        Value::Number(number) => json!({"intValue": number.to_string()}),
-        Value::String(text) => json!({"stringValue": text}),
-        other => json!({"stringValue": other.to_string()}),
-    };
-    pairs.iter().map(|(name, value)| json!({"key": name, "value": typed(value)})).collect()
 }
 
 #[cfg(test)]
@@ -205,12 +280,11 @@ mod tests {
 
     #[test]
     fn only_an_http_address_is_one() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            assert!(Exporter::start("http://127.0.0.1:4318/").is_ok());
-            for endpoint in ["", "127.0.0.1:4318", "https://collector.example", "http://", "grpc://a:1"] {
-                assert!(Exporter::start(endpoint).is_err(), "{endpoint}");
-            }
-        });
+        for endpoint in ["http://127.0.0.1:4318/", "https://collector.example"] {
+            assert!(traces_url(endpoint).is_ok_and(|url| !url.contains("//v1")), "{endpoint}");
+        }
+        for endpoint in ["", "127.0.0.1:4318", "http://", "grpc://a:1"] {
+            assert!(traces_url(endpoint).is_err(), "{endpoint}");
+        }
     }
 }

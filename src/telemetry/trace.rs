@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 /// Names all that happens for one cause, across programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceId([u8; 16]);
+pub struct TraceId(pub(super) [u8; 16]);
 
 /// Names one step of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpanId([u8; 8]);
+pub struct SpanId(pub(super) [u8; 8]);
 
 /// The place of a request in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
@@ -266,23 +268,25 @@ fn pages_are_served_with_a_strict_policy() {
 }
 
 /// A collector that takes one delivery.
-fn collector() -> (String, std::thread::JoinHandle<Value>) {
+fn collector() -> (String, std::thread::JoinHandle<ExportTraceServiceRequest>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a delivery");
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
         loop {
             let count = stream.read(&mut buffer).expect("the delivery arrives");
-            text.push_str(std::str::from_utf8(&buffer[..count]).expect("JSON is UTF-8"));
-            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            bytes.extend_from_slice(&buffer[..count]);
+            let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+            let (head, body) = (String::from_utf8_lossy(&bytes[..end]), &bytes[end + 4..]);
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length: usize = length.expect("the length is said").parse().expect("a number");
             if body.len() >= length {
                 assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").expect("it waits");
-                return serde_json::from_str(body).expect("JSON");
+                assert!(head.contains("content-type: application/x-protobuf"), "{head}");
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("it waits");
+                return ExportTraceServiceRequest::decode(body).expect("the message of OTLP");
             }
         }
     });
@@ -296,7 +300,7 @@ fn traces_are_followed_and_sent() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let exporter = {
         let _entered = runtime.enter();
-        sentor::telemetry::Exporter::start(&address).expect("an address")
+        sentor::telemetry::Exporter::start(Some(&address)).expect("an address").expect("it is set")
     };
     server.app.export_traces(exporter);
 
@@ -309,16 +313,20 @@ fn traces_are_followed_and_sent() {
     let own = answer.header("traceparent");
     assert!(own.starts_with(&format!("00-{trace}-")), "{own}");
 
+    // Spans wait for others to leave with; closing sends them.
+    runtime.block_on(server.app.exporter().expect("it was given").close());
     let sent = delivery.join().expect("a delivery");
-    assert!(!sent.to_string().to_lowercase().contains("secret"), "no text leaves");
-    let resource = &sent["resourceSpans"][0];
-    assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "sentor");
-    let spans = resource["scopeSpans"][0]["spans"].as_array().expect("a list");
-    let names: Vec<&str> = spans.iter().filter_map(|span| span["name"].as_str()).collect();
+    assert!(!format!("{sent:?}").to_lowercase().contains("secret"), "no text leaves");
+    let of_process = &sent.resource_spans[0];
+    let resource = format!("{:?}", of_process.resource);
+    assert!(resource.contains("service.name") && resource.contains("\"sentor\""), "{resource}");
+    let spans = &of_process.scope_spans[0].spans;
+    let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["POST /api/predicts", "receive", "score", "write"]);
-    assert!(spans.iter().all(|span| span["traceId"] == trace));
-    assert_eq!(spans[0]["parentSpanId"], "00f067aa0ba902b7");
-    assert!(own.contains(spans[0]["spanId"].as_str().expect("an identifier")));
-    assert!(spans[1..].iter().all(|span| span["parentSpanId"] == spans[0]["spanId"]));
+    let hexadecimal = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    assert!(spans.iter().all(|span| hexadecimal(&span.trace_id) == trace));
+    assert_eq!(hexadecimal(&spans[0].parent_span_id), "00f067aa0ba902b7");
+    assert!(own.contains(&hexadecimal(&spans[0].span_id)));
+    assert!(spans[1..].iter().all(|span| span.parent_span_id == spans[0].span_id));
     runtime.shutdown_background();
 }
