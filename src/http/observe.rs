@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::app::App;
 use super::error::ApiError;
 use super::headers;
-use crate::telemetry::{InFlight, Phase, RequestOutcome, Step, TraceContext};
+use crate::telemetry::{InFlight, Phase, RequestOutcome, FinishedSpan, TraceContext};
 use sentor_store::keys::KeyId;
 use sentor_store::metering::RateLimitStatus;
 
@@ -317,14 +317,14 @@ impl Drop for Record {
         let method = self.method.as_str();
         self.app.metrics.end_request(RequestOutcome { route, method, status, plan, duration });
         if let Some(exporter) = self.app.exporter() {
-            exporter.take(self.steps(route, status, duration, &notes));
+            exporter.export(self.spans(route, status, duration, &notes));
         }
     }
 }
 
 impl Record {
     /// The request and its phases as spans of its trace, with the attribute names of OpenTelemetry.
-    fn steps(&self, route: &str, status: Option<u16>, duration: Duration, notes: &Notes) -> Vec<Step> {
+    fn spans(&self, route: &str, status: Option<u16>, duration: Duration, notes: &Notes) -> Vec<FinishedSpan> {
         let known = [
             ("http.request.method", Some(json!(self.method.as_str()))),
             ("http.route", Some(json!(route))),
@@ -334,7 +334,7 @@ impl Record {
             ("sentor.documents", notes.documents.map(|documents| json!(documents))),
             ("sentor.tokens", notes.tokens.map(|tokens| json!(tokens))),
         ];
-        let request = Step {
+        let request = FinishedSpan {
             context: self.context.trace,
             name: format!("{} {route}", self.method),
             is_server: true,
@@ -347,11 +347,11 @@ impl Record {
             let offset = ended.started.saturating_duration_since(self.context.started);
             // A request does not run for thousands of years.
             let start = self.began_at.checked_add(offset).unwrap_or(self.began_at);
-            request.part(ended.phase.word(), start, ended.duration)
+            request.child(ended.phase.word(), start, ended.duration)
         });
-        let mut steps: Vec<Step> = phases.collect();
-        steps.insert(0, request);
-        steps
+        let mut spans: Vec<FinishedSpan> = phases.collect();
+        spans.insert(0, request);
+        spans
     }
 }
 

@@ -11,6 +11,6 @@ mod trace;
 pub use keys::{KeyRefusal, StoreFailures};
 pub use log::{Audience, LogGuard, start};
 pub use metrics::{InFlight, Metrics, Phase, Readings, RequestOutcome, ScoredDocument, TEXT_FORMAT};
-pub use otlp::{EndpointError, Exporter, Step};
+pub use otlp::{EndpointError, Exporter, FinishedSpan};
 pub use threads::{ThreadTimes, process_time};
 pub use trace::{SpanId, TraceContext, TraceId};

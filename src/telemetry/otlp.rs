@@ -33,20 +33,20 @@ use tokio::runtime::Handle;
 
 use super::trace::{SpanId, TraceContext};
 
-/// Time for the collector to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the collector to answer, unless `OTEL_EXPORTER_OTLP_TIMEOUT` sets another.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of the collector's answer.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// A finished span of a trace.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct FinishedSpan {
     /// Its place in the trace; `span_id` is its own.
     pub context: TraceContext,
     /// Its name, such as `POST /api/predicts`.
     pub name: String,
-    /// Whether it answers a caller; otherwise it is a part of such a span.
+    /// Whether it covers a whole request; otherwise it is a child of such a span.
     pub is_server: bool,
     /// When it began.
     pub start: Timestamp,
@@ -58,10 +58,10 @@ pub struct Step {
     pub has_failed: bool,
 }
 
-impl Step {
-    /// A part of this span.
+impl FinishedSpan {
+    /// Builds a finished child of this span.
     #[must_use]
-    pub fn part(&self, name: &str, start: Timestamp, duration: Duration) -> Self {
+    pub fn child(&self, name: &str, start: Timestamp, duration: Duration) -> Self {
         let context =
             TraceContext { span_id: SpanId::new(), parent_id: Some(self.context.span_id), ..self.context };
         Self {
@@ -103,6 +103,7 @@ pub enum EndpointError {
 pub struct Exporter {
     processor: Arc<BatchSpanProcessor>,
     scope: InstrumentationScope,
+    timeout: Duration,
 }
 
 impl Exporter {
@@ -123,60 +124,69 @@ impl Exporter {
         if is_off || !is_named {
             return Ok(None);
         }
-        let mut builder = SpanExporter::builder().with_http().with_http_client(CollectorClient::new()?);
+        let timeout = timeout();
+        let mut builder = SpanExporter::builder().with_http().with_http_client(CollectorClient::new(timeout)?);
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(traces_url(endpoint)?);
         }
         let mut processor = BatchSpanProcessor::new(builder.build()?, BatchConfig::default());
         processor.set_resource(&resource());
         let scope = InstrumentationScope::builder("sentor").with_version(env!("CARGO_PKG_VERSION")).build();
-        Ok(Some(Self { processor: Arc::new(processor), scope }))
+        Ok(Some(Self { processor: Arc::new(processor), scope, timeout }))
     }
 
-    /// Exports the spans of sampled traces, if the queue has room.
-    pub fn take(&self, steps: impl IntoIterator<Item = Step>) {
-        for step in steps.into_iter().filter(|step| step.context.sampled) {
-            self.processor.on_end(self.span(step));
+    /// Queues the spans of sampled traces for export. Drops those for which the queue has no room.
+    pub fn export(&self, spans: impl IntoIterator<Item = FinishedSpan>) {
+        for span in spans.into_iter().filter(|span| span.context.sampled) {
+            self.processor.on_end(self.span_data(span));
         }
     }
 
-    fn span(&self, step: Step) -> SpanData {
-        let start = SystemTime::from(step.start);
-        let parent = step.context.parent_id;
+    fn span_data(&self, span: FinishedSpan) -> SpanData {
+        let start = SystemTime::from(span.start);
+        let parent = span.context.parent_id;
         SpanData {
             span_context: SpanContext::new(
-                opentelemetry::TraceId::from_bytes(step.context.trace_id.0),
-                opentelemetry::SpanId::from_bytes(step.context.span_id.0),
+                opentelemetry::TraceId::from_bytes(span.context.trace_id.0),
+                opentelemetry::SpanId::from_bytes(span.context.span_id.0),
                 TraceFlags::SAMPLED,
                 false,
                 TraceState::default(),
             ),
             parent_span_id: parent
                 .map_or(opentelemetry::SpanId::INVALID, |id| opentelemetry::SpanId::from_bytes(id.0)),
-            parent_span_is_remote: step.is_server && parent.is_some(),
-            span_kind: if step.is_server { SpanKind::Server } else { SpanKind::Internal },
-            name: step.name.into(),
+            parent_span_is_remote: span.is_server && parent.is_some(),
+            span_kind: if span.is_server { SpanKind::Server } else { SpanKind::Internal },
+            name: span.name.into(),
             start_time: start,
-            end_time: start + step.duration,
-            attributes: step.attributes.into_iter().map(|(name, value)| attribute(name, &value)).collect(),
+            end_time: start + span.duration,
+            attributes: span.attributes.into_iter().map(|(name, value)| attribute(name, &value)).collect(),
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
             links: SpanLinks::default(),
-            status: if step.has_failed { Status::error("") } else { Status::Unset },
+            status: if span.has_failed { Status::error("") } else { Status::Unset },
             instrumentation_scope: self.scope.clone(),
         }
     }
 
     /// Exports the spans in the queue and ends, within the time that a collector may take.
     pub async fn close(&self) {
-        let processor = Arc::clone(&self.processor);
+        let (processor, timeout) = (Arc::clone(&self.processor), self.timeout);
         // A collector that does not answer costs the spans; its absence has been logged.
-        let _ = tokio::task::spawn_blocking(move || processor.shutdown_with_timeout(TIMEOUT)).await;
+        let _ = tokio::task::spawn_blocking(move || processor.shutdown_with_timeout(timeout)).await;
     }
 }
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The SDK reads these variables for its retries, and leaves the time of one request to the HTTP client.
+fn timeout() -> Duration {
+    ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]
+        .into_iter()
+        .find_map(|name| variable(name)?.parse().ok())
+        .map_or(DEFAULT_TIMEOUT, Duration::from_millis)
 }
 
 fn traces_url(endpoint: &str) -> Result<String, EndpointError> {
@@ -210,12 +220,13 @@ fn attribute(name: &'static str, value: &Value) -> KeyValue {
 struct CollectorClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Handle,
+    timeout: Duration,
     /// Whether the last request succeeded, so that a failure is logged once and not once a batch.
     is_reachable: AtomicBool,
 }
 
 impl CollectorClient {
-    fn new() -> Result<Self, EndpointError> {
+    fn new(timeout: Duration) -> Result<Self, EndpointError> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(trusted_roots()?)
@@ -223,7 +234,7 @@ impl CollectorClient {
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, runtime: Handle::current(), is_reachable: AtomicBool::new(true) })
+        Ok(Self { client, runtime: Handle::current(), timeout, is_reachable: AtomicBool::new(true) })
     }
 }
 
@@ -247,7 +258,7 @@ impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
         let url = request.uri().clone();
-        let sending = self.runtime.spawn(tokio::time::timeout(TIMEOUT, async move {
+        let sending = self.runtime.spawn(tokio::time::timeout(self.timeout, async move {
             let answer = client.request(request.map(Full::new)).await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
@@ -279,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_http_address_is_one() {
+    fn an_endpoint_is_an_http_or_https_url() {
         for endpoint in ["http://127.0.0.1:4318/", "https://collector.example"] {
             assert!(traces_url(endpoint).is_ok_and(|url| !url.contains("//v1")), "{endpoint}");
         }
