@@ -84,7 +84,7 @@ fn start_up(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn let_in(criterion: &mut Criterion) {
+fn authenticate(criterion: &mut Criterion) {
     let store = Arc::new(MemoryStore::default());
     let meter = Meter::start(store, Plans::default(), Clock::system()).expect("memory can be read");
     let (_, key) = NewKey::named("bench").generate(Timestamp::UNIX_EPOCH, &mut rand::rng());
@@ -93,5 +93,5 @@ fn let_in(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, look_up, start_up, let_in);
+criterion_group!(benches, look_up, start_up, authenticate);
 criterion_main!(benches);

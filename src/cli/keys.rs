@@ -102,7 +102,11 @@ pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
             };
             let (key, record) = admin.create(new, &mut rand::rng())?;
             print_key(&key, &record, now, *json)?;
-            note(&format!("made key {} in {}; it is not shown again", record.id, store.path().display()));
+            print_notice(&format!(
+                "made key {} in {}; it is not shown again",
+                record.id,
+                store.path().display()
+            ));
         }
         KeysCommand::List { json } => {
             let records = all_keys(&store)?;
@@ -115,19 +119,23 @@ pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
         }
         KeysCommand::Revoke { id } => {
             let record = admin.revoke(&KeyId::new(id))?;
-            note(&format!("key {} ({}) is revoked", record.id, printable(&record.name)));
+            print_notice(&format!("key {} ({}) is revoked", record.id, printable(&record.name)));
         }
         KeysCommand::Rotate { id, overlap, json } => {
             let until = after(overlap, now).context("--overlap")?;
             let old = KeyId::new(id);
             let (key, record) = admin.rotate(&old, until, &mut rand::rng())?;
             print_key(&key, &record, now, *json)?;
-            note(&format!("key {} follows {id}, which works until {} at most", record.id, iso_8601(until)));
+            print_notice(&format!(
+                "key {} follows {id}, which works until {} at most",
+                record.id,
+                iso_8601(until)
+            ));
         }
     }
     // The change and its audit entry are in the store. A server that shares it writes the file too, if this fails.
     if let Err(error) = audit::export(&store, &config.keys.data_dir) {
-        note(&format!(
+        print_notice(&format!(
             "the audit entry is in the store, but not yet in its file: {:#}",
             anyhow::Error::new(error)
         ));
@@ -142,7 +150,7 @@ fn all_keys(store: &SqliteStore) -> anyhow::Result<Vec<KeyRecord>> {
         let KeyPage { records: mut more, unreadable, next } = store.page(after.as_ref(), 1000)?;
         records.append(&mut more);
         for row in unreadable {
-            note(&format!("key {} is unreadable and counts as revoked: {}", row.id, row.problem));
+            print_notice(&format!("key {} is unreadable and counts as revoked: {}", row.id, row.problem));
         }
         after = next;
         if after.is_none() {
@@ -160,7 +168,7 @@ fn print_key(key: &ApiKey, record: &KeyRecord, now: Timestamp, json: bool) -> an
 }
 
 /// Says something to people; stdout is for the key.
-fn note(text: &str) {
+fn print_notice(text: &str) {
     // Nothing is lost if nobody hears it.
     let _ = writeln!(anstream::stderr(), "{text}");
 }

@@ -131,7 +131,7 @@ fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
     // ONNX Runtime starts once in a process, so all models whose files are in order are loaded together.
     let sound: Vec<&mut Verdict> = verdicts.iter_mut().filter(|verdict| verdict.ok).collect();
     if let Err(error) = load(&sound, settings) {
-        blame(sound, &error.to_string());
+        assign_problem(sound, &error.to_string());
     }
     let stdout = &mut io::stdout().lock();
     if args.json {
@@ -176,7 +176,7 @@ fn load(verdicts: &[&mut Verdict], settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Assigns a problem to the models whose paths it names, or to all if it names none.
-fn blame(verdicts: Vec<&mut Verdict>, problem: &str) {
+fn assign_problem(verdicts: Vec<&mut Verdict>, problem: &str) {
     let names = |verdict: &Verdict| problem.contains(&*verdict.path.to_string_lossy());
     let is_told = verdicts.iter().any(|verdict| names(verdict));
     for verdict in verdicts {
@@ -196,11 +196,11 @@ mod tests {
     fn a_problem_is_assigned_to_the_model_that_it_names() {
         let verdict = |path: &str| Verdict { path: path.into(), ok: true, problem: None };
         let [mut a, mut b] = [verdict("models/a"), verdict("models/b")];
-        blame(vec![&mut a, &mut b], "cannot use the network models/b/model.onnx");
+        assign_problem(vec![&mut a, &mut b], "cannot use the network models/b/model.onnx");
         assert!(a.problem.is_some_and(|problem| problem.starts_with("not loaded")));
         assert!(b.problem.is_some_and(|problem| problem.starts_with("cannot use")));
         let mut a = verdict("models/a");
-        blame(vec![&mut a], "ONNX Runtime is missing");
+        assign_problem(vec![&mut a], "ONNX Runtime is missing");
         assert!(!a.ok);
     }
 

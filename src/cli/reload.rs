@@ -66,7 +66,7 @@ impl Reloader {
         let mut current = self.started_with.clone();
         loop {
             tokio::select! {
-                () = Stop::Softly.told(&mut stop) => break,
+                () = Stop::Softly.reached(&mut stop) => break,
                 Some(()) = hangup.recv() => {}
             }
             while retired.try_join_next().is_some() {}

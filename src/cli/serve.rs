@@ -85,7 +85,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         .thread_name("http")
         .enable_all()
         .build()?;
-    let (tell, mut stop) = watch::channel(Stop::No);
+    let (stop_sender, mut stop) = watch::channel(Stop::No);
     let in_service = runtime.block_on(async {
         let signals = Signals::listen()?;
         let hangup = signal(SignalKind::hangup())?;
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             let endpoint = Endpoint { listener, tls, role };
             servers.spawn(http::run(endpoint, Arc::clone(&app), timeouts, stop.clone()));
         }
-        let stopping = tokio::spawn(signals.pass_on(tell.clone()));
+        let stopping = tokio::spawn(signals.forward(stop_sender.clone()));
         if let Some(exporter) = Exporter::start(config.log.otlp_endpoint.as_deref())? {
             app.export_traces(exporter);
         }
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         let analyzer = tokio::select! {
             analyzer = &mut loading.loaded => Arc::new(analyzer.context("loading the models")??),
             // Stopped before it was ready.
-            () = Stop::Softly.told(&mut stop) => return Ok(None),
+            () = Stop::Softly.reached(&mut stop) => return Ok(None),
         };
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
         app.make_ready(Arc::clone(&analyzer) as _);
@@ -172,10 +172,10 @@ struct Loading {
 
 impl Loading {
     fn start(settings: Settings) -> io::Result<Self> {
-        let (tell, loaded) = oneshot::channel();
+        let (sender, loaded) = oneshot::channel();
         let thread = std::thread::Builder::new().name("loading".to_owned()).spawn(move || {
             // Nobody listens any more where the start failed elsewhere, or the server was stopped before it was ready.
-            let _ = tell.send(Analyzer::start(&settings));
+            let _ = sender.send(Analyzer::start(&settings));
         })?;
         Ok(Self { loaded, thread: Some(thread) })
     }
@@ -311,14 +311,14 @@ impl Signals {
     }
 
     /// The first signal stops softly, the second at once.
-    async fn pass_on(mut self, tell: watch::Sender<Stop>) {
+    async fn forward(mut self, stop_sender: watch::Sender<Stop>) {
         for step in [Stop::Softly, Stop::Now] {
             tokio::select! {
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
             }
             tracing::info!(?step, "stopping");
-            tell.send_replace(step);
+            stop_sender.send_replace(step);
         }
     }
 }

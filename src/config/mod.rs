@@ -136,7 +136,7 @@ impl Config {
     /// If the file cannot be read or is not TOML, or for unknown or invalid settings: all of those at once, each with
     /// its source.
     pub fn load(overrides: &Overrides) -> Result<Self, ConfigError> {
-        Self::load_in(overrides, &Environment::of_process())
+        Self::load_in(overrides, &Environment::from_process())
     }
 
     /// Reads the configuration of a process with this environment; fails as [`Config::load`] does.

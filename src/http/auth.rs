@@ -31,7 +31,7 @@ pub(super) fn authenticate(
     context: &RequestContext,
 ) -> Result<Arc<KeyRecord>, ApiError> {
     identify(app, headers, context)?.ok_or_else(|| {
-        app.metrics.refuse_key(KeyRefusal::Missing);
+        app.metrics.count_key_refusal(KeyRefusal::Missing);
         ApiError::new(ErrorCode::MissingKey, "no API key: send it in the header x-api-key")
     })
 }
@@ -41,7 +41,7 @@ pub(super) fn require_scope(app: &App, record: &KeyRecord, scope: Scope) -> Resu
     if record.scopes.contains(scope) {
         return Ok(());
     }
-    app.metrics.refuse_key(KeyRefusal::Scope);
+    app.metrics.count_key_refusal(KeyRefusal::Scope);
     let message = format!("this API key lacks the scope {}", scope.name());
     Err(ApiError::new(ErrorCode::InsufficientScope, message)
         .detail("required", scope.name())
@@ -67,7 +67,7 @@ pub(super) fn admit_query(
 }
 
 fn limit_error(app: &App, key: &KeyRecord, error: LimitError) -> ApiError {
-    app.metrics.refuse_key(KeyRefusal::from_limit_error(error));
+    app.metrics.count_key_refusal(KeyRefusal::from_limit_error(error));
     ApiError::from_limit(error, &key.plan, app.now())
 }
 
@@ -79,7 +79,7 @@ pub(super) fn identify(
 ) -> Result<Option<Arc<KeyRecord>>, ApiError> {
     let malformed = |error: ApiError| {
         let is_empty = error.code() == ErrorCode::MissingKey;
-        app.metrics.refuse_key(if is_empty { KeyRefusal::Missing } else { KeyRefusal::Malformed });
+        app.metrics.count_key_refusal(if is_empty { KeyRefusal::Missing } else { KeyRefusal::Malformed });
         error
     };
     let Some(presented) = presented(headers).map_err(malformed)? else { return Ok(None) };
@@ -88,7 +88,7 @@ pub(super) fn identify(
         .parse()
         .map_err(|error| malformed(invalid(format!("this is not a valid API key: {error}"))))?;
     let record = find_key(app, &key).map_err(|error| {
-        app.metrics.refuse_key(KeyRefusal::from_auth_error(error));
+        app.metrics.count_key_refusal(KeyRefusal::from_auth_error(error));
         match error {
             AuthError::Unknown => invalid("this API key is not known here".to_owned()),
             AuthError::Expired { at } => {

@@ -31,7 +31,7 @@ impl<I> ExplainRejections<I> {
         let error = bare_error(head)?;
         let request_id = Uuid::now_v7().to_string();
         tracing::info!(request_id, error = error.code().name(), "request rejected before its head was read");
-        self.app.metrics.refuse(error.code().name());
+        self.app.metrics.count_rejection(error.code().name());
         let body = error.body(&request_id, self.app.now());
         let head = std::str::from_utf8(head).ok()?;
         let headers = format!(

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::app::App;
 use super::error::ApiError;
 use super::headers;
-use crate::telemetry::{InFlight, Phase, RequestOutcome, FinishedSpan, TraceContext};
+use crate::telemetry::{FinishedSpan, InFlight, Phase, RequestOutcome, TraceContext};
 use sentor_store::keys::KeyId;
 use sentor_store::metering::RateLimitStatus;
 
@@ -256,7 +256,7 @@ impl Record {
         let Self { app, context, .. } = &self;
         if let Some(error) = response.extensions_mut().remove::<ApiError>() {
             context.update(|notes| notes.error = Some(error.code().name()));
-            app.metrics.refuse(error.code().name());
+            app.metrics.count_rejection(error.code().name());
             let mut written = error.write(&context.id, app.now());
             // Headers of the router, such as Allow, stay; the length of the bare status does not.
             response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
@@ -311,11 +311,11 @@ impl Drop for Record {
             "{outcome}"
         );
         for ended in &notes.phases {
-            self.app.metrics.end_phase(ended.phase, ended.duration);
+            self.app.metrics.record_phase(ended.phase, ended.duration);
         }
         let plan = notes.plan.as_deref();
         let method = self.method.as_str();
-        self.app.metrics.end_request(RequestOutcome { route, method, status, plan, duration });
+        self.app.metrics.record_request(RequestOutcome { route, method, status, plan, duration });
         if let Some(exporter) = self.app.exporter() {
             exporter.export(self.spans(route, status, duration, &notes));
         }
@@ -324,7 +324,13 @@ impl Drop for Record {
 
 impl Record {
     /// The request and its phases as spans of its trace, with the attribute names of OpenTelemetry.
-    fn spans(&self, route: &str, status: Option<u16>, duration: Duration, notes: &Notes) -> Vec<FinishedSpan> {
+    fn spans(
+        &self,
+        route: &str,
+        status: Option<u16>,
+        duration: Duration,
+        notes: &Notes,
+    ) -> Vec<FinishedSpan> {
         let known = [
             ("http.request.method", Some(json!(self.method.as_str()))),
             ("http.route", Some(json!(route))),
@@ -347,7 +353,7 @@ impl Record {
             let offset = ended.started.saturating_duration_since(self.context.started);
             // A request does not run for thousands of years.
             let start = self.began_at.checked_add(offset).unwrap_or(self.began_at);
-            request.child(ended.phase.word(), start, ended.duration)
+            request.child(ended.phase.label(), start, ended.duration)
         });
         let mut spans: Vec<FinishedSpan> = phases.collect();
         spans.insert(0, request);

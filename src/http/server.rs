@@ -29,7 +29,7 @@ pub enum Stop {
 
 impl Stop {
     /// Waits until the server is told to go at least this far.
-    pub async fn told(self, stop: &mut watch::Receiver<Self>) {
+    pub async fn reached(self, stop: &mut watch::Receiver<Self>) {
         // An error means that the sender is gone, so nobody can tell any more.
         let _ = stop.wait_for(|told| *told >= self).await;
     }
@@ -70,7 +70,7 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, timeouts: Timeouts, mut stop
     loop {
         let accepted = tokio::select! {
             accepted = places.accept(&listener) => accepted,
-            () = Stop::Softly.told(&mut stop) => break,
+            () = Stop::Softly.reached(&mut stop) => break,
             // Takes finished connections out of the set.
             Some(_) = connections.join_next() => continue,
         };
@@ -104,7 +104,7 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, timeouts: Timeouts, mut stop
         () = tokio::time::sleep(timeouts.shutdown_grace) => {
             tracing::warn!(connections = connections.len(), "ending requests that did not finish in time");
         }
-        () = Stop::Now.told(&mut stop) => {}
+        () = Stop::Now.reached(&mut stop) => {}
     }
     connections.shutdown().await;
 }

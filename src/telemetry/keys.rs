@@ -53,7 +53,7 @@ impl KeyRefusal {
     ];
 
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Malformed => "malformed",

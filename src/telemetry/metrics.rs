@@ -61,7 +61,7 @@ pub enum Phase {
 
 impl Phase {
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Receive => "receive",
             Self::Score => "score",
@@ -133,7 +133,7 @@ impl Metrics {
         )?;
         for reason in KeyRefusal::ALL {
             // From the start, so that the first one is seen to be one more.
-            key_refusals.with_label_values(&[reason.word()]).inc_by(0);
+            key_refusals.with_label_values(&[reason.label()]).inc_by(0);
         }
         Ok(Self {
             requests: make.counters(
@@ -220,7 +220,7 @@ impl Metrics {
     }
 
     /// Notes how a request ended.
-    pub fn end_request(&self, outcome: RequestOutcome<'_>) {
+    pub fn record_request(&self, outcome: RequestOutcome<'_>) {
         let status = outcome.status.unwrap_or(499).to_string();
         let labels = [outcome.route, known_method(outcome.method), &status, outcome.plan.unwrap_or("none")];
         self.requests.with_label_values(&labels).inc();
@@ -228,28 +228,28 @@ impl Metrics {
     }
 
     /// Notes a refusal.
-    pub fn refuse(&self, code: &str) {
+    pub fn count_rejection(&self, code: &str) {
         self.refusals.with_label_values(&[code]).inc();
     }
 
     /// Notes a request that its key did not let in.
-    pub fn refuse_key(&self, reason: KeyRefusal) {
-        self.key_refusals.with_label_values(&[reason.word()]).inc();
+    pub fn count_key_refusal(&self, reason: KeyRefusal) {
+        self.key_refusals.with_label_values(&[reason.label()]).inc();
     }
 
     /// Notes how long a phase of a request took.
-    pub fn end_phase(&self, phase: Phase, duration: Duration) {
-        self.phase_seconds.with_label_values(&[phase.word()]).observe(duration.as_secs_f64());
+    pub fn record_phase(&self, phase: Phase, duration: Duration) {
+        self.phase_seconds.with_label_values(&[phase.label()]).observe(duration.as_secs_f64());
     }
 
     /// Notes the size of a request; `language` is `en`, `nl` or `auto`.
-    pub fn take_documents(&self, language: &str, documents: usize, characters: usize) {
+    pub fn record_documents(&self, language: &str, documents: usize, characters: usize) {
         self.request_documents.with_label_values(&[language]).observe(documents as f64);
         self.characters.with_label_values(&[language]).inc_by(characters as u64);
     }
 
     /// Notes a document that was scored.
-    pub fn score_document(&self, document: ScoredDocument) {
+    pub fn record_scored_document(&self, document: ScoredDocument) {
         let language = [document.language.code()];
         self.documents.with_label_values(&language).inc();
         self.entities.with_label_values(&language).inc_by(document.entities as u64);
@@ -350,7 +350,7 @@ mod tests {
         let metrics = Metrics::default();
         for method in ["BREW", "PROPFIND"] {
             let duration = Duration::from_millis(3);
-            metrics.end_request(RequestOutcome {
+            metrics.record_request(RequestOutcome {
                 route: "unmatched",
                 method,
                 status: Some(405),

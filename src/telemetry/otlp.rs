@@ -125,7 +125,8 @@ impl Exporter {
             return Ok(None);
         }
         let timeout = timeout();
-        let mut builder = SpanExporter::builder().with_http().with_http_client(CollectorClient::new(timeout)?);
+        let mut builder =
+            SpanExporter::builder().with_http().with_http_client(CollectorClient::new(timeout)?);
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(traces_url(endpoint)?);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::program::{Server, becomes, run, text};
+use crate::support::program::{Server, reaches_status, run, text};
 
 #[test]
 fn keys_of_the_command_line_count_on_a_running_server() {
@@ -15,7 +15,7 @@ fn keys_of_the_command_line_count_on_a_running_server() {
     let key = text(&created.stdout);
     assert_eq!(key.lines().count(), 1, "the key stands alone");
     let client = server.client(key.trim());
-    assert!(becomes(&client, 200), "a new key lets in");
+    assert!(reaches_status(&client, 200), "a new key lets in");
 
     let list = || -> Value {
         let output = run(data.path(), &["keys", "list", "--json"]);
@@ -29,12 +29,15 @@ fn keys_of_the_command_line_count_on_a_running_server() {
     let rotated = run(data.path(), &["keys", "rotate", id, "--overlap", "1h", "--json"]);
     let rotated: Value = serde_json::from_slice(&rotated.stdout).expect("JSON was asked for");
     let successor = server.client(rotated["key"].as_str().expect("the new key"));
-    assert!(becomes(&successor, 200) && becomes(&client, 200), "both let in during the overlap");
+    assert!(
+        reaches_status(&successor, 200) && reaches_status(&client, 200),
+        "both let in during the overlap"
+    );
 
     assert!(run(data.path(), &["keys", "revoke", id]).status.success());
-    assert!(becomes(&client, 401), "a revoked key is out");
+    assert!(reaches_status(&client, 401), "a revoked key is out");
     assert_eq!(client.get("/api/health").code(), "revoked_key");
-    assert!(becomes(&successor, 200));
+    assert!(reaches_status(&successor, 200));
     let unknown = run(data.path(), &["keys", "revoke", "knix"]);
     assert_eq!(unknown.status.code(), Some(1));
     let table = text(&run(data.path(), &["keys", "list"]).stdout);

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::program::{Server, surround, text};
+use crate::support::program::{Server, isolate, text};
 
 /// A file system of `size` in memory at `folder`, and then `script`, a shell's, with the program as `$0`. Only what the
 /// script starts sees the file system, and it is gone with it. `None`, with a word on stderr, where this machine does not
 /// let a test make one.
-fn on_a_disk_of(size: &str, folder: &Path, script: &str) -> Option<Command> {
+fn on_small_disk(size: &str, folder: &Path, script: &str) -> Option<Command> {
     let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
     let of = |way: &[&str], script: &str| {
         let script = format!("mount -t tmpfs -o size={size} none \"$SENTOR_DATA_DIR\" && {script}");
         let mut command = Command::new("unshare");
-        surround(&mut command, folder);
+        isolate(&mut command, folder);
         command.args(way).args(["sh", "-ec", &script, env!("CARGO_BIN_EXE_sentor")]);
         command
     };
@@ -36,8 +36,8 @@ fn where_the_disk_is_full_scoring_goes_on_and_usage_is_written_once_there_is_roo
     let data = TempDir::new().expect("a folder");
     let serve = "\"$0\" keys create shop >\"$SENTOR_DATA_DIR/key\" && \
                  exec \"$0\" serve --listen 127.0.0.1:0 --log-level trace";
-    let Some(mut serve) = on_a_disk_of("2m", data.path(), serve) else { return };
-    let server = Server::of(&mut serve);
+    let Some(mut serve) = on_small_disk("2m", data.path(), serve) else { return };
+    let server = Server::spawn(&mut serve);
     // The disk as the server sees it.
     let disk = Path::new("/proc")
         .join(server.child.id().to_string())
@@ -92,7 +92,7 @@ fn a_full_and_a_read_only_disk_are_named_at_start() {
         (&locked_later, "Read-only file system"),
     ];
     for (script, words) in cases {
-        let Some(mut serve) = on_a_disk_of("1m", data.path(), script) else { return };
+        let Some(mut serve) = on_small_disk("1m", data.path(), script) else { return };
         let output = serve.output().expect("it starts");
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{script}: {stderr}");

@@ -28,7 +28,7 @@ fn server(limit: Limit, most: u64) -> TestServer {
     TestServer::start_with(Setup { plans: plans(limit, most), ..Setup::default() })
 }
 
-fn of_plan(plan: &str) -> NewKey {
+fn key_of_plan(plan: &str) -> NewKey {
     NewKey { plan: plan.to_owned(), ..NewKey::named("test") }
 }
 
@@ -52,7 +52,7 @@ fn stable(answer: &Answer) -> Value {
 #[test]
 fn of_a_thousand_requests_at_once_exactly_the_limit_passes() {
     let server = TestServer::start();
-    let key = server.issue(of_plan("growth"));
+    let key = server.issue(key_of_plan("growth"));
     let (passed, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let answers: Vec<Answer> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..100)
@@ -86,7 +86,7 @@ fn of_a_thousand_requests_at_once_exactly_the_limit_passes() {
 fn of_a_thousand_threads_exactly_the_limit_passes() {
     let store = Arc::new(MemoryStore::default());
     let meter = Meter::start(store, Plans::default(), Clock::from_fn(now)).expect("memory can be read");
-    let (_, key) = of_plan("growth").generate(now(), &mut rand::rng());
+    let (_, key) = key_of_plan("growth").generate(now(), &mut rand::rng());
     let gate = std::sync::Barrier::new(1000);
     let passed = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -103,7 +103,7 @@ fn of_a_thousand_threads_exactly_the_limit_passes() {
 #[test]
 fn every_authenticated_answer_says_how_far_the_minute_is_used() {
     let server = server(Limit::RequestsPerMinute, 3);
-    let key = server.issue(of_plan("small"));
+    let key = server.issue(key_of_plan("small"));
     let client = server.client_with(key.expose());
     let headers = |answer: &Answer| {
         ["limit", "remaining", "used"].map(|name| number(answer, &format!("x-ratelimit-{name}")))
@@ -137,7 +137,7 @@ fn refusals_say_what_the_contract_says() {
     plans.set("short", Plan::UNLIMITED.with(Limit::CharactersPerCall, Some(30)));
     plans.set("few", Plan::UNLIMITED.with(Limit::DocumentsPerCall, Some(1)));
     let server = TestServer::start_with(Setup { plans, clock: hands.clock(), ..Setup::default() });
-    let client = |plan: &str| server.client_with(server.issue(of_plan(plan)).expose());
+    let client = |plan: &str| server.client_with(server.issue(key_of_plan(plan)).expose());
 
     let (small, daily) = (client("small"), client("daily"));
     assert_eq!((small.predict("", &docs()).status, daily.predict("", &docs()).status), (200, 200));
@@ -168,7 +168,7 @@ fn a_month_is_a_month_and_survives_a_restart() {
         let plans = plans(Limit::RequestsPerMonth, 3);
         Meter::start(Arc::clone(&store) as _, plans, hands.clock()).expect("memory can be read")
     };
-    let (_, key) = of_plan("small").generate(now(), &mut rand::rng());
+    let (_, key) = key_of_plan("small").generate(now(), &mut rand::rng());
     let admit = |meter: &Meter| meter.admit(&key).is_ok();
     let first = meter();
     assert!(admit(&first) && admit(&first));
@@ -192,7 +192,7 @@ fn the_last_minute_survives_a_restart() {
         let plans = plans(Limit::RequestsPerMinute, 2);
         Meter::start(Arc::clone(&store) as _, plans, hands.clock()).expect("memory can be read")
     };
-    let (_, key) = of_plan("small").generate(now(), &mut rand::rng());
+    let (_, key) = key_of_plan("small").generate(now(), &mut rand::rng());
     let first = meter();
     assert!(first.admit(&key).is_ok() && first.admit(&key).is_ok());
     drop(first);
@@ -219,7 +219,7 @@ fn a_clock_that_jumps_two_hours_blocks_and_frees_nobody() {
     };
     let plans = plans(Limit::RequestsPerMinute, 2);
     let server = TestServer::start_with(Setup { plans, clock, ..Setup::default() });
-    let client = server.client_with(server.issue(of_plan("small")).expose());
+    let client = server.client_with(server.issue(key_of_plan("small")).expose());
     for jump in [2, -2] {
         assert_eq!([client.predict("", &docs()).status, client.predict("", &docs()).status], [200, 200]);
         move_on(jump, 1);
@@ -244,7 +244,7 @@ fn a_clock_that_jumps_two_hours_blocks_and_frees_nobody() {
 #[test]
 fn plans_are_replaced_while_a_server_runs() {
     let server = server(Limit::RequestsPerMinute, 1);
-    let client = server.client_with(server.issue(of_plan("gold")).expose());
+    let client = server.client_with(server.issue(key_of_plan("gold")).expose());
     assert_eq!(client.predict("", &docs()).code(), "unknown_plan");
     assert_eq!(client.get("/api/usage").code(), "unknown_plan");
     let mut plans = plans(Limit::RequestsPerMinute, 1);
@@ -256,7 +256,7 @@ fn plans_are_replaced_while_a_server_runs() {
 #[test]
 fn a_key_and_its_successor_share_one_plan() {
     let server = server(Limit::RequestsPerMinute, 2);
-    let old = server.issue(of_plan("small"));
+    let old = server.issue(key_of_plan("small"));
     let record = server.store().records().expect("memory can be read").remove(0);
     let later = now() + jiff::SignedDuration::from_hours(1);
     let rotated = server.change_keys(|keys| keys.rotate(&record.id, later, &mut rand::rng()));
@@ -271,7 +271,7 @@ fn a_key_and_its_successor_share_one_plan() {
 fn requests_at_once_are_limited_and_a_client_that_leaves_makes_room() {
     let plans = plans(Limit::ConcurrentRequests, 1);
     let (server, gate) = TestServer::gated(Setup { plans, ..Setup::default() });
-    let client = server.client_with(server.issue(of_plan("small")).expose());
+    let client = server.client_with(server.issue(key_of_plan("small")).expose());
     let held = json!([{"doc_id": "1", "doc": "[held]"}]);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| client.predict("", &held).status);
@@ -288,7 +288,7 @@ fn requests_at_once_are_limited_and_a_client_that_leaves_makes_room() {
 #[test]
 fn a_request_that_the_server_fails_costs_nothing_of_the_day() {
     let server = server(Limit::RequestsPerDay, 2);
-    let client = server.client_with(server.issue(of_plan("small")).expose());
+    let client = server.client_with(server.issue(key_of_plan("small")).expose());
     let text = |text: &str| json!([{"doc_id": "1", "doc": text}]);
     let statuses = ["[overloaded]", "[overloaded]", "[panic]", "fine", "fine"]
         .map(|mark| client.predict("", &text(mark)).status);
@@ -298,7 +298,7 @@ fn a_request_that_the_server_fails_costs_nothing_of_the_day() {
 #[test]
 fn what_is_refused_by_its_head_costs_nothing_of_the_day_and_holds_no_place() {
     let server = server(Limit::ConcurrentRequests, 1);
-    let client = server.client_with(server.issue(of_plan("small")).expose());
+    let client = server.client_with(server.issue(key_of_plan("small")).expose());
     for origin in [None, Some(("origin", "https://elsewhere.example"))] {
         let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(origin).collect();
         let statuses: Vec<u16> = [FORESEEN_BYTES, FORESEEN_BYTES, FORESEEN_BYTES + 1]
@@ -317,7 +317,7 @@ fn padded(docs: &Value, bytes: usize) -> String {
 #[test]
 fn usage_is_told_to_its_owner_and_to_admins() {
     let server = TestServer::start();
-    let key = server.issue(of_plan("starter"));
+    let key = server.issue(key_of_plan("starter"));
     let id = server.store().records().expect("memory can be read")[0].id.clone();
     let client = server.client_with(key.expose());
     client.predict("", &docs());
@@ -373,7 +373,7 @@ fn where_usage_cannot_be_written_scoring_goes_on_and_health_says_so() {
     let store = Arc::new(Fragile::default());
     let server =
         TestServer::start_with(Setup { usage_store: Some(Arc::clone(&store) as _), ..Setup::default() });
-    let client = server.client_with(server.issue(of_plan("starter")).expose());
+    let client = server.client_with(server.issue(key_of_plan("starter")).expose());
     store.is_broken.store(true, Ordering::Relaxed);
     assert_eq!(client.predict("", &docs()).status, 200);
     server.meter().flush().expect_err("the store is broken");
@@ -394,7 +394,7 @@ fn a_real_minute_has_an_edge_and_no_more_than_its_limit() {
     let setup =
         Setup { plans: plans(Limit::RequestsPerMinute, 3), clock: Clock::system(), ..Setup::default() };
     let server = TestServer::start_with(setup);
-    let client = server.client_with(server.issue(of_plan("small")).expose());
+    let client = server.client_with(server.issue(key_of_plan("small")).expose());
     let started = Instant::now();
     let mut passed = Vec::new();
     let ask = |client: &Client, passed: &mut Vec<Duration>| {
@@ -431,7 +431,7 @@ fn record_of(server: &TestServer) -> KeyRecord {
 #[test]
 fn a_key_that_is_revoked_under_load_is_out_within_a_second() {
     let server = TestServer::start();
-    let key = server.issue(of_plan("unlimited"));
+    let key = server.issue(key_of_plan("unlimited"));
     let id = record_of(&server).id;
     let revoked_at: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     let started = Instant::now();

@@ -134,7 +134,7 @@ fn health_asks_the_server_of_the_same_configuration() {
         assert_eq!((code, &*stdout), (Some(1), ""), "nobody listens: {stderr}");
         assert!(stderr.contains(&format!("127.0.0.1:{port}")), "{stderr}");
         let mut command = sentor(data.path());
-        let server = Server::of(command.arg("serve").env("SENTOR_CONFIG", &file));
+        let server = Server::spawn(command.arg("serve").env("SENTOR_CONFIG", &file));
         assert_eq!(health(), (Some(0), "ready\n".to_owned(), String::new()), "with TLS: {tls}");
         server.stop("-TERM");
     }

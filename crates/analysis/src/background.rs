@@ -22,14 +22,14 @@ pub fn start_threads() {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(available_cores())
         .thread_name(|number| format!("{THREAD_NAME}-{number}"))
-        .start_handler(|_| give_way());
+        .start_handler(|_| lower_priority());
     if let Err(error) = pool.build_global() {
         tracing::debug!(%error, "the threads for large requests were started before");
     }
 }
 
 /// On Linux, this is of the calling thread alone; elsewhere it would be of the whole process.
-fn give_way() {
+fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::debug!(%error, "a thread for large requests does not give way");

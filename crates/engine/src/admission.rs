@@ -67,18 +67,18 @@ impl Admission {
             // Room comes as the caller's own work is done; a request larger than the share waits for an empty queue.
             let excess = (wanted - allowed) as f64 / request.own.tokens.max(1) as f64;
             let retry_after = if excess <= 1.0 {
-                self.finish(request.own.work.mul_f64(excess), request)
+                self.completion_time(request.own.work.mul_f64(excess), request)
             } else {
-                self.everything(request)
+                self.drain_time(request)
             };
             return Err(Rejection::QueueFull { retry_after });
         }
         if let Some(left) = request.time_left {
-            let needed = self.finish(request.own.work + request.work, request);
+            let needed = self.completion_time(request.own.work + request.work, request);
             let planned = left.mul_f64(Self::PLANNED);
             if needed > planned {
                 // At the latest, when the queue is empty.
-                let retry_after = needed.saturating_sub(planned).min(self.everything(request));
+                let retry_after = needed.saturating_sub(planned).min(self.drain_time(request));
                 return Err(Rejection::Deadline { retry_after });
             }
         }
@@ -87,21 +87,21 @@ impl Admission {
 
     /// Time until `own` work of the caller is done. Meanwhile each other caller gets as much for its weight, or all that
     /// it has queued.
-    fn finish(self, own: Duration, request: &Request<'_>) -> Duration {
+    fn completion_time(self, own: Duration, request: &Request<'_>) -> Duration {
         let others = request.others.iter().map(|other| {
             let fair = own.as_secs_f64() * other.weight / request.own.weight;
             fair.min(other.work.as_secs_f64())
         });
-        self.spread(own.as_secs_f64() + others.sum::<f64>())
+        self.over_workers(own.as_secs_f64() + others.sum::<f64>())
     }
 
     /// Time until the queue is empty.
-    fn everything(self, request: &Request<'_>) -> Duration {
+    fn drain_time(self, request: &Request<'_>) -> Duration {
         let others: f64 = request.others.iter().map(|other| other.work.as_secs_f64()).sum();
-        self.spread(request.own.work.as_secs_f64() + others)
+        self.over_workers(request.own.work.as_secs_f64() + others)
     }
 
-    fn spread(self, seconds: f64) -> Duration {
+    fn over_workers(self, seconds: f64) -> Duration {
         Duration::try_from_secs_f64(seconds / self.workers.max(1) as f64).unwrap_or(Duration::MAX)
     }
 

@@ -84,7 +84,7 @@ impl Weighing {
     fn weight(self, distribution: Distribution, size: usize) -> f64 {
         let size = if self.size == 0.0 { 1.0 } else { (size as f64).powf(self.size) };
         let confidence = self.floor + confidence(distribution).powf(self.confidence);
-        size * confidence * (1.0 - self.neutral * f64::from(distribution.of(Polarity::Neutral)))
+        size * confidence * (1.0 - self.neutral * f64::from(distribution.probability(Polarity::Neutral)))
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     const NEUTRAL: [f64; 3] = [0.03, 0.94, 0.03];
     const TORN: [f64; 3] = [0.30, 0.30, 0.40];
 
-    fn of(weights: [f64; 3]) -> Distribution {
+    fn from_weights(weights: [f64; 3]) -> Distribution {
         Distribution::from_weights(weights)
     }
 
@@ -176,9 +176,9 @@ mod tests {
             let alone: Vec<_> = parts.iter().map(|&(part, _)| part).collect();
             for pooled in [sentence(&parts), document(&parts), entity(&alone), implicit(&alone)] {
                 for polarity in Polarity::ALL {
-                    let of_parts = || alone.iter().map(|part| part.of(polarity));
+                    let of_parts = || alone.iter().map(|part| part.probability(polarity));
                     let (low, high) = (of_parts().fold(1.0, f32::min), of_parts().fold(0.0, f32::max));
-                    prop_assert!((low - 1e-5..=high + 1e-5).contains(&pooled.of(polarity)));
+                    prop_assert!((low - 1e-5..=high + 1e-5).contains(&pooled.probability(polarity)));
                 }
                 prop_assert!((pooled.probabilities().iter().sum::<f32>() - 1.0).abs() < 1e-5);
             }
@@ -190,7 +190,7 @@ mod tests {
             parts.reverse();
             let backward = entity(&parts);
             for polarity in Polarity::ALL {
-                prop_assert!((forward.of(polarity) - backward.of(polarity)).abs() < 1e-6);
+                prop_assert!((forward.probability(polarity) - backward.probability(polarity)).abs() < 1e-6);
             }
         }
     }

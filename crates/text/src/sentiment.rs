@@ -72,7 +72,7 @@ impl Distribution {
     }
 
     /// Probability of one class.
-    pub fn of(self, polarity: Polarity) -> f32 {
+    pub fn probability(self, polarity: Polarity) -> f32 {
         self.0[polarity.class()]
     }
 
@@ -83,19 +83,19 @@ impl Distribution {
 
     /// The likeliest class; of equals, neutral first, then negative.
     pub fn polarity(self) -> Polarity {
-        [Polarity::Negative, Polarity::Positive]
-            .into_iter()
-            .fold(Polarity::Neutral, |best, other| if self.of(other) > self.of(best) { other } else { best })
+        [Polarity::Negative, Polarity::Positive].into_iter().fold(Polarity::Neutral, |best, other| {
+            if self.probability(other) > self.probability(best) { other } else { best }
+        })
     }
 
     /// Probability of the likeliest class.
     pub fn score(self) -> f32 {
-        self.of(self.polarity())
+        self.probability(self.polarity())
     }
 
     /// Positive minus negative, -1..=1.
     pub fn balance(self) -> f32 {
-        self.of(Polarity::Positive) - self.of(Polarity::Negative)
+        self.probability(Polarity::Positive) - self.probability(Polarity::Negative)
     }
 }
 

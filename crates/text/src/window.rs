@@ -42,7 +42,7 @@ pub fn windows(
     is_clause_end: impl Fn(usize) -> bool,
     limits: Limits,
 ) -> Vec<Window> {
-    let limits = limits.made_sound();
+    let limits = limits.clamped();
     let tokens = sentences.last().map_or(0, |sentence| sentence.end);
     let cuts = CutsThroughMentions::new(tokens, mentions, limits.max_tokens);
 
@@ -85,7 +85,7 @@ pub fn assign(windows: &[Window], mentions: &[Range<usize>]) -> Vec<Option<usize
 impl Limits {
     /// Limits that the functions below can rely on: `1 <= best <= max`, and an overlap that leaves each cut
     /// at least a quarter of a window further than the last.
-    fn made_sound(self) -> Self {
+    fn clamped(self) -> Self {
         let max_tokens = self.max_tokens.max(1);
         let best_tokens = self.best_tokens.clamp(1, max_tokens);
         Self { best_tokens, max_tokens, overlap_tokens: self.overlap_tokens.min(best_tokens / 4) }
@@ -119,7 +119,7 @@ impl CutsThroughMentions {
         )
     }
 
-    fn has(&self, cut: usize) -> bool {
+    fn contains(&self, cut: usize) -> bool {
         self.0[cut]
     }
 }
@@ -129,7 +129,7 @@ fn join_across_mentions(sentences: &[Range<usize>], cuts: &CutsThroughMentions) 
     let mut units: Vec<Range<usize>> = Vec::with_capacity(sentences.len());
     for sentence in sentences.iter().filter(|sentence| !sentence.is_empty()) {
         match units.last_mut() {
-            Some(open) if cuts.has(sentence.start) => open.end = sentence.end,
+            Some(open) if cuts.contains(sentence.start) => open.end = sentence.end,
             _ => units.push(sentence.clone()),
         }
     }
@@ -149,7 +149,8 @@ fn cut(
     let mut start = unit.start;
     while unit.end - start > limits.best_tokens {
         let latest = start + limits.best_tokens;
-        let places = || (start + limits.best_tokens / 2 + 1..=latest).rev().filter(|&place| !cuts.has(place));
+        let places =
+            || (start + limits.best_tokens / 2 + 1..=latest).rev().filter(|&place| !cuts.contains(place));
         let end =
             places().find(|&place| is_clause_end(place - 1)).or_else(|| places().next()).unwrap_or(latest);
         windows.push(Window { tokens: start..end });

@@ -146,7 +146,7 @@ pub(super) async fn run(plan: &Plan, workload: &Workload) -> anyhow::Result<Meas
     };
     while let Some(finished) = reports.recv().await {
         if finished.due >= counted_from {
-            measurement.note(finished);
+            measurement.record(finished);
         }
     }
     if let (Some(before), Some(after)) = (processor_before, process_time()) {
@@ -157,7 +157,7 @@ pub(super) async fn run(plan: &Plan, workload: &Workload) -> anyhow::Result<Meas
 }
 
 impl Measurement {
-    fn note(&mut self, finished: Finished) {
+    fn record(&mut self, finished: Finished) {
         let micros = u64::try_from(finished.took.as_micros()).unwrap_or(u64::MAX).max(1);
         self.requests += 1;
         match finished.outcome {

@@ -34,7 +34,7 @@ pub(super) enum Length {
 }
 
 impl Length {
-    fn of(text: &str) -> Self {
+    fn from_text(text: &str) -> Self {
         match text.split_whitespace().take(16).count() {
             0..5 => Self::Shortest,
             5..16 => Self::Short,
@@ -116,7 +116,7 @@ pub(super) fn measure(files: &[PathBuf]) -> anyhow::Result<BTreeMap<Group, Detec
                 .map_err(|error| anyhow!(json_problem(&error)))
                 .with_context(context)?;
             let language = fixed_language_of(&lang).with_context(context)?;
-            let group = (set.clone(), language, Length::of(&text));
+            let group = (set.clone(), language, Length::from_text(&text));
             if seen.insert((set.clone(), text.clone())) {
                 groups.entry(group).or_default().add(language, &detect(&text));
             }
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn lengths_count_words() {
-        let of = |words: usize| Length::of(&"word ".repeat(words)).label();
+        let label = |words: usize| Length::from_text(&"word ".repeat(words)).label();
         assert_eq!([0, 4, 5, 15, 16, 99].map(of), ["1-4", "1-4", "5-15", "5-15", "16+", "16+"]);
     }
 }

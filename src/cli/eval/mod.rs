@@ -138,7 +138,7 @@ fn score_files(
     let session = session::start(settings)?;
     let mut sets = Sets::default();
     for (set, file, texts) in files {
-        score_file(Arc::clone(&session.0), &file, texts, mentions, sets.of(set))?;
+        score_file(Arc::clone(&session.0), &file, texts, mentions, sets.entry(set))?;
     }
     Ok(sets)
 }
@@ -225,7 +225,7 @@ mod tests {
         let texts = targets::read(DATA.as_bytes(), "x.jsonl", None).expect("the data is well formed");
         assert_eq!(texts.len(), 4, "two targets share a text");
         let mut sets = Sets::default();
-        score_file(Arc::new(Fake::default()), "x.jsonl", texts, mentions, sets.of("x".to_owned()))
+        score_file(Arc::new(Fake::default()), "x.jsonl", texts, mentions, sets.entry("x".to_owned()))
             .expect("the stand-in scores every text");
         sets.total()
     }

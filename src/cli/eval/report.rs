@@ -224,12 +224,12 @@ mod tests {
 
     fn sets() -> Sets {
         let mut sets = Sets::default();
-        let results = sets.of("b".to_owned());
+        let results = sets.entry("b".to_owned());
         results.explicit.add(Polarity::Positive, Polarity::Positive);
         results.explicit.add(Polarity::Negative, Polarity::Neutral);
         results.add_found(Polarity::Positive, Polarity::Positive, true);
         results.add_found(Polarity::Negative, Polarity::Negative, false);
-        sets.of("a_longer_name".to_owned()).implicit.add(Polarity::Neutral, Polarity::Neutral);
+        sets.entry("a_longer_name".to_owned()).implicit.add(Polarity::Neutral, Polarity::Neutral);
         sets
     }
 

@@ -107,7 +107,7 @@ pub(super) struct Sets(BTreeMap<String, Results>);
 
 impl Sets {
     /// The results of the data set of that name, to count into.
-    pub(super) fn of(&mut self, name: String) -> &mut Results {
+    pub(super) fn entry(&mut self, name: String) -> &mut Results {
         self.0.entry(name).or_default()
     }
 

@@ -262,7 +262,7 @@ mod tests {
         let batches = batches::gather_batches(entries, vec!["ham".to_owned()], language, MentionSource::Find);
         let scored = flow::score_in_order(Arc::new(Fake::default()), batches);
         let mut written = Vec::new();
-        let output = Output::to(OutputFormat::Jsonl, &mut written).expect("memory can be written");
+        let output = Output::with_writer(OutputFormat::Jsonl, &mut written).expect("memory can be written");
         let run = Run { file: "docs.jsonl".to_owned(), keep_going, progress: ProgressBar::hidden() };
         let exit = run.write(scored, output);
         (exit, String::from_utf8(written).expect("JSON is UTF-8"))

@@ -35,7 +35,7 @@ pub(super) enum Output<W: Write> {
 impl Output<io::Stdout> {
     /// Standard output, with colours where it is a terminal that wants them.
     pub(super) fn new(format: OutputFormat) -> io::Result<Self> {
-        let mut output = Self::to(format, io::stdout())?;
+        let mut output = Self::with_writer(format, io::stdout())?;
         if let Self::Table { coloured, .. } = &mut output {
             *coloured = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         }
@@ -45,7 +45,7 @@ impl Output<io::Stdout> {
 
 impl<W: Write> Output<W> {
     /// Any writer, without colours.
-    pub(super) fn to(format: OutputFormat, writer: W) -> io::Result<Self> {
+    pub(super) fn with_writer(format: OutputFormat, writer: W) -> io::Result<Self> {
         Ok(match format {
             OutputFormat::Jsonl => Self::Jsonl(BufWriter::new(writer)),
             OutputFormat::Csv => {
@@ -230,7 +230,7 @@ mod tests {
         let document: Document = record.document(MentionSource::Find);
         let analysis = fake_analysis(&document, LanguageChoice::Fixed(Language::English));
         let mut written = Vec::new();
-        let mut output = Output::to(format, &mut written).expect("memory can be written");
+        let mut output = Output::with_writer(format, &mut written).expect("memory can be written");
         output.write(&record, &analysis.expect("the text is not blank")).expect("memory can be written");
         output.flush().expect("memory can be written");
         drop(output);

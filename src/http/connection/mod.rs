@@ -160,7 +160,7 @@ where
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return Ok(ended?),
-                () = Stop::Softly.told(&mut stop), if !is_closing => {
+                () = Stop::Softly.reached(&mut stop), if !is_closing => {
                     connection.as_mut().graceful_shutdown();
                     is_closing = true;
                 }

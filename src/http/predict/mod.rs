@@ -160,7 +160,7 @@ async fn score(
         notes.characters = Some(size.characters);
     });
     check_plan(admission, &key.plan, documents, size.characters + size.entity_characters)?;
-    app.metrics.take_documents(language_name(language), documents, size.characters);
+    app.metrics.record_documents(language_name(language), documents, size.characters);
 
     let options = Options { language, caller: caller.clone(), deadline: Some(*deadline) };
     let score_started = Instant::now();
@@ -240,7 +240,7 @@ async fn analyze(
 /// Counts the scored documents for metrics.
 fn count_scored(outcomes: &[Result<DocumentAnalysis, DocumentError>], app: &App) {
     for analysis in outcomes.iter().flatten() {
-        app.metrics.score_document(ScoredDocument {
+        app.metrics.record_scored_document(ScoredDocument {
             language: analysis.language,
             entities: analysis.entities.len(),
             tokens: analysis.tokens,

@@ -199,7 +199,8 @@ impl TlsFiles {
             return;
         };
         let certificate = self.certificate.display();
-        for Validity { not_before, not_after } in chain.iter().filter_map(|der| Validity::of_certificate(der))
+        for Validity { not_before, not_after } in
+            chain.iter().filter_map(|der| Validity::from_certificate(der))
         {
             if now > not_after {
                 tracing::error!(%certificate, %not_after, "the certificate has expired: clients refuse it");

@@ -20,7 +20,7 @@ const GENERALIZED_TIME: u8 = 0x18;
 
 impl Validity {
     /// Reads the period of a certificate in DER; `None` where it is not one.
-    pub(super) fn of_certificate(der: &[u8]) -> Option<Self> {
+    pub(super) fn from_certificate(der: &[u8]) -> Option<Self> {
         let mut certificate = Reader(Reader(der).expect(SEQUENCE)?);
         let mut body = Reader(certificate.expect(SEQUENCE)?);
         // The version may be left out. Then come the serial number, the algorithm of the signature, and the issuer.
@@ -99,13 +99,13 @@ mod tests {
             params.not_after = date_time_ymd(years.1, 2, 3);
             let certificate = params.self_signed(&key).expect("a certificate");
             let Validity { not_before, not_after } =
-                Validity::of_certificate(certificate.der()).expect("a certificate in DER");
+                Validity::from_certificate(certificate.der()).expect("a certificate in DER");
             assert_eq!([not_before, not_after].map(|at| at.to_string()), expected);
             for length in 0..certificate.der().len() {
                 // Whatever is cut off, nothing panics.
-                let _ = Validity::of_certificate(&certificate.der()[..length]);
+                let _ = Validity::from_certificate(&certificate.der()[..length]);
             }
         }
-        assert_eq!(Validity::of_certificate(b"no certificate"), None);
+        assert_eq!(Validity::from_certificate(b"no certificate"), None);
     }
 }

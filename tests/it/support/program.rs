@@ -11,12 +11,12 @@ use crate::support::client::Client;
 /// The program with an environment of the test's own.
 pub(crate) fn sentor(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sentor"));
-    surround(&mut command, data_dir);
+    isolate(&mut command, data_dir);
     command
 }
 
 /// Gives a command the environment of the test, and nothing of that which the test was started in.
-pub(crate) fn surround(command: &mut Command, data_dir: &Path) {
+pub(crate) fn isolate(command: &mut Command, data_dir: &Path) {
     for (name, _) in std::env::vars_os() {
         // What says where ONNX Runtime is must reach the program.
         if name.to_string_lossy().starts_with("SENTOR_") && name != "SENTOR_ONNXRUNTIME" {
@@ -57,10 +57,10 @@ impl Server {
     pub(crate) fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = sentor(data_dir);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "trace"]);
-        Self::of(command.envs(variables.iter().copied()).args(args))
+        Self::spawn(command.envs(variables.iter().copied()).args(args))
     }
 
-    pub(crate) fn of(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
@@ -122,7 +122,7 @@ pub(crate) fn key_in(text: &str) -> Option<String> {
 }
 
 /// Calls until the answer has this status. On a machine with nothing to spare that may take longer than the second that is promised.
-pub(crate) fn becomes(client: &Client, status: u16) -> bool {
+pub(crate) fn reaches_status(client: &Client, status: u16) -> bool {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(20) {
         if client.get("/api/health").status == status {

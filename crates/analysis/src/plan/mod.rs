@@ -132,7 +132,7 @@ impl Plan {
         bounds.stop.check()?;
         let tiles = sentences(text, language);
         bounds.stop.check()?;
-        let Entities { requested, distinct } = Entities::of_document(document);
+        let Entities { requested, distinct } = Entities::from_document(document);
         let found = find_mentions(document, &distinct, language, &tiles, bounds)?;
         bounds.stop.check()?;
         let masked = masked_names(document, &distinct, language, &found.mentions, &model.encoder);
@@ -185,7 +185,7 @@ struct Entities {
 
 impl Entities {
     /// Equal names are one entity, unless the caller says where each is mentioned.
-    fn of_document(document: &Document) -> Self {
+    fn from_document(document: &Document) -> Self {
         let mut places: HashMap<&str, usize> = HashMap::new();
         let mut distinct = Vec::new();
         let mut requested = Vec::with_capacity(document.entities.len());

@@ -49,7 +49,7 @@ impl SqliteStore {
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let path = data_dir.join(FILE_NAME);
         create_private(data_dir, &path).map_err(|source| error::open_error(&path, source))?;
-        let file = FileIdentity::of_file(&path).map_err(|source| error::open_error(&path, source))?;
+        let file = FileIdentity::from_path(&path).map_err(|source| error::open_error(&path, source))?;
         let fail = |source| error::database_error(&path, source);
         let mut writer = connect(&path).map_err(fail)?;
         migrations::migrate(&mut writer).map_err(fail)?.map_err(|unsuitable| match unsuitable {
@@ -100,7 +100,7 @@ impl SqliteStore {
 
     /// Checks that the path still names the file that was opened; costs one system call.
     fn check_file(&self) -> Result<(), StoreError> {
-        match FileIdentity::of_file(&self.path) {
+        match FileIdentity::from_path(&self.path) {
             Ok(found) if found == self.file => Ok(()),
             Ok(_) => Err(error::exchanged_error(&self.path, "exchanged")),
             Err(source) if source.kind() == io::ErrorKind::NotFound => {
@@ -138,14 +138,14 @@ struct FileIdentity {
 
 impl FileIdentity {
     #[cfg(unix)]
-    fn of_file(path: &Path) -> io::Result<Self> {
+    fn from_path(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let metadata = fs::metadata(path)?;
         Ok(Self { device: metadata.dev(), inode: metadata.ino() })
     }
 
     #[cfg(not(unix))]
-    fn of_file(path: &Path) -> io::Result<Self> {
+    fn from_path(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|_| Self { device: 0, inode: 0 })
     }
 }

@@ -84,7 +84,7 @@ const MIN_LETTERS: usize = 3;
 const UNSURE: f32 = 0.5;
 
 static SCORED_ONLY: LazyLock<Detector> = LazyLock::new(|| {
-    let scored = Language::ALL.map(|language| LanguagePack::of(language).trigrams);
+    let scored = Language::ALL.map(|language| LanguagePack::for_language(language).trigrams);
     Detector::with_allowlist(scored.to_vec())
 });
 
@@ -191,7 +191,7 @@ impl FunctionWords {
 
 /// The scored language that `lang` is.
 fn scored(lang: Lang) -> Option<Language> {
-    Language::ALL.into_iter().find(|&language| LanguagePack::of(language).trigrams == lang)
+    Language::ALL.into_iter().find(|&language| LanguagePack::for_language(language).trigrams == lang)
 }
 
 fn decide(words: FunctionWords, trigrams: Option<&Info>) -> (Language, f32) {
@@ -270,7 +270,8 @@ const LONGEST_FUNCTION_WORD: usize = 8;
 /// For each function word the places of its languages: those that are scored, in the order of [`Language::ALL`], then
 /// the others.
 static LANGUAGES_OF: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::new(|| {
-    let scored = Language::ALL.into_iter().map(|language| LanguagePack::of(language).function_words);
+    let scored =
+        Language::ALL.into_iter().map(|language| LanguagePack::for_language(language).function_words);
     let lists = scored.chain(OTHER_FUNCTION_WORDS.iter().map(|&(_, words)| words));
     let mut languages: HashMap<&'static str, Vec<usize>> = HashMap::new();
     for (index, words) in lists.enumerate() {

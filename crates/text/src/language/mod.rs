@@ -21,7 +21,7 @@ impl Language {
 
     /// The ISO 639-1 code.
     pub fn code(self) -> &'static str {
-        LanguagePack::of(self).code
+        LanguagePack::for_language(self).code
     }
 
     /// Reads an ISO 639-1 code.

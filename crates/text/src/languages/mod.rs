@@ -1,7 +1,7 @@
 //! The knowledge of each language: a folder a language, with its word lists and one [`LanguagePack`].
 //!
 //! To add a language, write its folder after the model of `en/`, add a variant to [`Language`] and its line to
-//! [`LanguagePack::of`], and add cases under its heading to `tests/data/`.
+//! [`LanguagePack::for_language`], and add cases under its heading to `tests/data/`.
 
 mod en;
 mod nl;
@@ -103,7 +103,7 @@ pub(crate) enum Gender {
 
 impl LanguagePack {
     /// The pack of `language`.
-    pub(crate) fn of(language: Language) -> &'static Self {
+    pub(crate) fn for_language(language: Language) -> &'static Self {
         match language {
             Language::English => &en::PACK,
             Language::Dutch => &nl::PACK,
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn every_pack_can_be_read() {
         for language in Language::ALL {
-            let pack = LanguagePack::of(language);
+            let pack = LanguagePack::for_language(language);
             assert_eq!(pack.trigrams.code(), isolang_code(pack.code), "{}", pack.code);
             LazyLock::force(&pack.sentences);
             LazyLock::force(&pack.pronouns.lexicon);

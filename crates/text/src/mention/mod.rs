@@ -154,7 +154,7 @@ impl EntityMatcher {
     /// A matcher for `entities` in texts of `language`. An entity without visible characters is never found.
     #[expect(clippy::missing_panics_doc, reason = "it would take two gigabytes of entities")]
     pub fn new<S: AsRef<str>>(entities: &[S], language: Language) -> Self {
-        let pack = LanguagePack::of(language);
+        let pack = LanguagePack::for_language(language);
         let entities: Vec<Entity> = entities.iter().map(|entity| Entity::new(entity.as_ref())).collect();
         let mut patterns = Vec::new();
         let mut texts: Vec<String> = Vec::new();

@@ -29,44 +29,44 @@ pub(super) fn classify(words: &[Word], index: usize, rules: &PronounRules) -> Op
     let word = &words[index];
     let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
     let after = word_lists(words, index + 1);
-    let begins_clause = index == 0 || word.follows_mark || before.has(List::Joiners);
+    let begins_clause = index == 0 || word.follows_mark || before.contains(List::Joiners);
     let lists = word.lists;
-    if lists.has(List::It) {
+    if lists.contains(List::It) {
         let stands_for_something = match rules.gender {
             Gender::Natural => !is_empty_it(words, index),
             Gender::Grammatical => begins_clause && is_neuter_it(words, index),
         };
         return stands_for_something.then_some(Kind::It);
     }
-    if lists.has(List::Its) {
+    if lists.contains(List::Its) {
         return Some(Kind::Its);
     }
-    if lists.has(List::He) {
+    if lists.contains(List::He) {
         return Some(Kind::He);
     }
-    if lists.has(List::His) {
-        return before.has(List::Prepositions).then_some(Kind::He);
+    if lists.contains(List::His) {
+        return before.contains(List::Prepositions).then_some(Kind::He);
     }
-    if lists.has(List::She) {
-        return (!rules.is_she_a_noun || !before.has(List::Determiners)).then_some(Kind::She);
+    if lists.contains(List::She) {
+        return (!rules.is_she_a_noun || !before.contains(List::Determiners)).then_some(Kind::She);
     }
-    if lists.has(List::SheOrThey) {
+    if lists.contains(List::SheOrThey) {
         let (verb, inverted) = (after, before);
-        return if verb.has(List::Generic) {
+        return if verb.contains(List::Generic) {
             None
-        } else if verb.has(List::Plural) || (inverted.has(List::Plural) && !begins_clause) {
+        } else if verb.contains(List::Plural) || (inverted.contains(List::Plural) && !begins_clause) {
             Some(Kind::They)
-        } else if verb.has(List::Singular) || (inverted.has(List::Singular) && !begins_clause) {
+        } else if verb.contains(List::Singular) || (inverted.contains(List::Singular) && !begins_clause) {
             Some(Kind::She)
         } else {
             None
         };
     }
-    if lists.has(List::They) {
+    if lists.contains(List::They) {
         return Some(Kind::They);
     }
-    let points = lists.has(List::ThatOne) && index == 0;
-    (points && after.has_any(&[List::Verbs, List::Singular])).then_some(Kind::ThatOne)
+    let points = lists.contains(List::ThatOne) && index == 0;
+    (points && after.contains_any(&[List::Verbs, List::Singular])).then_some(Kind::ThatOne)
 }
 
 /// The first word after a pronoun, and those after that in the same clause.
@@ -80,24 +80,24 @@ fn ahead(words: &[Word], index: usize) -> Option<(&Word, impl Iterator<Item = Li
 fn is_empty_it(words: &[Word], index: usize) -> bool {
     let Some((verb, mut rest)) = ahead(words, index) else { return false };
     let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
-    let is_verb = verb.lists.has(List::EmptyVerbs);
-    let goes_on = rest.clone().any(|next| next.has(List::EmptyContinuations));
-    verb.lists.has(List::EmptyAlone)
-        || (is_verb && (goes_on || rest.any(|next| next.has(List::EmptyNouns))))
-        || (before.has(List::EmptyBefore) && (goes_on || verb.lists.has(List::EmptyContinuations)))
+    let is_verb = verb.lists.contains(List::EmptyVerbs);
+    let goes_on = rest.clone().any(|next| next.contains(List::EmptyContinuations));
+    verb.lists.contains(List::EmptyAlone)
+        || (is_verb && (goes_on || rest.any(|next| next.contains(List::EmptyNouns))))
+        || (before.contains(List::EmptyBefore) && (goes_on || verb.lists.contains(List::EmptyContinuations)))
 }
 
 /// Whether a neuter "it" (Dutch "het") before a verb says something about what was named.
 fn is_neuter_it(words: &[Word], index: usize) -> bool {
     let Some((verb, mut rest)) = ahead(words, index) else { return false };
-    verb.lists.has(List::NeuterVerbs) && !rest.any(|next| next.has(List::EmptyContinuations))
+    verb.lists.contains(List::NeuterVerbs) && !rest.any(|next| next.contains(List::EmptyContinuations))
 }
 
 /// Whether an "it" begins a clause and does something.
 pub(super) fn is_doing(words: &[Word], index: usize) -> bool {
     let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
-    let begins_clause = index == 0 || words[index].follows_mark || before.has(List::Joiners);
+    let begins_clause = index == 0 || words[index].follows_mark || before.contains(List::Joiners);
     let Some((next, mut rest)) = ahead(words, index) else { return false };
-    let verb = if next.lists.has(List::Adverbs) { rest.next() } else { Some(next.lists) };
-    begins_clause && verb.is_some_and(|verb| !verb.has_any(&[List::EmptyVerbs, List::Plain]))
+    let verb = if next.lists.contains(List::Adverbs) { rest.next() } else { Some(next.lists) };
+    begins_clause && verb.is_some_and(|verb| !verb.contains_any(&[List::EmptyVerbs, List::Plain]))
 }

@@ -72,12 +72,12 @@ const HEADINGS: [(&str, List); 27] = [
 pub(super) struct Lists(u32);
 
 impl Lists {
-    pub(super) fn has(self, list: List) -> bool {
+    pub(super) fn contains(self, list: List) -> bool {
         self.0 & (1 << list as u32) != 0
     }
 
-    pub(super) fn has_any(self, lists: &[List]) -> bool {
-        lists.iter().any(|&list| self.has(list))
+    pub(super) fn contains_any(self, lists: &[List]) -> bool {
+        lists.iter().any(|&list| self.contains(list))
     }
 
     fn add(&mut self, list: List) {
@@ -124,15 +124,15 @@ mod tests {
     use crate::languages::LanguagePack;
 
     fn lexicon(language: Language) -> &'static Lexicon {
-        &LanguagePack::of(language).pronouns.lexicon
+        &LanguagePack::for_language(language).pronouns.lexicon
     }
 
     #[test]
     fn both_files_can_be_read() {
         let lists = |language, word| lexicon(language).lists(word);
-        assert!(lists(Language::English, "it").has(List::It));
-        assert!(lists(Language::Dutch, "die").has_any(&[List::ThatOne]));
-        assert!(lists(Language::Dutch, "die").has(List::Determiners));
+        assert!(lists(Language::English, "it").contains(List::It));
+        assert!(lists(Language::Dutch, "die").contains_any(&[List::ThatOne]));
+        assert!(lists(Language::Dutch, "die").contains(List::Determiners));
         assert_eq!(lists(Language::English, "gloop"), Lists::default());
     }
 

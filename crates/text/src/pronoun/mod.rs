@@ -44,7 +44,7 @@ pub fn follow_first(text: &str, language: Language, sentences: &[Span], found: F
     }
     let mut reader = Reader {
         text,
-        rules: &LanguagePack::of(language).pronouns,
+        rules: &LanguagePack::for_language(language).pronouns,
         namesakes,
         alike,
         waiting: &mentions,
@@ -151,7 +151,7 @@ impl Reader<'_> {
                 scene.close(opened.take());
                 run = NameRun::default();
             }
-            if word.follows_mark || index == 0 || word.lists.has(List::Joiners) {
+            if word.follows_mark || index == 0 || word.lists.contains(List::Joiners) {
                 self.clauses_begun += 1;
             }
             while let Some((mention, rest)) = self.waiting.split_first() {
@@ -164,7 +164,7 @@ impl Reader<'_> {
                 let title = std::mem::take(&mut run);
                 scene.rivals.names -= title.names;
                 scene.rivals.people -= title.people;
-                scene.mentioned = scene.mentioned.and(Mentioned::One(entity));
+                scene.mentioned = scene.mentioned.merge(Mentioned::One(entity));
                 scene.antecedent = Some(antecedent);
                 let (end, begun) = self.attached(mention);
                 self.covered_until = self.covered_until.max(end);
@@ -179,7 +179,7 @@ impl Reader<'_> {
                 if let Some(antecedent) = self.resolve(kind, &words, index, previous, &scene) {
                     self.add_pronoun(word.span, antecedent);
                     let (at, clause) = (self.words_read, self.clauses_begun);
-                    scene.mentioned = scene.mentioned.and(Mentioned::One(antecedent.entity));
+                    scene.mentioned = scene.mentioned.merge(Mentioned::One(antecedent.entity));
                     scene.antecedent = Some(Antecedent { at, clause, ..antecedent });
                     run = NameRun::default();
                     continue;
@@ -195,7 +195,7 @@ impl Reader<'_> {
             }
             self.waiting = rest;
             let entity = self.namesakes[&mention.entity];
-            scene.mentioned = scene.mentioned.and(Mentioned::One(entity));
+            scene.mentioned = scene.mentioned.merge(Mentioned::One(entity));
             scene.antecedent = Some(self.antecedent(mention, entity, None));
             self.covered_until = self.covered_until.max(mention.span.end);
         }
@@ -209,7 +209,7 @@ impl Reader<'_> {
         let in_s =
             last.len() > 3 && last.ends_with('s') && !SINGULAR_ENDINGS.iter().any(|end| last.ends_with(end));
         let is_capital = found.starts_with(|first: char| !first.is_lowercase());
-        let number = if self.rules.lexicon.lists(&last).has(List::Several) {
+        let number = if self.rules.lexicon.lists(&last).contains(List::Several) {
             Number::Either
         } else if is_capital && opened.is_none() {
             // A name in s is mostly one; a name is a firm as well as a person.
@@ -253,16 +253,16 @@ impl Reader<'_> {
         previous: &Scene,
         scene: &Scene,
     ) -> Option<Antecedent> {
-        let Mentioned::One(_) = previous.mentioned.and(scene.mentioned) else { return None };
+        let Mentioned::One(_) = previous.mentioned.merge(scene.mentioned) else { return None };
         let (antecedent, rivals) = match scene.antecedent {
             Some(antecedent) => (antecedent, scene.rivals),
-            None => (previous.antecedent?, previous.rivals.and(scene.rivals)),
+            None => (previous.antecedent?, previous.rivals.merge(scene.rivals)),
         };
         let is_near = self.words_read - antecedent.at <= MOST_WORDS_BACK;
         let is_plain = is_near && self.agrees(kind, antecedent, rivals);
         // `Obama met him` is about someone else, `Obama lost his job` is not.
-        let is_object = word_lists(words, index).has(List::Objects)
-            && words.get(index + 1).is_none_or(|next| next.follows_mark || next.lists.has(List::Plain));
+        let is_object = word_lists(words, index).contains(List::Objects)
+            && words.get(index + 1).is_none_or(|next| next.follows_mark || next.lists.contains(List::Plain));
         if is_object && scene.antecedent.is_some() && antecedent.clause == self.clauses_begun {
             return None;
         }
@@ -298,9 +298,9 @@ impl Reader<'_> {
     /// Counts a pronoun as a mention of all namesakes.
     fn add_pronoun(&mut self, span: Span, antecedent: Antecedent) {
         let lists = self.rules.lexicon.lists(&span.slice(self.text).to_lowercase());
-        if antecedent.is_name && lists.has_any(&[List::He, List::His]) {
+        if antecedent.is_name && lists.contains_any(&[List::He, List::His]) {
             self.sexes.insert(antecedent.entity, Kind::He);
-        } else if antecedent.is_name && lists.has(List::She) {
+        } else if antecedent.is_name && lists.contains(List::She) {
             self.sexes.insert(antecedent.entity, Kind::She);
         }
         let alike = self.alike.get(&antecedent.entity).map_or(&[][..], Vec::as_slice);

@@ -25,7 +25,7 @@ pub(super) enum Mentioned {
 }
 
 impl Mentioned {
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(super) fn merge(self, other: Self) -> Self {
         match (self, other) {
             (Self::None, mentioned) | (mentioned, Self::None) => mentioned,
             (Self::One(one), Self::One(other)) if one == other => self,
@@ -86,22 +86,22 @@ impl Scene {
         run: NameRun,
     ) -> NameRun {
         let lists = word.lists;
-        if lists.has(List::Determiners) {
+        if lists.contains(List::Determiners) {
             self.close(opened.take());
             *opened = Some(NounPhrase {
                 words_left: NAMED_WORDS,
-                is_neuter: lists.has(List::Neuter),
+                is_neuter: lists.contains(List::Neuter),
                 is_person: false,
             });
             return NameRun::default();
         }
-        if lists.has(List::Plain) {
+        if lists.contains(List::Plain) {
             self.close(opened.take());
             return NameRun::default();
         }
-        let is_person = lists.has(List::People);
+        let is_person = lists.contains(List::People);
         self.rivals.people += usize::from(is_person);
-        self.rivals.several += usize::from(lists.has(List::Several) || word.ending == Ending::Plural);
+        self.rivals.several += usize::from(lists.contains(List::Several) || word.ending == Ending::Plural);
         if let Some(mut begun) = opened.take() {
             begun.words_left -= 1;
             begun.is_person |= is_person;
@@ -109,7 +109,7 @@ impl Scene {
         }
         // The first word of a sentence has its capital for nothing, if it is an everyday one.
         let is_everyday =
-            is_first && (lists.has(List::Everyday) || word.ending == Ending::Adverb || is_person);
+            is_first && (lists.contains(List::Everyday) || word.ending == Ending::Adverb || is_person);
         let is_name = word.looks != Looks::Plain && !is_everyday;
         self.rivals.names += usize::from(is_name);
         if !is_name && !is_person {
@@ -133,7 +133,7 @@ pub(super) struct NameRun {
 }
 
 impl Rivals {
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(super) fn merge(self, other: Self) -> Self {
         Self {
             names: self.names + other.names,
             things: self.things + other.things,

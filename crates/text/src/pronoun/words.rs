@@ -51,7 +51,7 @@ pub(super) fn words(text: &str, sentence: Span, rules: &PronounRules) -> Vec<Wor
         let folded = word.to_lowercase();
         let lists = rules.lexicon.lists(&folded);
         let is_capital = word.starts_with(char::is_uppercase);
-        let may_be_plural = !is_capital && folded.len() > 3 && !lists.has(List::Plain);
+        let may_be_plural = !is_capital && folded.len() > 3 && !lists.contains(List::Plain);
         let ends = |endings: &[&str]| endings.iter().any(|ending| folded.ends_with(ending));
         let looks = match is_capital {
             _ if gap.ends_with(['#', '@']) => Looks::Tag,

@@ -30,7 +30,7 @@ pub(super) fn ends_sentence(
         return true;
     }
     let word = last.to_lowercase();
-    if last.ends_with(',') || last.ends_with(';') || last.ends_with('-') || words.wants_another(&word) {
+    if last.ends_with(',') || last.ends_with(';') || last.ends_with('-') || words.needs_continuation(&word) {
         return false;
     }
     if last.ends_with('.') && words.abbreviation(word.trim_end_matches('.')).is_some() {

@@ -27,7 +27,7 @@ use opening::Opening;
 pub fn sentences(text: &str, language: Language) -> Vec<Span> {
     let mut scanner = Scanner {
         text,
-        words: &LanguagePack::of(language).sentences,
+        words: &LanguagePack::for_language(language).sentences,
         sentence: Opening::new(content_start(text, 0)),
         list: None,
         quotes: Quotes::default(),

@@ -37,7 +37,7 @@ impl SentenceWords {
     }
 
     /// Whether a word in lower case wants another after it in its sentence.
-    pub(super) fn wants_another(&self, word: &str) -> bool {
+    pub(super) fn needs_continuation(&self, word: &str) -> bool {
         self.openers.contains(word)
     }
 
