@@ -6,39 +6,38 @@
 //! weight = size^SIZE · (FLOOR + confidence^CONFIDENCE) · (1 − NEUTRAL · neutral)
 //! ```
 //!
-//! where `confidence` is 1 for a distribution that is sure and 0 for the uniform one, and `neutral` is the
-//! probability of that class. A mean of distributions is a distribution again, never surer than its surest
-//! part, and one distribution alone comes back bit for bit. `docs/text.md` works each formula through.
+//! where `confidence` is 1 if one class has all the probability and 0 for the uniform distribution, and `neutral` is
+//! the probability of the class neutral. A mean of distributions is a distribution, never more confident than its most
+//! confident part. A single distribution is returned bit for bit. `docs/text.md` explains each formula.
 
 use crate::sentiment::{Distribution, Polarity};
 
-/// One sentence that was scored in several windows: longer and more opinionated pieces count more.
+/// Aggregates the pieces of a sentence that was scored in several windows. Longer and less neutral pieces count more.
 ///
 /// Each piece is its distribution and its length in tokens.
 pub fn sentence(pieces: &[(Distribution, usize)]) -> Distribution {
     pool(pieces.iter().copied(), PIECES)
 }
 
-/// One entity from the scores of its mentions.
+/// Aggregates the mentions of an entity.
 ///
-/// Every mention counts. A confident one counts more than one that is torn, and one with an opinion more
-/// than a neutral one, because writers name their subject many times in passing and judge it once or twice.
+/// Confident mentions count more than uncertain ones, and opinions more than neutral mentions: writers name their
+/// subject many times in passing and judge it once or twice.
 pub fn entity(mentions: &[Distribution]) -> Distribution {
     pool(mentions.iter().map(|&mention| (mention, 1)), MENTIONS)
 }
 
-/// One entity that is not mentioned, from its score behind each window.
+/// Aggregates the scores of an entity without mentions, one for each window.
 ///
-/// Most windows have nothing to say about it and answer neutral, so those weigh next to nothing unless
-/// all do.
+/// Most windows do not concern the entity and score it neutral, so neutral windows weigh little unless all are neutral.
 pub fn implicit(windows: &[Distribution]) -> Distribution {
     pool(windows.iter().map(|&window| (window, 1)), IMPLICIT)
 }
 
-/// One document from its sentences, each with its length in tokens.
+/// Aggregates the sentences of a document, each with its length in tokens.
 ///
-/// Length counts by its square root: a sentence of twenty words says more than one of five, but not four
-/// times as much. Neutral sentences count less, so that a review's verdict does not drown in its story.
+/// A sentence weighs by the square root of its length. Neutral sentences count less, so that narration does not
+/// outweigh a review's verdict.
 pub fn document(sentences: &[(Distribution, usize)]) -> Distribution {
     pool(sentences.iter().copied(), SENTENCES)
 }
@@ -48,23 +47,23 @@ pub fn document(sentences: &[(Distribution, usize)]) -> Distribution {
 struct Weighing {
     /// Exponent of the size in tokens: 0 ignores it, 1 is proportional.
     size: f64,
-    /// What a part with no confidence at all still weighs, against 1 for a sure one.
+    /// Weight of a part without confidence, relative to a fully confident one.
     floor: f64,
     /// Exponent of the confidence.
     confidence: f64,
-    /// How much of its weight a wholly neutral part loses, 0..1.
+    /// Share of its weight that a wholly neutral part loses, 0..1.
     neutral: f64,
 }
 
-// Mentions were measured on dev (benches/pooling.py, docs/text.md): the exponents lie on a plateau. Sentences follow
-// them, and were found no worse; pieces and windows that are implicit are chosen by reasoning.
+// The exponents for mentions were measured on the dev sets (benches/pooling.py, docs/text.md) and lie on a plateau.
+// Those for sentences follow them and score no worse. Those for pieces and implicit windows are not measured.
 const PIECES: Weighing = Weighing { size: 1.0, floor: 1.0, confidence: 1.0, neutral: 0.75 };
 const MENTIONS: Weighing = Weighing { size: 0.0, floor: 0.1, confidence: 3.0, neutral: 0.9 };
 const IMPLICIT: Weighing = Weighing { size: 0.0, floor: 0.1, confidence: 1.0, neutral: 0.98 };
 const SENTENCES: Weighing = Weighing { size: 0.5, floor: 0.1, confidence: 3.0, neutral: 0.9 };
 
-/// The weighted mean of the parts, each a distribution and its size. No parts, or parts of size 0 alone,
-/// say nothing: [`Distribution::NEUTRAL`].
+/// Returns the weighted mean of the parts, each a distribution and its size. Without parts, or with parts of size 0
+/// only, returns [`Distribution::NEUTRAL`].
 fn pool(parts: impl ExactSizeIterator<Item = (Distribution, usize)>, weighing: Weighing) -> Distribution {
     let count = parts.len();
     let mut sums = [0.0; 3];
@@ -88,8 +87,8 @@ impl Weighing {
     }
 }
 
-/// One minus the entropy over its maximum, ln 3: 1 where one class has all the probability, 0 where all
-/// three are equal.
+/// Returns one minus the entropy divided by its maximum, ln 3: 1 if one class has all the probability, 0 if all three
+/// are equal.
 fn confidence(distribution: Distribution) -> f64 {
     let entropy: f64 = distribution
         .probabilities()

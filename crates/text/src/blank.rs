@@ -1,9 +1,9 @@
-//! Texts that show nothing.
+//! Texts without visible characters.
 
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Whether a text shows nothing: white space, control, format and zero-width characters alone.
+/// Whether a text has no visible character: only white space, control, format and zero-width characters.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|character| {
         character.is_whitespace()

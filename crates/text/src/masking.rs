@@ -1,27 +1,27 @@
-//! Which entities are names: a model that is blind to names reads a mask in their place, so that
-//! "Apple is slow" and "Samsung is slow" are the same to it.
+//! Decides which entities are names. A model that does not read names gets a mask token in their place, so "Apple is
+//! slow" and "Samsung is slow" are the same input.
 //!
-//! An entity that says *what* is judged (`battery`, `Service`) is left as it is. The two are told apart by
-//! capitals, and by the words of aspects that the model's folder lists. `tests/data/names.txt` shows the rules at
-//! work; the training side has the same ones (`training/sentor_training/names.py`) and reads the same cases.
+//! Aspects (`battery`, `Service`) are not masked. Capitals and the aspect words in the model's folder distinguish them
+//! from names. `tests/data/names.txt` has the cases. The training code has the same rules
+//! (`training/sentor_training/names.py`) and the same cases.
 
 use std::collections::HashSet;
 
-/// Letters of the small words that a name may have: `Bank of America`, `Van der Valk`.
+/// Maximum letters of the small words inside a name: `Bank of America`, `Van der Valk`.
 const MOST_LETTERS_OF_A_PARTICLE: usize = 3;
 
-/// Words of which aspects are made, in lower case.
+/// The words that aspects consist of, in lower case.
 #[derive(Clone, Debug, Default)]
 pub struct AspectWords(HashSet<String>);
 
 impl AspectWords {
-    /// The words of a text with one a line.
+    /// Parses a text with one word a line.
     pub fn parse(text: &str) -> Self {
         Self(text.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// Whether an entity is a name: each of its words has a capital or a digit or is short, and at least one with
-    /// a capital is no aspect's word. Categories (`SERVICE#GENERAL`) are none.
+    /// Whether an entity is a name: each of its words has a capital or a digit or is short, and at least one word with
+    /// a capital is not an aspect word. Categories (`SERVICE#GENERAL`) are not names.
     pub fn is_name(&self, entity: &str) -> bool {
         if entity.contains('_') || entity.chars().skip(1).any(|c| c == '#') {
             return false;

@@ -1,4 +1,4 @@
-//! How a text feels about something.
+//! Sentiment: classes and their probabilities.
 
 use std::fmt;
 
@@ -48,20 +48,19 @@ impl fmt::Display for Polarity {
 pub struct Distribution([f32; 3]);
 
 impl Distribution {
-    /// Knows nothing: a third each.
+    /// A third each.
     pub const UNIFORM: Distribution = Distribution([1.0 / 3.0; 3]);
 
-    /// What is said of a text that says nothing (only white space): certainly neutral.
+    /// Certainly neutral: the distribution of a text of white space.
     pub const NEUTRAL: Distribution = Distribution([0.0, 1.0, 0.0]);
 
-    /// The softmax of a model's three logits. Logits that are not finite give [`Self::UNIFORM`].
+    /// Returns the softmax of a model's three logits; [`Self::UNIFORM`] if one is not finite.
     pub fn from_logits(logits: [f32; 3]) -> Self {
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         Self::from_weights(logits.map(|logit| f64::from(logit - max).exp()))
     }
 
-    /// Non-negative weights, divided by their sum. Weights that have no positive finite sum give
-    /// [`Self::UNIFORM`].
+    /// Divides non-negative weights by their sum; [`Self::UNIFORM`] if the sum is not positive and finite.
     pub fn from_weights(weights: [f64; 3]) -> Self {
         let sum: f64 = weights.iter().sum();
         if !(sum.is_finite() && sum > 0.0) {
@@ -71,7 +70,7 @@ impl Distribution {
         Self(weights.map(|weight| (weight / sum) as f32))
     }
 
-    /// Probability of one class.
+    /// Returns the probability of a class.
     pub fn probability(self, polarity: Polarity) -> f32 {
         self.0[polarity.class()]
     }
@@ -81,19 +80,19 @@ impl Distribution {
         self.0
     }
 
-    /// The likeliest class; of equals, neutral first, then negative.
+    /// Returns the most probable class. Ties go to neutral, then to negative.
     pub fn polarity(self) -> Polarity {
         [Polarity::Negative, Polarity::Positive].into_iter().fold(Polarity::Neutral, |best, other| {
             if self.probability(other) > self.probability(best) { other } else { best }
         })
     }
 
-    /// Probability of the likeliest class.
+    /// Returns the probability of the most probable class.
     pub fn score(self) -> f32 {
         self.probability(self.polarity())
     }
 
-    /// Positive minus negative, -1..=1.
+    /// Returns the probability of positive minus that of negative, -1..=1.
     pub fn balance(self) -> f32 {
         self.probability(Polarity::Positive) - self.probability(Polarity::Negative)
     }

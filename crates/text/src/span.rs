@@ -4,8 +4,8 @@ use std::ops::Range;
 
 /// A half-open range of **bytes**, `start..end`, in a UTF-8 text; both ends lie on character borders.
 ///
-/// Every place inside the program is one of these. It becomes the caller's unit ([`OffsetUnit`]) at the
-/// edge only, through [`OffsetMap`].
+/// All places inside the program are spans. Only the outer layer converts them to the caller's unit ([`OffsetUnit`]),
+/// through [`OffsetMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// First byte of the span.
@@ -44,17 +44,17 @@ impl Span {
         self.start == self.end
     }
 
-    /// Whether `other` lies wholly inside.
+    /// Whether `other` lies entirely inside.
     pub fn contains(self, other: Span) -> bool {
         self.start <= other.start && other.end <= self.end
     }
 
-    /// Whether the two share at least one byte.
+    /// Whether both share at least one byte.
     pub fn overlaps(self, other: Span) -> bool {
         self.start < other.end && other.start < self.end
     }
 
-    /// The span without white space at either end; empty, at its start, where it is all white space.
+    /// Returns the span without white space at its ends. A span of white space becomes empty, at its start.
     #[must_use]
     pub fn trim(self, text: &str) -> Span {
         let slice = self.slice(text);
@@ -70,7 +70,7 @@ impl From<Span> for Range<usize> {
     }
 }
 
-/// What a caller counts offsets in.
+/// The unit of a caller's offsets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OffsetUnit {
     /// Unicode code points, as Python indexes strings.
@@ -104,8 +104,8 @@ impl OffsetUnit {
 
 /// Converts between byte offsets and one [`OffsetUnit`] in one text.
 ///
-/// Built in one pass over the text, or none where it is ASCII (all units agree there). A look-up costs a
-/// binary search and a walk over at most 64 bytes.
+/// It is built in one pass over the text, or in none for ASCII, where all units agree. A look-up costs a binary search
+/// and a walk over at most 64 bytes.
 #[derive(Clone, Debug)]
 pub struct OffsetMap<'t> {
     text: &'t str,
@@ -134,7 +134,7 @@ impl<'t> OffsetMap<'t> {
         Self { text, unit, marks }
     }
 
-    /// The number of units before byte `byte`, which must lie on a character border.
+    /// Returns the number of units before byte `byte`, which must be a character boundary.
     pub fn from_bytes(&self, byte: usize) -> usize {
         if self.marks.is_empty() {
             return byte;
@@ -144,7 +144,7 @@ impl<'t> OffsetMap<'t> {
         units + self.text[start..byte].chars().map(|c| self.unit.width(c)).sum::<usize>()
     }
 
-    /// The byte at which unit number `units` starts; `None` outside the text or inside a character.
+    /// Returns the byte at which unit number `units` starts; `None` outside the text or inside a character.
     pub fn to_bytes(&self, units: usize) -> Option<usize> {
         if self.marks.is_empty() {
             return self.text.is_char_boundary(units).then_some(units);

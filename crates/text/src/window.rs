@@ -1,17 +1,17 @@
-//! Which tokens the model reads together.
+//! Packs tokens into windows, which the model reads in one pass each.
 //!
-//! Token indices in, token ranges out: the text itself plays no part here.
+//! Works on token indices only, not on the text.
 
 use std::ops::Range;
 
-/// How long windows are to be, in tokens of text (without the model's own marks).
+/// Lengths of windows, in tokens of text (without special tokens).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The length the model does best at; sentences are packed up to it.
+    /// The length with the best accuracy; sentences are packed up to it.
     pub best_tokens: usize,
-    /// The length the model can read at most.
+    /// The maximum length that the model reads.
     pub max_tokens: usize,
-    /// How much of the text before a cut is read again after it; at most a quarter of `best_tokens` is.
+    /// Number of tokens before a cut that the next window repeats; at most a quarter of `best_tokens`.
     pub overlap_tokens: usize,
 }
 
@@ -22,7 +22,7 @@ pub struct Window {
     pub tokens: Range<usize>,
 }
 
-/// Packs sentences into windows, sorted by where they start.
+/// Packs sentences into windows, sorted by start.
 ///
 /// `sentences` are token ranges that tile `0..n`; some may be empty. `mentions` are token ranges in it, in
 /// any order; one may cross the border of two sentences. `is_clause_end(i)` says whether a clause ends with
@@ -30,10 +30,10 @@ pub struct Window {
 ///
 /// - Every token is in at least one window, and no window is longer than `limits.max_tokens`.
 /// - Every mention of at most `limits.max_tokens` lies whole in at least one window.
-/// - Consecutive sentences are packed whole up to `best_tokens`. A sentence longer than that is read whole
-///   up to twice `best_tokens`: it is slower by the token, but loses none of its context. A longer one is
-///   seldom a sentence at all (a table, a list, a log); it is cut at clause ends, outside mentions where it
-///   can be, and each part begins `overlap_tokens` before the cut.
+/// - Consecutive sentences are packed whole up to `best_tokens`. A longer sentence is read whole up to twice
+///   `best_tokens`: that costs more for each token, but keeps its context. An even longer one is rarely a sentence (a
+///   table, a list, a log). It is cut at clause ends, outside mentions where possible, and each part begins
+///   `overlap_tokens` before the cut.
 ///
 /// Takes time linear in the number of tokens, and n log n in that of mentions.
 pub fn windows(
@@ -61,8 +61,8 @@ pub fn windows(
     windows
 }
 
-/// For each mention the window that has all of it and the most context on its poorer side; `None` where no
-/// window has all of it.
+/// Returns for each mention the window that contains it with the most context on its shorter side; `None` if no window
+/// contains it.
 ///
 /// `windows` must be sorted by start, as [`windows`] returns them.
 pub fn assign(windows: &[Window], mentions: &[Range<usize>]) -> Vec<Option<usize>> {
@@ -83,8 +83,8 @@ pub fn assign(windows: &[Window], mentions: &[Range<usize>]) -> Vec<Option<usize
 }
 
 impl Limits {
-    /// Limits that the functions below can rely on: `1 <= best <= max`, and an overlap that leaves each cut
-    /// at least a quarter of a window further than the last.
+    /// Returns limits with `1 <= best <= max`, and with an overlap small enough that each cut is at least a quarter of
+    /// a window after the last.
     fn clamped(self) -> Self {
         let max_tokens = self.max_tokens.max(1);
         let best_tokens = self.best_tokens.clamp(1, max_tokens);
@@ -96,11 +96,11 @@ impl Limits {
     }
 }
 
-/// Which cuts would split a mention. Cut `i` falls before token `i`.
+/// The cuts that would split a mention. Cut `i` falls before token `i`.
 struct CutsThroughMentions(Vec<bool>);
 
 impl CutsThroughMentions {
-    /// Mentions longer than `max_tokens` have to be split anyway and are left out.
+    /// Mentions longer than `max_tokens` must be split anyway and are ignored.
     fn new(tokens: usize, mentions: &[Range<usize>], max_tokens: usize) -> Self {
         let mut change = vec![0i64; tokens + 2];
         for mention in mentions.iter().filter(|mention| (2..=max_tokens).contains(&mention.len())) {
@@ -124,7 +124,7 @@ impl CutsThroughMentions {
     }
 }
 
-/// The sentences without the empty ones, joined where a mention crosses their border.
+/// Returns the sentences without empty ones. Sentences that share a mention are joined.
 fn join_across_mentions(sentences: &[Range<usize>], cuts: &CutsThroughMentions) -> Vec<Range<usize>> {
     let mut units: Vec<Range<usize>> = Vec::with_capacity(sentences.len());
     for sentence in sentences.iter().filter(|sentence| !sentence.is_empty()) {
@@ -136,9 +136,8 @@ fn join_across_mentions(sentences: &[Range<usize>], cuts: &CutsThroughMentions) 
     units
 }
 
-/// Cuts a long unit into windows of at most `best_tokens`. Each cut is the last clause end in the second
-/// half of the window that splits no mention; failing that the last place that splits none; failing that
-/// the window's end.
+/// Cuts a long unit into windows of at most `best_tokens`. Each cut is the last clause end in the second half of the
+/// window that splits no mention, or else the last place that splits none, or else the window's end.
 fn cut(
     unit: &Range<usize>,
     cuts: &CutsThroughMentions,
@@ -159,13 +158,12 @@ fn cut(
     windows.push(Window { tokens: start..unit.end });
 }
 
-/// Adds a window round each mention that no window has all of, and restores the order.
+/// Adds a window around each mention that no window contains, and restores the order.
 ///
-/// Mentions that overlap each other all along a long unit leave no place to cut it; those that a cut did
-/// split come here.
+/// Mentions that overlap all along a long unit leave no place for a cut. This covers the mentions that a cut splits.
 fn cover(mentions: &[Range<usize>], tokens: usize, limits: Limits, windows: &mut Vec<Window>) {
-    // Starts and ends of the windows so far both rise, so that the last to start at or before a mention is
-    // the one to reach furthest.
+    // Starts and ends of the windows so far both increase, so the last window that starts at or before a mention
+    // reaches furthest.
     let covered = |mention: &Range<usize>| {
         let candidates = windows.partition_point(|window| window.tokens.start <= mention.start);
         candidates > 0 && mention.end <= windows[candidates - 1].tokens.end

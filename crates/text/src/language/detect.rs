@@ -1,7 +1,7 @@
-//! Which language a text is in.
+//! Language detection.
 //!
-//! Two kinds of evidence: [`whatlang`] compares letter trigrams, which is sound from a few dozen words on;
-//! function words (`the`, `het`) decide the short texts, where trigrams of a name or a hashtag mislead.
+//! It uses two kinds of evidence. [`whatlang`] compares letter trigrams, which is reliable from a few dozen words on.
+//! Function words (`the`, `het`) decide short texts, where the trigrams of a name or a hashtag mislead.
 
 use super::Language;
 use crate::languages::LanguagePack;
@@ -9,11 +9,10 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use whatlang::{Detector, Info, Lang, Script};
 
-/// What a text seems to be written in.
+/// The detected language of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detection {
-    /// The detected language where it is one that is scored, or `None` for any other and where the text
-    /// is too short to tell.
+    /// The detected language if there are models for it; `None` for other languages and for texts that are too short.
     pub language: Option<Language>,
     /// ISO 639-1 code (639-3 where there is none) of the detected language, or `und`.
     pub code: String,
@@ -22,16 +21,16 @@ pub struct Detection {
 }
 
 impl Detection {
-    /// The confidence from which a caller is told that a text reads as another language than it is scored
-    /// as. Below it, one short English text in fifty would get such a warning for nothing.
+    /// The confidence from which a caller is warned that a text seems to be in another language than it is scored as.
+    /// With a lower one, one short English text in fifty would get a false warning.
     pub const RELIABLE: f32 = 0.9;
 
-    /// Whether the detection is sure enough to be told.
+    /// Whether the detection is confident enough for a warning.
     pub fn is_reliable(&self) -> bool {
         self.confidence >= Self::RELIABLE
     }
 
-    /// Whether nothing could be told.
+    /// Whether no language was detected.
     pub fn is_unknown(&self) -> bool {
         self.code == "und"
     }
@@ -45,11 +44,10 @@ impl Detection {
     }
 }
 
-/// Detects the language of `text`, from a sample where it is long: the time it takes is bounded.
+/// Detects the language of `text`. A long text is sampled, so the time is bounded.
 ///
-/// A text in neither English nor Dutch is only called so when that is certain, because third languages are
-/// rare among what a caller sends and short texts look like anything. What cannot be told has the code
-/// `und`.
+/// A third language is reported only with high confidence: callers rarely send one, and short texts resemble many
+/// languages. If no language is detected, the code is `und`.
 pub fn detect(text: &str) -> Detection {
     let sample = sample(text);
     let letters = sample.chars().filter(|character| character.is_alphabetic()).count();
@@ -65,7 +63,7 @@ pub fn detect(text: &str) -> Detection {
         let (language, confidence) = decide(words, trigrams.as_ref());
         return Detection::as_scored(language, confidence);
     }
-    // Without function words only the trigrams are left, and they must be sure among many languages.
+    // Without function words, only trigrams remain, and they must be confident among many languages.
     let Some(info) = ANY.detect(&sample) else { return Detection::unknown() };
     let is_scored = scored(info.lang()).is_some();
     if info.script() != Script::Latin || (info.is_reliable() && !is_scored) {
@@ -77,10 +75,10 @@ pub fn detect(text: &str) -> Detection {
     Detection::as_scored(language, if sure { confidence } else { confidence.min(UNSURE) })
 }
 
-/// Fewer letters than this say nothing.
+/// Minimum number of letters for a detection.
 const MIN_LETTERS: usize = 3;
 
-/// The confidence at most of a guess between the scored languages while another is not ruled out.
+/// Maximum confidence of a guess between the scored languages while a third is not ruled out.
 const UNSURE: f32 = 0.5;
 
 static SCORED_ONLY: LazyLock<Detector> = LazyLock::new(|| {
@@ -88,8 +86,8 @@ static SCORED_ONLY: LazyLock<Detector> = LazyLock::new(|| {
     Detector::with_allowlist(scored.to_vec())
 });
 
-/// The languages that a text may turn out to be in: those in Latin script that are most written, and all
-/// that their script gives away. Each Latin one costs every short text about two microseconds.
+/// The languages that can be detected: the most written ones in Latin script, and all that their script identifies.
+/// Each Latin one costs every short text about two microseconds.
 static ANY: LazyLock<Detector> = LazyLock::new(|| {
     let latin = [
         Lang::Eng,
@@ -116,17 +114,17 @@ static ANY: LazyLock<Detector> = LazyLock::new(|| {
     Detector::with_allowlist(latin.iter().chain(other_scripts).copied().collect())
 });
 
-/// How many languages are scored.
+/// Number of scored languages.
 const SCORED: usize = Language::ALL.len();
 
-/// How many words of a sample are function words of each language.
+/// Number of function words of each language in a sample.
 #[derive(Clone, Copy)]
 struct FunctionWords {
     /// In the order of [`Language::ALL`].
     scored: [usize; SCORED],
-    /// The other language with the most, and how many.
+    /// The other language with the most function words, and their number.
     other: (&'static str, usize),
-    /// Those of scored languages that have three letters or more: `de`, `en` and `no` are also French, Spanish and
+    /// Function words of scored languages with at least three letters: `de`, `en` and `no` are also French, Spanish and
     /// German.
     telling: usize,
     words: usize,
@@ -160,8 +158,7 @@ impl FunctionWords {
         Self { scored, other: (OTHER_FUNCTION_WORDS[most].0, others[most]), telling, words }
     }
 
-    /// The scored language with the most words, or `None` where two have as many; and how many more it has than the
-    /// second.
+    /// Returns the scored language with the most words (`None` for a tie) and its lead over the second.
     fn leader(self) -> (Option<Language>, usize) {
         let mut counts = self.scored;
         counts.sort_unstable_by(|left, right| right.cmp(left));
@@ -170,26 +167,26 @@ impl FunctionWords {
         (leader.map(|(language, _)| language).filter(|_| most > second), most - second)
     }
 
-    /// The language that is not scored in which the words are, and how sure that is.
+    /// Returns the unscored language that the words indicate, and its confidence.
     fn other(self) -> Option<(&'static str, f32)> {
         let (code, count) = self.other;
         let most = self.scored.into_iter().max().unwrap_or(0);
         (count >= 2 && count > most).then(|| (code, certainty(count - most)))
     }
 
-    /// Whether the words alone settle which of the scored languages it is.
+    /// Whether the words alone decide between the scored languages.
     fn are_decisive(self) -> bool {
         let with_words = self.scored.into_iter().filter(|&count| count > 0).count();
         self.are_plain() && with_words <= 1 && self.scored.into_iter().any(|count| count >= 2)
     }
 
-    /// Whether the words alone settle that the text is in one of the scored languages (or a mix of them).
+    /// Whether the words alone show that the text is in one of the scored languages, or in a mix of them.
     fn are_plain(self) -> bool {
         self.telling > 0 && self.telling * 8 >= self.words
     }
 }
 
-/// The scored language that `lang` is.
+/// Returns the scored language that `lang` stands for.
 fn scored(lang: Lang) -> Option<Language> {
     Language::ALL.into_iter().find(|&language| LanguagePack::for_language(language).trigrams == lang)
 }
@@ -213,7 +210,7 @@ fn decide(words: FunctionWords, trigrams: Option<&Info>) -> (Language, f32) {
     }
 }
 
-/// How sure some words more of one language than of another make one: 0.7, 0.91, 0.97, …
+/// Returns the confidence for a lead of this many function words: 0.7, 0.91, 0.97, …
 fn certainty(lead: usize) -> f32 {
     1.0 - 0.3f32.powi(i32::try_from(lead.min(20)).unwrap_or(20))
 }
@@ -223,12 +220,11 @@ fn confidence(info: &Info) -> f32 {
     info.confidence() as f32
 }
 
-/// Longest text that is looked at whole, in bytes, and the length of each of three pieces of a longer one.
+/// Maximum length of a text that is read whole, in bytes, and the length of each of three pieces of a longer one.
 const WHOLE_BYTES: usize = 3 * PIECE_BYTES;
 const PIECE_BYTES: usize = 1024;
 
-/// The words that tell a language: without addresses, @names and hashtags, from the beginning, middle and
-/// end of the text.
+/// Returns words from the beginning, middle and end of the text, without URLs, @names and hashtags.
 fn sample(text: &str) -> String {
     let mut sample = String::with_capacity(text.len().min(WHOLE_BYTES));
     let mut add = |piece: &str| {
@@ -267,8 +263,8 @@ fn code(lang: Lang) -> &'static str {
 
 const LONGEST_FUNCTION_WORD: usize = 8;
 
-/// For each function word the places of its languages: those that are scored, in the order of [`Language::ALL`], then
-/// the others.
+/// The indices of the languages of each function word: the scored ones in the order of [`Language::ALL`], then the
+/// others.
 static LANGUAGES_OF: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::new(|| {
     let scored =
         Language::ALL.into_iter().map(|language| LanguagePack::for_language(language).function_words);
@@ -282,8 +278,8 @@ static LANGUAGES_OF: LazyLock<HashMap<&'static str, Vec<usize>>> = LazyLock::new
     languages
 });
 
-/// Function words of languages that are not scored, and a few others that are as frequent. A word that a scored
-/// language has too stands in both lists.
+/// Function words of languages that are not scored, and a few other frequent words. A word that a scored language
+/// shares is in both lists.
 const OTHER_FUNCTION_WORDS: [(&str, &str); 9] = [
     (
         "de",

@@ -1,4 +1,4 @@
-//! The languages that texts are scored in, and finding out which one a text is in.
+//! The scored languages, and language detection.
 
 mod detect;
 
@@ -6,7 +6,7 @@ pub use detect::{Detection, detect};
 
 use crate::languages::LanguagePack;
 
-/// A language that there is text logic for.
+/// A language with a [`LanguagePack`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Language {
     /// English, `en`.
@@ -30,10 +30,10 @@ impl Language {
     }
 }
 
-/// What a caller asks for: one language, or whatever each document turns out to be in.
+/// The language that a caller asks for: a fixed one, or the detected one of each document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LanguageChoice {
-    /// Score as this language, whatever the text looks like.
+    /// Score as this language, without detection.
     Fixed(Language),
     /// Detect the language of each document.
     Auto,

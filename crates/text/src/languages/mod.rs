@@ -1,6 +1,6 @@
-//! The knowledge of each language: a folder a language, with its word lists and one [`LanguagePack`].
+//! Everything that depends on the language: a folder for each language, with its word lists and one [`LanguagePack`].
 //!
-//! To add a language, write its folder after the model of `en/`, add a variant to [`Language`] and its line to
+//! To add a language, copy the folder `en/` and translate it, add a variant to [`Language`] and its line to
 //! [`LanguagePack::for_language`], and add cases under its heading to `tests/data/`.
 
 mod en;
@@ -23,35 +23,35 @@ pub(crate) struct LanguagePack {
     pub(crate) code: &'static str,
     /// The same language in the trigram detector.
     pub(crate) trigrams: Lang,
-    /// Frequent short words, by which the language of a text is detected. The scored languages share none; a word
-    /// that a third language has too stands in both lists.
+    /// Frequent short words for language detection. No two scored languages share one. A word that a third language
+    /// shares is in both lists.
     pub(crate) function_words: &'static str,
-    /// Abbreviations and the like, for the ends of sentences.
+    /// Abbreviations and other words that decide where sentences end.
     pub(crate) sentences: LazyLock<SentenceWords>,
     pub(crate) inflection: Inflection,
     pub(crate) compounding: Compounding,
     pub(crate) pronouns: PronounRules,
 }
 
-/// The forms that names and nouns take.
+/// The inflection of names and nouns.
 #[derive(Debug)]
 pub(crate) struct Inflection {
-    /// The endings of an entity, and its changed stems with theirs; also gets the entity's last letters, last first
-    /// (at least three of them).
+    /// Returns the endings of an entity, and its changed stems with their endings. The second parameter has the
+    /// entity's last letters (at least three), last letter first.
     pub(crate) regular: fn(&str, &[char]) -> (Endings, Vec<Stem>),
-    /// Last word, stem and endings that no rule gives.
+    /// Irregular forms: last word of the entity, stem, endings.
     pub(crate) irregular: &'static [(&'static str, &'static str, Endings)],
-    /// The same for ends of words: `-heid`, `-heden`.
+    /// Irregular forms by the end of a word: `-heid`, `-heden`.
     pub(crate) irregular_suffixes: &'static [(&'static str, &'static str, Endings)],
-    /// A plural's last letter that family names end in as well, so that no name has such a plural: `Rutten` is a
-    /// name of its own beside `Rutte`.
+    /// A plural ending that family names end in too. Names therefore have no such plural: `Rutten` is another name than
+    /// `Rutte`.
     pub(crate) surname_ending: Option<char>,
-    /// How a name with `s` written to it is read, where that may be a genitive as well as a plural.
+    /// Words that decide whether a name with `s` attached is a genitive or a plural.
     pub(crate) joined_s: Option<JoinedS>,
 }
 
-/// The neighbours that tell a plural from a genitive: `twee Samsungs`, `Merkels beleid`. A language with these also
-/// writes plurals with an apostrophe (`foto's`).
+/// The neighbours that distinguish a plural from a genitive: `twee Samsungs`, `Merkels beleid`. A language with these
+/// also writes plurals with an apostrophe (`foto's`).
 #[derive(Debug)]
 pub(crate) struct JoinedS {
     /// Words before a plural.
@@ -70,7 +70,7 @@ pub(crate) enum Compounding {
 }
 
 impl Compounding {
-    /// The compounds, where the language joins them.
+    /// The compounds, if the language writes them as one word.
     pub(crate) fn joined(&self) -> Option<&Compounds> {
         match self {
             Self::Apart => None,
@@ -79,7 +79,7 @@ impl Compounding {
     }
 }
 
-/// What the pronoun step needs to know.
+/// The rules and words of the pronoun step.
 #[derive(Debug)]
 pub(crate) struct PronounRules {
     pub(crate) lexicon: LazyLock<Lexicon>,
@@ -92,12 +92,12 @@ pub(crate) struct PronounRules {
     pub(crate) adverb_endings: &'static [&'static str],
 }
 
-/// What decides between `it` and `he`.
+/// What determines the pronoun of a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gender {
-    /// Sex: things are `it`.
+    /// Natural gender: things are `it`.
     Natural,
-    /// The noun: things are `hij` or `het`, by their article.
+    /// Grammatical gender: things are `hij` or `het`, by their article.
     Grammatical,
 }
 
@@ -111,7 +111,7 @@ impl LanguagePack {
     }
 }
 
-/// Everyday words of all languages that are also names or acronyms, or could be: `may`, `it`.
+/// Everyday words of all languages that are, or could be, names or acronyms: `may`, `it`.
 pub(crate) static EVERYDAY_WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
     data_lines(include_str!("everyday-words.txt")).flat_map(str::split_whitespace).collect()
 });

@@ -1,4 +1,4 @@
-//! Whether a place that has the letters of an entity is a mention of it, and in which form.
+//! Decides whether an occurrence of an entity's letters is a mention, and in which form.
 
 use super::guard::TextCase;
 use super::normalize::{is_dash, is_ignorable};
@@ -6,7 +6,7 @@ use super::{Compounds, Endings, Entity, MatchForm, PatternKind, edge};
 use crate::languages::{JoinedS, LanguagePack};
 use crate::span::Span;
 
-/// Decides which places of one text are mentions.
+/// Classifies the occurrences in one text.
 pub(super) struct Classifier<'t> {
     text: &'t str,
     text_case: TextCase,
@@ -18,7 +18,7 @@ impl<'t> Classifier<'t> {
         Self { text, text_case: TextCase::find(text), pack }
     }
 
-    /// Whether the letters of an entity at `start..end` are a mention of it, of which span and in which form.
+    /// Returns the span and the form of the mention if the letters of an entity at `start..end` are one.
     pub(super) fn classify(
         &self,
         entity: &Entity,
@@ -28,7 +28,7 @@ impl<'t> Classifier<'t> {
     ) -> Option<(Span, MatchForm)> {
         let span = (start < end).then(|| Span::new(start, end))?;
         let starts_word = edge::is_word_edge(self.text, start);
-        // Most of what is found of a short entity lies inside a word; it goes before anything dearer is asked.
+        // Most occurrences of a short entity lie inside a word. This cheap check rejects them first.
         if !starts_word
             && !edge::is_visible_cut(self.text, start, true)
             && self.compounds_with(entity, SHORTEST_HEAD).is_none()
@@ -104,8 +104,8 @@ impl<'t> Classifier<'t> {
         is_ending.then(|| Span::new(span.start, end))
     }
 
-    /// A Dutch name with a genitive `s` written to it, before what is owned: `Merkels beleid`. After an
-    /// article or a number, or before a verb, the same letters are a plural: `twee Samsungs`.
+    /// A Dutch name with a genitive `s` attached, before the thing owned: `Merkels beleid`. After an article or a
+    /// number, or before a verb, the same letters are a plural: `twee Samsungs`.
     fn genitive(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
         let joined = self.pack.inflection.joined_s.as_ref()?;
         if !is_name(&entity.given) || !is_name(span.slice(self.text)) {
@@ -119,7 +119,7 @@ impl<'t> Classifier<'t> {
         is_genitive.then_some((span, MatchForm::Exact))
     }
 
-    /// Whether a word that wants a plural stands before the entity: `twee Samsungs`.
+    /// Whether a word before the entity requires a plural: `twee Samsungs`.
     fn follows_counter(&self, span: Span, joined: &JoinedS) -> bool {
         let before = self.text[..span.start].strip_suffix(' ').unwrap_or("");
         let before = &before[before.floor_char_boundary(before.len().saturating_sub(LONGEST_NEIGHBOUR))..];
@@ -127,7 +127,7 @@ impl<'t> Classifier<'t> {
         joined.counters.contains(&&*fold_word(word))
     }
 
-    /// Whether a hyphen joins the entity to a word of which it is a part. A name after a title is not
+    /// Whether a hyphen makes the entity part of a longer word. A name after a title is not part of one
     /// (`kabinet-Rutte`).
     fn is_hyphenated(&self, span: Span) -> bool {
         let mut before = self.text[..span.start].chars().rev();
@@ -139,10 +139,10 @@ impl<'t> Classifier<'t> {
             || (!is_name(span.slice(self.text)) && joins(before.next(), before.next()))
     }
 
-    /// The word that begins with the span and goes on with one of the endings.
+    /// The word that consists of the span and one of the endings.
     ///
-    /// Dutch family names differ by such an ending (`Rutte` and `Rutten`, `Jans` and `Jansen`), so a name
-    /// has no plural in n.
+    /// Some Dutch family names differ by such an ending only (`Rutte` and `Rutten`, `Jans` and `Jansen`), so names have
+    /// no plural in n.
     fn inflected(&self, entity: &Entity, span: Span, endings: Endings) -> Option<(Span, MatchForm)> {
         let end = edge::word_end(self.text, span.end)?;
         let ending = fold_word(&self.text[span.end..end]);
@@ -153,13 +153,14 @@ impl<'t> Classifier<'t> {
         endings.contains(&ending.as_str()).then(|| (Span::new(span.start, end), MatchForm::Inflected))
     }
 
-    /// The entity as a part that a reader sees in a word.
+    /// The entity as a visible part of a word.
     fn visible_part(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
         let found = span.slice(self.text);
         if entity.guard.is_cased() || !entity.has_letters {
             return None;
         }
-        // `YouTube` is no mention of a `tube`: a hump counts in tags and where the caller wrote it like that.
+        // `YouTube` does not mention `tube`: an inner capital counts only in tags, or if the caller wrote the entity
+        // that way.
         let humps = edge::is_in_tag(self.text, span.start)
             || (found == entity.given && found.starts_with(char::is_uppercase));
         let is_cut = |at| edge::is_word_edge(self.text, at) || edge::is_visible_cut(self.text, at, humps);
@@ -175,7 +176,7 @@ impl<'t> Classifier<'t> {
             .then(|| (Span::new(span.start, end), MatchForm::Compound))
     }
 
-    /// The Dutch compound that ends with the entity, and an ending of its own up to `end`.
+    /// The Dutch compound whose last part is the entity with an ending, up to `end`.
     fn head(&self, entity: &Entity, span: Span, end: usize) -> Option<(Span, MatchForm)> {
         let compounds = self.compounds_with(entity, SHORTEST_HEAD)?;
         let start = edge::word_start(self.text, span.start)?;
@@ -184,12 +185,12 @@ impl<'t> Classifier<'t> {
             .then(|| (Span::new(start, end), MatchForm::Compound))
     }
 
-    /// The compounds of the language, where the entity can be part of one.
+    /// The compounds of the language, if the entity can be part of one.
     fn compounds_with(&self, entity: &Entity, shortest: usize) -> Option<&'static Compounds> {
         self.pack.compounding.joined().filter(|_| entity.compound_letters >= shortest)
     }
 
-    /// Whether a word stands for several: it is in a tag, or a hyphen or a capital shows where they meet.
+    /// Whether a word consists of several words: it is a tag, or a hyphen or a capital separates them.
     fn is_squashed(&self, span: Span) -> bool {
         let found = span.slice(self.text);
         let has_hump =
@@ -198,16 +199,16 @@ impl<'t> Classifier<'t> {
     }
 }
 
-/// The diminutive of what is spelled out: `sms'je`, `cd'tje`.
+/// The diminutive of an initialism: `sms'je`, `cd'tje`.
 const DIMINUTIVE: Endings = &["'je", "'jes", "'tje", "'tjes"];
 
-/// Shorter entities begin too many words that are no compounds of them.
+/// Shorter entities are the beginning of too many unrelated words.
 const SHORTEST_MODIFIER: usize = 4;
 
-/// Shorter entities end too many words that are no compounds of them (`advies` and `vis`).
+/// Shorter entities are the end of too many unrelated words (`advies` and `vis`).
 const SHORTEST_HEAD: usize = 4;
 
-/// More bytes than any word has that tells a plural from a genitive. Bounds the time spent round one match.
+/// Longer than any word in the lists above, in bytes. Bounds the time for one match.
 const LONGEST_NEIGHBOUR: usize = 16;
 
 fn is_name(word: &str) -> bool {

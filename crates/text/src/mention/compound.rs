@@ -1,4 +1,4 @@
-//! Compounds that are written as one word: `batterijduur` speaks of a `batterij`, `bankroet` of no `bank`.
+//! Compounds that are written as one word: `batterijduur` mentions a `batterij`, `bankroet` does not mention a `bank`.
 
 use std::collections::HashSet;
 
@@ -8,15 +8,15 @@ use crate::languages::data_lines;
 #[derive(Debug)]
 pub(crate) struct Compounds {
     nouns: HashSet<&'static str>,
-    /// Words that only look like compounds.
+    /// Words that resemble compounds but are none.
     lookalikes: HashSet<&'static str>,
     links: &'static [&'static str],
     suffixes: &'static [&'static str],
 }
 
 impl Compounds {
-    /// Reads two files with a word a line. `links` may stand between the parts; `suffixes` are nouns that are
-    /// mostly the end of a longer word.
+    /// Parses two files with one word a line. `links` are the letters allowed between the parts. `suffixes` are nouns
+    /// that are usually suffixes at the end of a longer word.
     pub(crate) fn parse(
         nouns: &'static str,
         lookalikes: &'static str,

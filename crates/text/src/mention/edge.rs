@@ -1,4 +1,4 @@
-//! Where words begin and end.
+//! Word boundaries.
 //!
 //! Words are those of UAX #29 with one change: an apostrophe, full stop or colon between letters divides
 //! (`Apple's`, `Apple.com`, `lekker.Maar`), so that a name is found before it.
@@ -7,7 +7,7 @@ use super::normalize::is_ignorable;
 use icu_properties::CodePointMapData;
 use icu_properties::props::WordBreak;
 
-/// The longest word that is looked at as a whole, in characters. Bounds the time spent round one match.
+/// Maximum length of a word that is read whole, in characters. Bounds the time for one match.
 const LONGEST_WORD: usize = 48;
 
 /// Whether a word begins or ends at byte `at`.
@@ -29,8 +29,8 @@ pub(super) fn is_word_edge(text: &str, at: usize) -> bool {
         || (before == Class::Katakana) != (after == Class::Katakana)
 }
 
-/// Whether a reader sees two parts meet at byte `at`, inside a word: at a change between letters and
-/// digits (`iPad2`), at an underscore, or, where `humps` count, at a capital (`#TeamApple`, `HPLaptop`).
+/// Whether byte `at` is a visible boundary inside a word: between letters and digits (`iPad2`), at an underscore, or,
+/// if `humps` is set, at a capital (`#TeamApple`, `HPLaptop`).
 pub(super) fn is_visible_cut(text: &str, at: usize, humps: bool) -> bool {
     let mut following = text[at..].chars().take(LONGEST_WORD).filter(|&character| !is_ignorable(character));
     let (Some(before), Some(after)) = (seen_before(text, at), following.next()) else { return false };
@@ -45,7 +45,7 @@ pub(super) fn is_visible_cut(text: &str, at: usize, humps: bool) -> bool {
         && (before.is_lowercase() || following.next().is_some_and(char::is_lowercase))
 }
 
-/// Where the word round byte `at` ends, or `None` where it goes on for very long.
+/// Returns the end of the word around byte `at`; `None` if it is too long.
 pub(super) fn word_end(text: &str, at: usize) -> Option<usize> {
     let mut length = 0;
     for (count, character) in text[at..].chars().enumerate() {
@@ -60,7 +60,7 @@ pub(super) fn word_end(text: &str, at: usize) -> Option<usize> {
     Some(at + length)
 }
 
-/// Where the word round byte `at` starts, or `None` where it goes back very far.
+/// Returns the start of the word around byte `at`; `None` if it is too long.
 pub(super) fn word_start(text: &str, at: usize) -> Option<usize> {
     let mut length = 0;
     for (count, character) in text[..at].chars().rev().enumerate() {
@@ -75,30 +75,30 @@ pub(super) fn word_start(text: &str, at: usize) -> Option<usize> {
     Some(at - length)
 }
 
-/// Whether the word round byte `at` is a hashtag or an @name.
+/// Whether the word around byte `at` is a hashtag or an @name.
 pub(super) fn is_in_tag(text: &str, at: usize) -> bool {
     word_start(text, at).is_some_and(|start| text[..start].ends_with(['#', '@', '＃', '＠']))
 }
 
-/// The character before byte `at` that is seen.
+/// Returns the last visible character before byte `at`.
 pub(super) fn seen_before(text: &str, at: usize) -> Option<char> {
     text[..at].chars().rev().take(LONGEST_WORD).find(|&character| !is_ignorable(character))
 }
 
-/// The character after byte `at` that is seen.
+/// Returns the first visible character from byte `at` on.
 pub(super) fn seen_after(text: &str, at: usize) -> Option<char> {
     text[at..].chars().take(LONGEST_WORD).find(|&character| !is_ignorable(character))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
-    /// Letters, digits and the underscore, which all stick together.
+    /// Letters, digits and the underscore: no boundary between them.
     Word,
-    /// Katakana, which sticks to itself only.
+    /// Katakana: no boundary between them.
     Katakana,
-    /// Marks, which stick to what is before them.
+    /// Marks: no boundary before them.
     Mark,
-    /// Everything that ends a word, ideographs too.
+    /// Everything else, ideographs included: always a boundary.
     Other,
 }
 

@@ -1,12 +1,12 @@
-//! Entities for which case counts: `IT`, `US`, `May`.
+//! Case-sensitive entities: `IT`, `US`, `May`.
 
 use super::normalize::{is_dash, is_ignorable};
 use crate::languages::EVERYDAY_WORDS;
 
-/// What a mention must look like beside its letters.
+/// How the case of a mention must match that of the entity.
 #[derive(Debug)]
 pub(super) enum Guard {
-    /// Case does not count.
+    /// Case-insensitive.
     Open,
     /// An acronym, a very short name or a name that is also an everyday word.
     Cased {
@@ -17,14 +17,14 @@ pub(super) enum Guard {
     },
 }
 
-/// Which cases a text uses at all.
+/// The letter cases that a text uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextCase {
-    /// Both, or no letters: case tells names from words.
+    /// Both, or no letters: case distinguishes names from words.
     Mixed,
-    /// Everything in lower case: it tells nothing.
+    /// Lower case only: case distinguishes nothing.
     Lower,
-    /// Everything in capitals: it tells nothing.
+    /// Capitals only: case distinguishes nothing.
     Upper,
 }
 
@@ -41,12 +41,12 @@ impl TextCase {
 }
 
 impl Guard {
-    /// The guard of an entity, from the way its caller wrote it.
+    /// Returns the guard of an entity, from the case in which the caller wrote it.
     ///
-    /// One in lower case has none: who asks for `it` means the word.
+    /// An entity in lower case has none: a caller that asks for `it` means the word.
     pub(super) fn for_entity(entity: &str) -> Self {
         let letters = letters(entity);
-        // A sign between the letters (`AT&T`) tells it from any word.
+        // A sign between the letters (`AT&T`) distinguishes it from any word.
         let is_plain =
             entity.chars().all(|next| next.is_alphanumeric() || is_ignorable(next) || is_dash(next));
         if !letters.contains(char::is_uppercase) || !is_plain {
@@ -63,17 +63,17 @@ impl Guard {
         }
     }
 
-    /// Whether case counts.
+    /// Whether the entity is case-sensitive.
     pub(super) fn is_cased(&self) -> bool {
         matches!(self, Self::Cased { .. })
     }
 
-    /// Whether `found`, whose letters are those of the entity, has the looks.
+    /// Whether `found`, which has the letters of the entity, also has the required case.
     ///
-    /// As written, always. In capitals, a name (`May`: `MAY`). If it is no everyday word, also with one
-    /// capital (`Nato`, `Hp`), in a tag (`#hp`), and in lower case if it has three letters (`bbc`) or the
-    /// text uses lower case alone. A text in capitals says `IT` for `it`, so a short everyday word is not
-    /// found there at all.
+    /// The form that the caller wrote is always accepted, and a name also in capitals (`May`: `MAY`). An entity that is
+    /// not an everyday word is also accepted with one capital (`Nato`, `Hp`), in a tag (`#hp`), and in lower case if it
+    /// has three letters (`bbc`) or the text has no capitals. A text in capitals writes `IT` for `it`, so short
+    /// everyday words are never found there.
     pub(super) fn admits(&self, found: &str, text_case: TextCase, is_in_tag: bool) -> bool {
         let Self::Cased { letters: entity, is_common_word } = self else { return true };
         let found = letters(found);
@@ -93,10 +93,10 @@ impl Guard {
 
 const LONGEST_ACRONYM: usize = 5;
 
-/// Shorter acronyms in lower case are too often something else (`hp`, `ns`, `ah`).
+/// Shorter acronyms in lower case are too often other words (`hp`, `ns`, `ah`).
 const SHORTEST_LOWER: usize = 3;
 
-/// Letters and digits alone.
+/// Returns the letters and digits of a text.
 fn letters(text: &str) -> String {
     text.chars().filter(|&character| character.is_alphanumeric() && !is_ignorable(character)).collect()
 }

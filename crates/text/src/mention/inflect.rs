@@ -1,30 +1,29 @@
-//! The forms that a name or noun takes: plurals, genitives, diminutives.
+//! Inflected forms of names and nouns: plurals, genitives, diminutives.
 //!
-//! A form is a stem and an ending. The stem is the entity itself or what the spelling makes of it before a
-//! vowel (`scherm`-en, `ball`-en, `telefon`-en, `prijz`-en, `batter`-ies).
+//! A form is a stem and an ending. The stem is the entity itself, or its spelling before a vowel (`scherm`-en,
+//! `ball`-en, `telefon`-en, `prijz`-en, `batter`-ies).
 
 use crate::languages::Inflection;
 use unicode_normalization::char::is_combining_mark;
 
-/// A stem in normalised spelling and the endings that make a word of it.
+/// A stem in normalised spelling, and the endings that complete it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stem {
     pub(crate) text: String,
     pub(crate) endings: Endings,
 }
 
-/// Endings, in lower case; an apostrophe in one is the ASCII one.
+/// Endings, in lower case, with ASCII apostrophes.
 pub(crate) type Endings = &'static [&'static str];
 
-/// The endings of the unchanged entity (in normalised spelling), and the changed stems with theirs.
+/// Returns the endings of the unchanged entity (in normalised spelling), and the changed stems with their endings.
 ///
-/// Only words inflect: an entity of two letters or that ends in a digit takes `s` at most, a letter
-/// nothing.
+/// An entity of two letters, or one that ends in a digit, takes `s` at most. A single letter takes no ending.
 pub(super) fn forms(entity: &str, inflection: &Inflection) -> (Endings, Vec<Stem>) {
     let tail: Vec<char> = entity.chars().rev().take(4).collect();
     let irregular = irregular(entity, inflection);
     let [last, _, ..] = tail[..] else { return (&[], irregular) };
-    // The last letter of `café` is a mark here.
+    // In normalised spelling, the last letter of `café` is a combining mark.
     if !last.is_alphabetic() || tail.len() == 2 {
         let takes_s = last.is_alphanumeric() || is_combining_mark(last);
         return (if takes_s { &["s", "'s"] } else { &[] }, irregular);
@@ -34,7 +33,7 @@ pub(super) fn forms(entity: &str, inflection: &Inflection) -> (Endings, Vec<Stem
     (endings, stems)
 }
 
-/// The stems that no rule gives, of an entity whose last word has one.
+/// Returns the irregular stems of an entity, by its last word.
 fn irregular(entity: &str, inflection: &Inflection) -> Vec<Stem> {
     let stem = |before: &str, stem: &str, endings| Stem { text: format!("{before}{stem}"), endings };
     let words = inflection.irregular.iter().filter_map(|&(singular, changed, endings)| {
@@ -47,7 +46,7 @@ fn irregular(entity: &str, inflection: &Inflection) -> Vec<Stem> {
     words.chain(suffixes).collect()
 }
 
-/// Whether a letter is a vowel without an accent.
+/// Whether a letter is an unaccented vowel.
 pub(crate) fn is_vowel(letter: char) -> bool {
     matches!(letter, 'a' | 'e' | 'i' | 'o' | 'u' | 'y')
 }

@@ -1,8 +1,7 @@
-//! Where a text mentions an entity.
+//! Finds the mentions of entities in a text.
 //!
-//! All entities of a document are looked for in one pass over a normalised text, and what is found is led
-//! back to the exact bytes of the original. `docs/text.md` tells the rules, `tests/data/mentions.txt` shows
-//! them at work.
+//! One pass over the normalised text finds all entities of a document. Each match is mapped back to the exact bytes of
+//! the original. `docs/text.md` has the rules, `tests/data/mentions.txt` the cases.
 
 mod classify;
 mod compound;
@@ -21,19 +20,18 @@ use guard::Guard;
 pub(crate) use inflect::{Endings, Stem, is_vowel, without_last};
 use normalize::{Normalized, is_dash};
 
-/// How a mention is like the entity.
+/// How a mention matches the entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MatchForm {
-    /// It is the entity, as a word of its own. A possessive ending (`Apple's`, `Merkels beleid`) stays
-    /// outside the span, and so does the title before a hyphen (`kabinet-Rutte`).
+    /// The entity as a separate word. The span excludes a possessive ending (`Apple's`, `Merkels beleid`) and a title
+    /// before a hyphen (`kabinet-Rutte`).
     Exact,
-    /// It is a plural or diminutive: `camera's`, `batteries`, `batterijtje`. The span is the whole word.
+    /// A plural or diminutive: `camera's`, `batteries`, `batterijtje`. The span is the whole word.
     Inflected,
-    /// It is part of a compound. Where a reader sees the parts meet (`iPhone-scherm`, `#iPhone15`) the span
-    /// is the entity; where not (`batterijduur`) it is the whole word.
+    /// Part of a compound. With a visible boundary between the parts (`iPhone-scherm`, `#iPhone15`), the span is the
+    /// entity; otherwise (`batterijduur`) the whole word.
     Compound,
-    /// It is a pronoun that stands for the entity. Only where a caller asks for that step; see
-    /// [`crate::pronoun`].
+    /// A pronoun that refers to the entity. Only if the caller asks for it; see [`crate::pronoun`].
     Pronoun,
 }
 
@@ -49,14 +47,14 @@ impl MatchForm {
     }
 }
 
-/// One place where a text mentions an entity.
+/// A mention of an entity in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mention {
-    /// Index of the entity in the list that the matcher was made of.
+    /// Index of the entity in the matcher's list.
     pub entity: usize,
-    /// The bytes of the text that are the mention.
+    /// Place of the mention in the text.
     pub span: Span,
-    /// How it is like the entity.
+    /// How it matches the entity.
     pub form: MatchForm,
 }
 
@@ -65,16 +63,16 @@ pub struct Mention {
 pub struct Found {
     /// Sorted by where they start, then by entity.
     pub mentions: Vec<Mention>,
-    /// How many more there are.
+    /// Number of further mentions.
     pub left_out: usize,
 }
 
 impl Found {
-    /// Sorts the mentions, drops those that overlap an earlier one of the same entity, and leaves out all after the
-    /// first `most` but the first of each entity. At one place, the plainest form and then the longest is kept.
+    /// Sorts the mentions, drops those that overlap an earlier one of the same entity, and keeps the first `most` and
+    /// the first of each entity. Of mentions with one start, the plainest form wins, then the longest.
     ///
-    /// `left_out_until` has for each entity the end of the last mention that was left out: what overlaps that is none
-    /// of its own.
+    /// `left_out_until` has for each entity the end of its last omitted mention. A mention that overlaps it does not
+    /// count.
     fn keep_apart(&mut self, most: usize, left_out_until: &mut [usize]) {
         self.mentions.sort_unstable_by_key(|mention| {
             (mention.span.start, mention.entity, mention.form, usize::MAX - mention.span.end)
@@ -113,22 +111,22 @@ impl Found {
 pub struct EntityMatcher {
     entities: Vec<Entity>,
     patterns: Vec<Pattern>,
-    /// Over the patterns' texts, in the same order; `None` where there are none.
+    /// Searches for the texts of `patterns`, in the same order; `None` if there are none.
     automaton: Option<AhoCorasick>,
     pack: &'static LanguagePack,
 }
 
 #[derive(Debug)]
 struct Entity {
-    /// As the caller wrote it, without white space at its ends.
+    /// The entity as the caller wrote it, trimmed.
     given: String,
-    /// As it stands in a normalised text.
+    /// Its normalised form.
     folded: String,
-    /// As it stands there with spaces for hyphens; empty where it has none.
+    /// Its normalised form with spaces in place of hyphens; empty if it has no hyphens.
     apart: String,
     guard: Guard,
     has_letters: bool,
-    /// Its length in letters where it can be part of a compound that is written as one word; otherwise 0.
+    /// Its length in letters if it can be part of a compound that is written as one word; otherwise 0.
     compound_letters: usize,
 }
 
@@ -140,18 +138,18 @@ struct Pattern {
 
 #[derive(Debug)]
 enum PatternKind {
-    /// The entity itself, and the endings that it takes.
+    /// The entity itself, with its possible endings.
     Whole(Endings),
-    /// A stem that is nothing without one of its endings.
+    /// A stem that is a word only with one of its endings.
     Stem(Endings),
     /// Several words written as one, as in `#GameOfThrones`.
     Squashed,
-    /// What is joined by hyphens, written apart: `Coca Cola`.
+    /// Words usually joined by hyphens, written apart: `Coca Cola`.
     Apart,
 }
 
 impl EntityMatcher {
-    /// A matcher for `entities` in texts of `language`. An entity without visible characters is never found.
+    /// Builds a matcher for `entities` in texts of `language`. An entity without visible characters is never found.
     #[expect(clippy::missing_panics_doc, reason = "it would take two gigabytes of entities")]
     pub fn new<S: AsRef<str>>(entities: &[S], language: Language) -> Self {
         let pack = LanguagePack::for_language(language);
@@ -190,19 +188,19 @@ impl EntityMatcher {
         Self { entities, patterns, automaton, pack }
     }
 
-    /// All mentions in `text`, sorted by where they start, then by entity.
+    /// Returns all mentions in `text`, sorted by start, then by entity.
     ///
-    /// Mentions of one entity do not overlap each other; those of different entities may (`Apple` in
-    /// `Apple Watch`), and an entity that is listed twice has its mentions twice.
+    /// Mentions of one entity never overlap; those of different entities may (`Apple` in `Apple Watch`). An entity that
+    /// is listed twice has each mention twice.
     pub fn find(&self, text: &str) -> Vec<Mention> {
         self.find_first(text, usize::MAX, || true).unwrap_or_default().mentions
     }
 
-    /// As [`EntityMatcher::find`], but keeps only the first `most` mentions, and beyond them the first of each entity, and
-    /// counts the others.
+    /// Like [`EntityMatcher::find`], but keeps only the first `most` mentions and the first of each entity, and counts
+    /// the others.
     ///
-    /// Every place that has the letters of an entity is looked at, whatever becomes of it: up to the number of entities
-    /// for each byte of the text. `keep_going` is asked every thousand places; `None` where it said no.
+    /// Every occurrence of an entity's letters is examined: up to the number of entities for each byte of the text.
+    /// `keep_going` is called every thousand occurrences; once it returns `false`, the result is `None`.
     pub fn find_first(&self, text: &str, most: usize, mut keep_going: impl FnMut() -> bool) -> Option<Found> {
         let Some(automaton) = &self.automaton else { return Some(Found::default()) };
         let normalized = Normalized::new(text);
@@ -232,20 +230,20 @@ impl EntityMatcher {
     }
 }
 
-/// Entity lists are as short-lived as a document, so for few patterns the automaton that is quickest to build
-/// is used. It walks a list to each of the patterns that end at one byte, and so takes quadratic time where
-/// hundreds of entities are the ends of each other.
+/// An automaton lives as long as a document, so for few patterns the kind that is fastest to build is used. At each
+/// byte it walks a list of all patterns that end there, which takes quadratic time if hundreds of entities are suffixes
+/// of each other.
 fn automaton_kind(patterns: usize) -> AhoCorasickKind {
     if patterns <= MOST_LISTED { AhoCorasickKind::NoncontiguousNFA } else { AhoCorasickKind::ContiguousNFA }
 }
 
 const MOST_LISTED: usize = 32;
 
-/// How many mentions are gathered before those that overlap are dropped. Bounds the memory that entities
-/// take that lie inside each other; ordinary documents never come near.
+/// Number of mentions gathered before overlapping ones are dropped. Bounds the memory for entities that contain each
+/// other; ordinary documents have far fewer.
 const MOST_UNSORTED: usize = 1 << 18;
 
-/// How many places are looked at between two questions whether to go on: a tenth of a millisecond.
+/// Occurrences examined between two calls of `keep_going`: a tenth of a millisecond.
 const PLACES_BETWEEN_CHECKS: usize = 1 << 10;
 
 impl Entity {
@@ -267,10 +265,10 @@ impl Entity {
     }
 }
 
-/// The endings of what is written in capitals: `TVs`, `tv's`.
+/// The endings of acronyms: `TVs`, `tv's`.
 const ACRONYM_ENDINGS: Endings = &["s", "'s"];
 
-/// No longer word is part of a compound.
+/// Longer entities are not looked for in compounds.
 const LONGEST_PART: usize = 48;
 
 #[cfg(test)]

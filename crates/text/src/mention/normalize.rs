@@ -1,23 +1,23 @@
-//! A text as mentions are looked for in it, and the way back to the original.
+//! Normalises a text for the mention search, and maps places back to the original.
 //!
-//! Two spellings of one name become the same string: case is folded, canonically equal sequences are
-//! decomposed, quotes and dashes become ASCII, any white space becomes one space, characters that cannot be
-//! seen go, and so do hyphens inside words (`e-mail` and `email`).
+//! Spellings of one name become the same string: case is folded, canonically equal sequences are decomposed, quotes and
+//! dashes become ASCII, and any white space becomes one space. Invisible characters and hyphens inside words (`e-mail`
+//! and `email`) are removed.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 
-/// A normalised text and where its bytes come from.
+/// A normalised text, and the origin of its bytes.
 #[derive(Debug, Default)]
 pub(super) struct Normalized {
     text: String,
-    /// Where text and original differ, in order; between two edits they run in step.
+    /// The differences between text and original, in order. Between two edits, both are equally long.
     edits: Vec<Edit>,
 }
 
-/// `original_length` bytes at `original` became `length` bytes at `start`, as a whole.
+/// Replaces `original_length` bytes at `original` by `length` bytes at `start`, as a whole.
 #[derive(Clone, Copy, Debug)]
 struct Edit {
     start: usize,
@@ -82,8 +82,8 @@ impl Normalized {
         &self.text
     }
 
-    /// The original byte at which the normalised byte `at` starts, after anything dropped there; `None`
-    /// inside what came from one character.
+    /// Returns the original byte at which the normalised byte `at` starts, after removed characters; `None` inside the
+    /// replacement of one character.
     pub(super) fn original_start(&self, at: usize) -> Option<usize> {
         let before = self.edits.partition_point(|edit| edit.start <= at);
         let Some(&edit) = before.checked_sub(1).and_then(|last| self.edits.get(last)) else {
@@ -95,8 +95,8 @@ impl Normalized {
         (at >= edit.end()).then(|| edit.original_end() + (at - edit.end()))
     }
 
-    /// The original byte at which the normalised byte range that ends at `at` ends, before anything dropped
-    /// there; `None` inside what came from one character.
+    /// Returns the original byte at which a normalised range that ends at `at` ends, before removed characters; `None`
+    /// inside the replacement of one character.
     pub(super) fn original_end(&self, at: usize) -> Option<usize> {
         let before = self.edits.partition_point(|edit| edit.start < at);
         let Some(&edit) = before.checked_sub(1).and_then(|last| self.edits.get(last)) else {
@@ -110,14 +110,14 @@ impl Normalized {
         self.text.push_str(by);
     }
 
-    /// Folds the case of a character and the marks on it and decomposes them. Lower case of upper case is
-    /// what full case folding gives (`ß`, `ﬁ`, final sigma) and it needs no tables of its own.
+    /// Folds the case of a character and its marks, and decomposes them. The lower case of the upper case equals full
+    /// case folding (`ß`, `ﬁ`, final sigma) and needs no tables.
     fn replace_cluster(&mut self, at: usize, length: usize, cluster: &str) {
         let start = self.text.len();
         let folded = cluster.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
         self.text.extend(folded.nfd());
         let folded_length = self.text.len() - start;
-        // Where one character stays one character of the same length, the texts still run in step.
+        // A character that becomes another of the same length needs no edit.
         if folded_length != length || self.text[start..].chars().count() > 1 {
             self.insert(Edit { start, length: folded_length, original: at, original_length: length });
         }
@@ -129,7 +129,7 @@ impl Normalized {
         }
     }
 
-    /// Adds an edit; what is dropped in one stretch is one edit.
+    /// Adds an edit. Adjacent removals become one edit.
     fn insert(&mut self, edit: Edit) {
         match self.edits.last_mut() {
             Some(last) if edit.length == 0 && last.length == 0 && last.start == edit.start => {
@@ -150,8 +150,8 @@ fn take_marks(characters: &mut Peekable<CharIndices<'_>>, cluster: &mut String) 
     length
 }
 
-/// Whether a dash between these two stands inside a word: both letters or digits, and one a letter, so that
-/// `2-3` and `1990-1995` keep theirs.
+/// Whether a dash between these two is inside a word: both are letters or digits and at least one is a letter, so `2-3`
+/// and `1990-1995` keep their dash.
 fn joins_word(before: Option<char>, after: Option<&(usize, char)>) -> bool {
     let (Some(before), Some(&(_, after))) = (before, after) else { return false };
     before.is_alphanumeric() && after.is_alphanumeric() && (before.is_alphabetic() || after.is_alphabetic())
@@ -162,8 +162,7 @@ pub(super) fn is_dash(character: char) -> bool {
     matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}')
 }
 
-/// Characters that are not seen: soft hyphens, zero-width spaces and joiners, direction marks, variation
-/// selectors.
+/// Invisible characters: soft hyphens, zero-width spaces and joiners, direction marks, variation selectors.
 pub(super) fn is_ignorable(character: char) -> bool {
     matches!(
         character,

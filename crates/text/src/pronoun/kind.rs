@@ -1,30 +1,30 @@
-//! Kinds of pronouns, and the pronouns that stand for nothing: "it is raining".
+//! Kinds of pronouns, and pronouns without an antecedent: "it is raining".
 
 use super::lexicon::{List, Lists};
 use super::words::{Word, word_lists};
 use crate::languages::{Gender, PronounRules};
 
-/// So many words after a pronoun may show that it stands for nothing.
+/// Number of words after a pronoun that are examined for signs that it has no antecedent.
 const WORDS_AHEAD: usize = 5;
 
-/// A kind of pronoun, by what it can stand for.
+/// A kind of pronoun, by its possible antecedents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `it`, `het`: a thing.
     It,
     /// `its`: a thing.
     Its,
-    /// `he`; `hij`, which may be a thing as well.
+    /// `he`: a person; `hij`: a person or a thing.
     He,
     /// `she`.
     She,
     /// `they`.
     They,
-    /// `die`: whatever was named.
+    /// `die`: a person or a thing.
     ThatOne,
 }
 
-/// The kind of pronoun that a word is; `None` for other words and for pronouns that stand for nothing.
+/// Returns the kind of a pronoun; `None` for other words and for pronouns without an antecedent.
 pub(super) fn classify(words: &[Word], index: usize, rules: &PronounRules) -> Option<Kind> {
     let word = &words[index];
     let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
@@ -69,14 +69,14 @@ pub(super) fn classify(words: &[Word], index: usize, rules: &PronounRules) -> Op
     (points && after.contains_any(&[List::Verbs, List::Singular])).then_some(Kind::ThatOne)
 }
 
-/// The first word after a pronoun, and those after that in the same clause.
+/// Returns the first word after a pronoun, and the rest of the same clause.
 fn ahead(words: &[Word], index: usize) -> Option<(&Word, impl Iterator<Item = Lists> + Clone)> {
     let ahead = &words[index + 1..words.len().min(index + 2 + WORDS_AHEAD)];
     let (verb, rest) = ahead.split_first().filter(|(verb, _)| !verb.follows_mark)?;
     Some((verb, rest.iter().take_while(|word| !word.follows_mark).map(|word| word.lists)))
 }
 
-/// Whether an English "it" stands for the weather, the time, or what follows it.
+/// Whether an English "it" refers to the weather, the time, or a later clause.
 fn is_empty_it(words: &[Word], index: usize) -> bool {
     let Some((verb, mut rest)) = ahead(words, index) else { return false };
     let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
@@ -87,13 +87,13 @@ fn is_empty_it(words: &[Word], index: usize) -> bool {
         || (before.contains(List::EmptyBefore) && (goes_on || verb.lists.contains(List::EmptyContinuations)))
 }
 
-/// Whether a neuter "it" (Dutch "het") before a verb says something about what was named.
+/// Whether a neuter "it" (Dutch "het") before a verb refers to something named before.
 fn is_neuter_it(words: &[Word], index: usize) -> bool {
     let Some((verb, mut rest)) = ahead(words, index) else { return false };
     verb.lists.contains(List::NeuterVerbs) && !rest.any(|next| next.contains(List::EmptyContinuations))
 }
 
-/// Whether an "it" begins a clause and does something.
+/// Whether an "it" begins a clause and is the subject of an action.
 pub(super) fn is_doing(words: &[Word], index: usize) -> bool {
     let before = index.checked_sub(1).map(|before| word_lists(words, before)).unwrap_or_default();
     let begins_clause = index == 0 || words[index].follows_mark || before.contains(List::Joiners);

@@ -3,7 +3,7 @@
 use crate::languages::{EVERYDAY_WORDS, data_lines};
 use std::collections::HashMap;
 
-/// A list of the data files, by its heading there.
+/// A word list, by its heading in the data files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     It,

@@ -1,9 +1,9 @@
-//! Which pronouns stand for an entity: "I love this phone. *It* never fails."
+//! Resolves pronouns to entities: "I love this phone. *It* never fails."
 //!
-//! An optional step, off unless a caller asks for it. It is careful rather than complete: a pronoun counts only
-//! where the same or the previous sentence mentions one entity of the request and nothing else that the pronoun
-//! could stand for. What it knows of the languages is in each language's folder (`pronouns.txt`), `tests/data/pronouns.txt` shows it at
-//! work, and `docs/decisions/0042-pronouns-when-asked.md` tells what it is worth.
+//! This step is optional and off by default. It prefers precision over recall: a pronoun counts only if the same or the
+//! previous sentence mentions one requested entity and nothing else that the pronoun could refer to. The words are in
+//! each language's folder (`pronouns.txt`), the cases in `tests/data/pronouns.txt`, and the measured gain in
+//! `docs/decisions/0042-pronouns-when-asked.md`.
 
 mod kind;
 mod lexicon;
@@ -22,14 +22,14 @@ use lexicon::List;
 use scene::{Antecedent, Mentioned, NAMED_WORDS, NameRun, NounPhrase, Number, Rivals, Scene};
 use words::{SINGULAR_ENDINGS, Word, word_lists, words};
 
-/// `mentions`, and the pronouns that stand for one of the entities, as mentions of it; in the same order.
+/// Returns `mentions` and the pronouns that refer to one of their entities, in order.
 ///
-/// `sentences` tile the text, and `mentions` are sorted by where they start, as [`crate::mention`] gives them.
+/// `sentences` tile the text, and `mentions` are sorted by start, as [`crate::mention`] returns them.
 pub fn follow(text: &str, language: Language, sentences: &[Span], mentions: Vec<Mention>) -> Vec<Mention> {
     follow_first(text, language, sentences, Found { mentions, left_out: 0 }, usize::MAX).mentions
 }
 
-/// As [`follow`], but adds pronouns only up to `most` mentions in all, and counts the others.
+/// Like [`follow`], but adds pronouns only up to `most` mentions in all, and counts the others.
 ///
 /// Takes time linear in the text and the mentions.
 pub fn follow_first(text: &str, language: Language, sentences: &[Span], found: Found, most: usize) -> Found {
@@ -61,7 +61,7 @@ pub fn follow_first(text: &str, language: Language, sentences: &[Span], found: F
     let mut previous = Scene::default();
     for sentence in sentences {
         let scene = reader.read(*sentence, &previous);
-        // What stands in another paragraph is too far away.
+        // An antecedent in another paragraph is too far away.
         let ends_paragraph = text[sentence.start..sentence.end]
             .chars()
             .rev()
@@ -78,7 +78,7 @@ pub fn follow_first(text: &str, language: Language, sentences: &[Span], found: F
     Found { mentions: all, left_out }
 }
 
-/// For each entity the first one that is mentioned at the same places: a caller may list a name twice.
+/// Maps each entity to the first one that is mentioned at the same places: a caller may list a name twice.
 fn namesakes(mentions: &[Mention]) -> HashMap<usize, usize> {
     let mut places: HashMap<usize, Vec<Span>> = HashMap::new();
     for mention in mentions {
@@ -91,35 +91,34 @@ fn namesakes(mentions: &[Mention]) -> HashMap<usize, usize> {
     entities.iter().map(first).collect()
 }
 
-/// A pronoun stands for nothing that was mentioned longer ago, in words.
+/// Maximum distance from a pronoun to its antecedent, in words.
 const MOST_WORDS_BACK: usize = 40;
 
 struct Reader<'t> {
     text: &'t str,
     rules: &'static PronounRules,
-    /// The first entity of those that are mentioned at the same places, for each.
+    /// For each entity, the first one that is mentioned at the same places.
     namesakes: HashMap<usize, usize>,
-    /// All that share their places with a first one.
+    /// For each first entity, all that share its places.
     alike: HashMap<usize, Vec<usize>>,
-    /// The mentions that were not read yet.
+    /// The mentions that are still to be read.
     waiting: &'t [Mention],
     words_read: usize,
     clauses_begun: usize,
-    /// Up to where the text belongs to mentions.
+    /// End of the last mention read, with everything attached to it.
     covered_until: usize,
-    /// Who was called he or she.
+    /// The gender of each entity that a pronoun has revealed.
     sexes: HashMap<usize, Kind>,
-    /// What is written to the mention that was read last: apostrophes and hyphens, then letters.
+    /// The characters attached to the last mention read: apostrophes and hyphens, then letters.
     joints: Stretch,
     letters: Stretch,
     followed: Vec<Mention>,
-    /// How many more mentions are kept.
+    /// Number of further mentions that are kept.
     room: usize,
     left_out: usize,
 }
 
-/// A stretch of characters of one kind, remembered so that many mentions in one long word do not each read it to its
-/// end.
+/// A cached run of characters of one kind, so that many mentions in one long word do not each read it to its end.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stretch {
     start: usize,
@@ -127,7 +126,7 @@ struct Stretch {
 }
 
 impl Stretch {
-    /// Where the characters from `at` on end that are of the kind.
+    /// Returns the end of the run of such characters from `at` on.
     fn end_from(&mut self, text: &str, at: usize, is_part: impl Fn(char) -> bool) -> usize {
         if !(self.start..=self.end).contains(&at) {
             let rest = &text[at..];
@@ -144,7 +143,7 @@ impl Reader<'_> {
         let words = words(self.text, sentence, self.rules);
         let mut scene = Scene::default();
         let mut opened: Option<NounPhrase> = None;
-        // What stands right before the next word and is part of a name that follows: `President Obama`.
+        // Capitals and titles right before the next word, which may be part of a name: `President Obama`.
         let mut run = NameRun::default();
         for (index, word) in words.iter().enumerate() {
             if word.follows_mark || index == 0 {
@@ -212,7 +211,7 @@ impl Reader<'_> {
         let number = if self.rules.lexicon.lists(&last).contains(List::Several) {
             Number::Either
         } else if is_capital && opened.is_none() {
-            // A name in s is mostly one; a name is a firm as well as a person.
+            // A name that ends in s is usually singular. A name can be a firm or a person.
             Number::Either
         } else if in_s || mention.form == MatchForm::Inflected {
             Number::Several
@@ -230,8 +229,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Where a mention ends with all that is written to it, and what of another thing's name that began:
-    /// of `Apple's phone` the phone comes next, and of `Apple-telefoon` it was there.
+    /// Returns the end of a mention with everything attached to it, and the noun phrase that it begins: in `Apple's
+    /// phone` the noun follows, in `Apple-telefoon` it is already complete.
     fn attached(&mut self, mention: &Mention) -> (usize, Option<NounPhrase>) {
         let end = mention.span.end;
         let joint = self.joints.end_from(self.text, end, |next| matches!(next, '\'' | '’' | '-' | '‑'));
@@ -244,7 +243,7 @@ impl Reader<'_> {
         (word, Some(NounPhrase { words_left, is_neuter: false, is_person: false }))
     }
 
-    /// What a pronoun stands for, if that is plain.
+    /// Returns the antecedent of a pronoun, if it is unambiguous.
     fn resolve(
         &self,
         kind: Kind,
@@ -266,7 +265,7 @@ impl Reader<'_> {
         if is_object && scene.antecedent.is_some() && antecedent.clause == self.clauses_begun {
             return None;
         }
-        // A firm does things; what `it` is, after the name of a person, is mostly what was told of them.
+        // A firm acts; after the name of a person, `it` usually refers to the event.
         let is_told_of = kind != Kind::It || !antecedent.is_name || is_doing(words, index);
         (is_plain && is_told_of).then_some(antecedent)
     }

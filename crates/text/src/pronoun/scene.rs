@@ -1,12 +1,12 @@
-//! The entities and other things that a sentence names.
+//! The possible antecedents that a sentence names.
 
 use super::lexicon::List;
 use super::words::{Ending, Looks, Word};
 
-/// So many words after a determiner still belong to what it names: `a very good screen`.
+/// Maximum words after a determiner that belong to its noun phrase: `a very good screen`.
 pub(super) const NAMED_WORDS: usize = 3;
 
-/// What a sentence has named so far that a pronoun could stand for.
+/// The possible antecedents that a sentence has named so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scene {
     pub(super) mentioned: Mentioned,
@@ -34,7 +34,7 @@ impl Mentioned {
     }
 }
 
-/// How much else was named, by what a pronoun could take it for.
+/// Number of other possible antecedents, by kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rivals {
     pub(super) names: usize,
@@ -43,18 +43,18 @@ pub(super) struct Rivals {
     pub(super) several: usize,
 }
 
-/// What a pronoun may stand for.
+/// A possible antecedent of a pronoun.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Antecedent {
     pub(super) entity: usize,
     /// Whether it is a name without an article.
     pub(super) is_name: bool,
-    /// Whether it is an @name, which is mostly a firm's.
+    /// Whether it is an @name, which usually belongs to a firm.
     pub(super) is_account: bool,
     pub(super) number: Number,
-    /// Whether its article says that it is a Dutch het-word.
+    /// Whether its article marks it as a Dutch neuter noun.
     pub(super) is_neuter: bool,
-    /// How many words of the text came before it, and how many clauses began.
+    /// Number of words before it in the text, and of clauses begun.
     pub(super) at: usize,
     pub(super) clause: usize,
 }
@@ -63,7 +63,7 @@ pub(super) struct Antecedent {
 pub(super) enum Number {
     One,
     Several,
-    /// A place or a firm, which is "it" or "they".
+    /// A place or a firm: "it" or "they".
     Either,
 }
 
@@ -76,8 +76,8 @@ pub(super) struct NounPhrase {
 }
 
 impl Scene {
-    /// Counts what a word adds that a pronoun could stand for. `run` is what stood right before it; gives what stands
-    /// right before the next.
+    /// Counts the possible antecedent that a word adds. `run` is the state of the words right before it; returns that
+    /// for the next word.
     pub(super) fn add_word(
         &mut self,
         word: &Word,
@@ -107,7 +107,7 @@ impl Scene {
             begun.is_person |= is_person;
             if begun.words_left == 0 { self.close(Some(begun)) } else { *opened = Some(begun) }
         }
-        // The first word of a sentence has its capital for nothing, if it is an everyday one.
+        // The capital of an everyday word at the start of a sentence means nothing.
         let is_everyday =
             is_first && (lists.contains(List::Everyday) || word.ending == Ending::Adverb || is_person);
         let is_name = word.looks != Looks::Plain && !is_everyday;
@@ -118,7 +118,8 @@ impl Scene {
         NameRun { names: run.names + usize::from(is_name), people: run.people + usize::from(is_person) }
     }
 
-    /// Ends what a determiner began: a thing of its own, unless nothing came of it or a person, who is counted.
+    /// Ends the noun phrase of a determiner. It counts as a thing, unless it stayed empty or named a person, who is
+    /// counted already.
     pub(super) fn close(&mut self, opened: Option<NounPhrase>) {
         let is_thing = opened.is_some_and(|opened| opened.words_left < NAMED_WORDS && !opened.is_person);
         self.rivals.things += usize::from(is_thing);

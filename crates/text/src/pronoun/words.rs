@@ -1,4 +1,4 @@
-//! The words of a sentence, with what the pronoun rules look at.
+//! The words of a sentence, with the properties that the pronoun rules use.
 
 use super::lexicon::{List, Lists};
 use crate::languages::PronounRules;
@@ -11,11 +11,11 @@ pub(super) struct Word {
     pub(super) lists: Lists,
     pub(super) looks: Looks,
     pub(super) ending: Ending,
-    /// Whether a mark that divides clauses stands before it.
+    /// Whether a clause boundary precedes it.
     pub(super) follows_mark: bool,
 }
 
-/// What makes a word look like a name.
+/// Signs that a word is a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Looks {
     Plain,
@@ -24,17 +24,17 @@ pub(super) enum Looks {
     Tag,
 }
 
-/// What the end of a word tells of it.
+/// What the end of a word indicates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// As plurals end.
+    /// A plural.
     Plural,
-    /// As adverbs end.
+    /// An adverb.
     Adverb,
     Other,
 }
 
-/// Endings in s of words that are no plurals.
+/// Endings in s that are not plurals.
 pub(super) const SINGULAR_ENDINGS: [&str; 3] = ["ss", "us", "is"];
 
 /// The words of `sentence`, in order.

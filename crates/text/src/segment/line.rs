@@ -1,16 +1,16 @@
-//! Whether a line break ends a sentence.
+//! Decides whether a line break ends a sentence.
 
 use super::opening::Opening;
 use super::{SentenceWords, mark, stop};
 
-/// Lines of fewer characters than this were not broken for want of room.
+/// Shorter lines, in characters, were not wrapped.
 const SHORTEST_WRAPPED_LINE: usize = 40;
 
 /// Whether `sentence` ends at `end`, where a line break leads to `next`.
 ///
-/// It does at a blank line, before a list item, and after a finished line. Inside a sentence a line is
-/// broken for want of room: then it ends in a word that wants another, or the next goes on in lower case
-/// after a sentence that began with a capital.
+/// It does at a blank line, before a list item, and after a finished line. It does not if the line was wrapped: the
+/// line ends in a word that cannot end a sentence, or the next line continues in lower case after a sentence that began
+/// with a capital.
 pub(super) fn ends_sentence(
     text: &str,
     sentence: &Opening,
@@ -44,7 +44,7 @@ pub(super) fn ends_sentence(
     !(began_upper || line.chars().take(SHORTEST_WRAPPED_LINE).count() == SHORTEST_WRAPPED_LINE)
 }
 
-/// How many lines `white_space` ends; `\r\n` is one break.
+/// Returns the number of line breaks in `white_space`; `\r\n` is one.
 pub(super) fn count_breaks(white_space: &str) -> usize {
     white_space
         .chars()

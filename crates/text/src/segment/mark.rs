@@ -1,4 +1,4 @@
-//! Things in a text that are no words: list marks, emoji, smileys.
+//! List marks, emoji and smileys.
 
 use icu_properties::CodePointSetData;
 use icu_properties::props::ExtendedPictographic;
@@ -71,12 +71,12 @@ pub(super) fn emoticon(text: &str, at: usize) -> Option<usize> {
     rest.get(length).is_none_or(u8::is_ascii_whitespace).then_some(length)
 }
 
-/// Whether a character is an emoji that stands for a feeling or a thing (`©` and `™` do not).
+/// Whether a character is an emoji for a feeling or a thing (`©` and `™` are not).
 pub(super) fn is_emoji(character: char) -> bool {
     character >= '\u{2190}' && CodePointSetData::new::<ExtendedPictographic>().contains(character)
 }
 
-/// Skips emoji, smileys and what belongs to them, with the spaces between.
+/// Skips emoji and smileys with their modifiers, and the spaces between.
 pub(super) fn skip_feelings(text: &str, mut at: usize) -> usize {
     loop {
         let spaces = text[at..].bytes().take_while(|&byte| byte == b' ').count();

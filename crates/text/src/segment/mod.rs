@@ -1,9 +1,8 @@
-//! Where sentences begin and end.
+//! Sentence segmentation.
 //!
-//! One pass over the text stops at everything that may end a sentence: stops, line breaks, emoji, list
-//! marks. Whether it does is decided from the word before and what follows. The classes of characters and
-//! the frame are those of UAX #29; what is put in place of its rules, and what each gains, is in
-//! `docs/text.md`.
+//! One pass over the text examines everything that may end a sentence: stops, line breaks, emoji, list marks. The word
+//! before and the text after decide. The character classes are those of UAX #29. `docs/text.md` lists the differences
+//! from its rules, and the gain of each.
 
 mod line;
 mod mark;
@@ -22,8 +21,8 @@ use opening::Opening;
 
 /// Splits a text into sentences.
 ///
-/// The spans tile the text: white space belongs to the sentence before it, and that at the very beginning to
-/// the first. An empty text has no sentences, one of white space alone has one.
+/// The spans tile the text. White space belongs to the sentence before it, leading white space to the first sentence.
+/// An empty text has no sentences; a text of white space has one.
 pub fn sentences(text: &str, language: Language) -> Vec<Span> {
     let mut scanner = Scanner {
         text,
@@ -57,12 +56,12 @@ fn content_start(text: &str, at: usize) -> usize {
 struct Scanner<'t> {
     text: &'t str,
     words: &'static SentenceWords,
-    /// The sentence being read.
+    /// The current sentence.
     sentence: Opening,
-    /// The list mark that is expected next, while the sentence being read is an item of a numbered list.
+    /// The next list mark, if the current sentence is an item of a numbered list.
     list: Option<mark::ListMark>,
     quotes: Quotes,
-    /// Where sentences end, without the white space after them.
+    /// Ends of the sentences, without trailing white space.
     ends: Vec<usize>,
 }
 
@@ -109,7 +108,7 @@ impl Scanner<'_> {
         self.list = mark::list_mark(self.text, at).map(mark::ListMark::next);
     }
 
-    /// The sentence ends at `end`; returns where to read on.
+    /// Ends the sentence at `end`, and returns where the next one starts.
     fn end(&mut self, end: usize) -> usize {
         self.ends.push(end);
         let next = content_start(self.text, end);
@@ -141,7 +140,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A list item begins after white space: `• first • second`, `1) first 2) second`. So may a smiley.
+    /// A list item or a smiley may begin after white space: `• first • second`, `1) first 2) second`.
     fn at_space(&mut self, at: usize) -> usize {
         let next = at + 1;
         let is_item = self.text[next..].starts_with(mark::is_bullet)
@@ -156,7 +155,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A rule of five or more of these, apart by white space, is a sentence to itself.
+    /// A rule of five or more of these characters, with white space around it, is a sentence of its own.
     fn at_rule(&mut self, at: usize, byte: u8) -> usize {
         let end = at + self.text.as_bytes()[at..].iter().take_while(|&&next| next == byte).count();
         let start = self.sentence.start;

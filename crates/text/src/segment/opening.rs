@@ -1,11 +1,11 @@
-//! How a sentence begins, as far as the rules ask at each of its stops.
+//! The beginning of the current sentence, which the rules examine at each stop.
 //!
-//! A text may never end a sentence, so that each stop asks about the same beginning. Every character of it is looked at
-//! once here, whatever the number of stops: the places asked about only grow.
+//! A text may have one sentence with many stops. The places asked about only grow, so each character is read once,
+//! whatever the number of stops.
 
 use super::{mark, stop};
 
-/// The beginning of the sentence that is being read.
+/// The beginning of the current sentence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opening {
     /// Where the sentence starts.
@@ -28,19 +28,19 @@ impl Opening {
         }
     }
 
-    /// The first place before `end` that is no opener, stop or white space; `end` if there is none.
+    /// Returns the first place before `end` that is not an opener, a stop or white space; `end` if there is none.
     pub(super) fn content_before(&mut self, text: &str, end: usize) -> usize {
         let is_skipped = |next: char| stop::is_opener(next) || stop::is_stop(next) || next.is_whitespace();
         self.content.end_before(text, end, is_skipped)
     }
 
-    /// The first place before `end` that is no opener, bullet or space; `end` if there is none.
+    /// Returns the first place before `end` that is not an opener, a bullet or a space; `end` if there is none.
     pub(super) fn first_word_before(&mut self, text: &str, end: usize) -> usize {
         let is_skipped = |next: char| stop::is_opener(next) || mark::is_bullet(next) || next == ' ';
         self.first_word.end_before(text, end, is_skipped)
     }
 
-    /// Whether the first two words, as far as they stand before `end`, both have letters.
+    /// Whether the first two words, read up to `end`, both have letters.
     pub(super) fn has_words_before(&mut self, text: &str, end: usize) -> bool {
         self.first_words.have_letters_before(text, end)
     }
@@ -50,7 +50,7 @@ impl Opening {
         &text[self.line_start.min(end)..end]
     }
 
-    /// Notes that the white space `start..end` with a line break is inside the sentence.
+    /// Records that the line break in the white space `start..end` does not end the sentence.
     pub(super) fn pass_line_break(&mut self, text: &str, start: usize, end: usize) {
         if let Some(last) = text[start..end].rfind(['\n', '\r']) {
             self.line_start = start + last + 1;
@@ -71,7 +71,7 @@ impl Prefix {
         Self { end: start, is_complete: false }
     }
 
-    /// Where the prefix ends, looked for up to `limit`, which only grows from call to call.
+    /// Returns the end of the prefix, searched up to `limit`, which must not decrease between calls.
     fn end_before(&mut self, text: &str, limit: usize, is_part: impl Fn(char) -> bool) -> usize {
         if !self.is_complete && self.end < limit {
             let rest = text[self.end..limit].trim_start_matches(is_part);
@@ -86,7 +86,7 @@ impl Prefix {
 #[derive(Clone, Copy, Debug)]
 struct FirstWords {
     read_to: usize,
-    /// How many words were begun; reading stops at the third.
+    /// Number of words begun; reading stops at the third.
     begun: usize,
     is_in_word: bool,
     have_letters: [bool; 2],

@@ -1,18 +1,18 @@
-//! Whether a stop ends a sentence.
+//! Decides whether a stop ends a sentence.
 
 use super::opening::Opening;
 use super::words::Abbreviation;
 use super::{SentenceWords, mark};
 
-/// A full stop, question mark, ellipsis or several of them, with what closes after it.
+/// A full stop, question mark, ellipsis or several of them, with the closing marks after it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stop {
     start: usize,
     /// First byte after the stops themselves.
     stops_end: usize,
-    /// First byte after the quotes and brackets that close there.
+    /// First byte after closing quotes and brackets.
     closers_end: usize,
-    /// First byte after the emoji that belong to it as well.
+    /// First byte after the emoji that follow.
     pub(super) end: usize,
     kind: Kind,
 }
@@ -52,13 +52,13 @@ pub(super) fn is_stop(character: char) -> bool {
 }
 
 impl Stop {
-    /// Reads the stop at `at`; `in_quotes` says whether a straight double quote is open there.
+    /// Reads the stop at `at`; `in_quotes` returns whether a straight double quote is open there.
     pub(super) fn read(text: &str, at: usize, in_quotes: impl FnOnce() -> bool) -> Self {
         let mut stops_end = at;
         let (mut dots, mut marks, mut ellipses, mut plain) = (0, 0, 0, 0);
         loop {
             let rest = &text[stops_end..];
-            // Stops apart by spaces belong together: `. . .`, `Super ! !`
+            // Stops with spaces between them belong together: `. . .`, `Super ! !`
             let is_apart = stops_end > at
                 && rest.strip_prefix(' ').is_some_and(|apart| {
                     apart.starts_with(is_stop) && !apart.chars().nth(1).is_some_and(is_word_or_stop)
@@ -87,7 +87,7 @@ impl Stop {
         Self { start: at, stops_end, closers_end, end, kind }
     }
 
-    /// Where reading goes on if the stop ends nothing.
+    /// Where to continue if the stop ends no sentence.
     pub(super) fn resume(self) -> usize {
         self.stops_end
     }
@@ -159,9 +159,9 @@ impl Stop {
         if before == "1" && text[sentence..self.start - 1].trim_end().ends_with(':') {
             return false;
         }
-        // Capitals may not be the title that they look like: `bij ING. Meer`, `vitamine C. Dat`.
+        // Capitals that look like a title may be another word: `bij ING. Meer`, `vitamine C. Dat`.
         let is_capitals = before.len() != 2 && before.chars().all(char::is_uppercase);
-        // `ordernr.` and the like
+        // Compounds of abbreviations such as `ordernr.`
         let known = if lower.ends_with("nr") { "nr" } else { &lower };
         match words.abbreviation(known) {
             Some(Abbreviation::Inside) if is_capitals => return Self::may_end(follows, words),
@@ -175,7 +175,7 @@ impl Stop {
             _ => {}
         }
         if is_initials(before) {
-            // `J. De Cuyper`: a particle of a name is no sign of a new sentence.
+            // `J. De Cuyper`: the particle of a name does not begin a new sentence.
             let is_particle = before.len() == 1 && PARTICLES.contains(&follows.word);
             return !is_particle && Self::may_end(follows, words);
         }
@@ -194,7 +194,7 @@ impl Stop {
         }
     }
 
-    /// After an abbreviation that may be the last word.
+    /// Whether a sentence ends after an abbreviation that can be its last word.
     fn may_end(follows: &Following<'_>, words: &SentenceWords) -> bool {
         match follows.case {
             Case::Upper => words.is_starter(&follows.word.to_lowercase()),
@@ -217,7 +217,7 @@ impl Stop {
         follows.case != Case::Other
     }
 
-    /// No white space follows: a missing space, or a stop inside a name, a number or an address.
+    /// Decides without white space after the stop: a missing space, or a stop inside a name, number or URL.
     fn ends_glued(self, text: &str, before: &str) -> bool {
         let rest = &text[self.end..text.ceil_char_boundary((self.end + NEAR_BYTES).min(text.len()))];
         let earlier = &text[text.floor_char_boundary(self.start.saturating_sub(NEAR_BYTES))..self.start];
@@ -248,10 +248,10 @@ impl Stop {
     }
 }
 
-/// What comes after a stop and white space.
+/// The text after a stop and white space.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Following<'t> {
-    /// The first word, without quotes and brackets before it; empty where none follows.
+    /// The first word, without leading quotes and brackets; empty if there is none.
     word: &'t str,
     case: Case,
 }
@@ -271,7 +271,7 @@ impl<'t> Following<'t> {
     pub(super) fn read(text: &'t str, at: usize) -> Self {
         let near = &text[at..text.ceil_char_boundary((at + NEAR_BYTES).min(text.len()))];
         let mut rest = near.trim_start_matches(is_opener);
-        // 's Ochtends, 't Is: the word after the clitic has the capital.
+        // 's Ochtends, 't Is: the capital is on the word after the clitic.
         if near.starts_with(['\'', '’', '‘']) {
             let clitic = rest.strip_prefix(['s', 't', 'n', 'k', 'm']).and_then(|rest| rest.strip_prefix(' '));
             rest = clitic.unwrap_or(rest);
@@ -304,7 +304,7 @@ impl<'t> Following<'t> {
 /// Words in a surname that also begin sentences.
 const PARTICLES: [&str; 8] = ["De", "Den", "Der", "Het", "In", "Op", "Van", "Voor"];
 
-/// What follows the stop in an address, even after a capital: `Newsfeed.Com`.
+/// Top-level domains, also with a capital: `Newsfeed.Com`.
 const DOMAINS: [&str; 10] = ["Be", "Co", "Com", "Eu", "Io", "Js", "Net", "Nl", "Org", "Uk"];
 
 /// Company and product names that end in a mark.
@@ -327,10 +327,10 @@ fn word_before(text: &str, sentence: usize, stop: usize) -> &str {
 
 const LONGEST_WORD: usize = 32;
 
-/// How far from a stop is looked at. Bounds the time spent on one.
+/// Maximum bytes examined around a stop. Bounds the time for each.
 const NEAR_BYTES: usize = 160;
 
-/// Whether the sentence that starts at `sentence` does so in lower case: then the next one may as well.
+/// Whether the sentence that starts at `sentence` begins in lower case: then the next one may too.
 fn is_informal(text: &str, sentence: usize) -> bool {
     Following::read(text, sentence).starts_lower()
 }
@@ -374,7 +374,7 @@ pub(super) fn is_opener(character: char) -> bool {
     )
 }
 
-/// Skips the quotes, brackets and note numbers that belong to the sentence before.
+/// Skips the quotes, brackets and note numbers that belong to the preceding sentence.
 fn skip_closers(text: &str, mut at: usize, in_quotes: impl FnOnce() -> bool) -> usize {
     let stops_end = at;
     loop {
@@ -393,7 +393,7 @@ fn skip_closers(text: &str, mut at: usize, in_quotes: impl FnOnce() -> bool) -> 
             break;
         }
     }
-    // A quote apart from the stop closes where one is open: `" Dat was mijn geluk. "`.
+    // A quote after a space closes an open one: `" Dat was mijn geluk. "`.
     let is_apart = at == stops_end
         && text[at..].starts_with(" \"")
         && text[at + 2..].chars().next().is_none_or(char::is_whitespace);

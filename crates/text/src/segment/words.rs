@@ -2,16 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// What follows an abbreviation.
+/// When an abbreviation ends a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Abbreviation {
     /// Never ends a sentence: a title before a name, `bijv.`, `e.g.`
     Inside,
     /// Does not end a sentence before a number: `p. 5`, `nr. 12`, `art. 3`.
     BeforeNumber,
-    /// May end a sentence: `Inc.`, `p.m.`, `Jan.` It does before a word that likes to begin one.
+    /// May end a sentence: `Inc.`, `p.m.`, `Jan.` It does before a word that often begins one.
     Either,
-    /// Ends a sentence before any capital, since no name belongs to it: `etc.`, `hrs.`
+    /// Ends a sentence before any capital, since no name follows it: `etc.`, `hrs.`
     BeforeCapital,
 }
 
@@ -26,22 +26,22 @@ pub(crate) struct SentenceWords {
 }
 
 impl SentenceWords {
-    /// What a word in lower case, without its last stop, is as an abbreviation.
+    /// Returns the kind of an abbreviation, given in lower case and without its last stop.
     pub(super) fn abbreviation(&self, word: &str) -> Option<Abbreviation> {
         self.abbreviations.get(word).copied()
     }
 
-    /// Whether a word in lower case likes to begin a sentence.
+    /// Whether a word in lower case often begins a sentence.
     pub(super) fn is_starter(&self, word: &str) -> bool {
         self.starters.contains(word)
     }
 
-    /// Whether a word in lower case wants another after it in its sentence.
+    /// Whether a word in lower case cannot be the last of its sentence.
     pub(super) fn needs_continuation(&self, word: &str) -> bool {
         self.openers.contains(word)
     }
 
-    /// Reads a word file: sections in brackets, words apart by white space, `#` for comments.
+    /// Parses a word file: sections in brackets, words separated by white space, `#` for comments.
     pub(crate) fn parse(file: &'static str) -> Self {
         let mut words =
             Self { abbreviations: HashMap::new(), starters: HashSet::new(), openers: HashSet::new() };

@@ -70,7 +70,7 @@ fn voiced(consonant: char) -> Option<char> {
     }
 }
 
-/// Singular, stem and endings: vowels that change or grow long, and plurals in -eren and -a.
+/// Singular, stem and endings: vowels that change or become long, and plurals in -eren and -a.
 pub(super) const IRREGULAR: &[(&str, &str, Endings)] = &[
     ("bad", "bad", EN),
     ("blad", "blad", &["en", "eren"]),

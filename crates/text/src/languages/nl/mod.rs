@@ -42,12 +42,12 @@ const LINKS: [&str; 6] = ["", "s", "e", "en", "n", "er"];
 /// Nouns that are also suffixes: `natuurlijk` and `waardering` have no such head.
 const SUFFIXES: [&str; 7] = ["baar", "heid", "lijk", "loos", "maal", "rijk", "ring"];
 
-/// Before a name in `s`, these make it a plural.
+/// Words before a name in `s` that make it a plural.
 const COUNTERS: [&str; 22] = [
     "alle", "beide", "de", "deze", "die", "drie", "een", "enkele", "geen", "haar", "hun", "meer", "mijn",
     "nieuwe", "onze", "oude", "twee", "uw", "veel", "vier", "vijf", "zijn",
 ];
 
-/// After a name in `s`, these make it a plural.
+/// Words after a name in `s` that make it a plural.
 const VERBS: [&str; 10] =
     ["gaan", "hadden", "hebben", "kosten", "kunnen", "moeten", "waren", "worden", "zijn", "zullen"];
