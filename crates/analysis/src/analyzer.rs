@@ -1,4 +1,4 @@
-//! The use case itself: prepare, submit, aggregate.
+//! The pipeline of a request: plan, submit, aggregate.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::settings::{ModelStatus, Settings, StartError};
 use crate::stop::StopSignal;
 use crate::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
 
-/// Scores documents. One is enough for a process.
+/// Scores documents. A process needs one.
 #[derive(Debug)]
 pub struct Analyzer {
     engine: Arc<Engine>,
@@ -25,14 +25,14 @@ pub struct Analyzer {
     stages: Mutex<Stages>,
 }
 
-/// What an analyzer has done and holds: plain numbers, for metrics.
+/// Counters and gauges of an analyzer, for metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnalyzerStatistics {
     /// From the text of a request to its sequences: languages, sentences, mentions, tokens.
     pub plans: DurationStatistics,
     /// From the outputs of a request to its answer.
     pub aggregations: DurationStatistics,
-    /// What lies between.
+    /// Everything in between.
     pub engine: EngineStatistics,
 }
 
@@ -55,7 +55,7 @@ impl Analyzer {
     ///
     /// # Errors
     ///
-    /// Where a file is missing, damaged or not what it should be; the message says which and what to do.
+    /// If a file is missing, damaged or of the wrong kind; the message names the file and the remedy.
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
         let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
         let mut folders: Vec<ModelFolder> = Vec::new();
@@ -82,7 +82,7 @@ impl Analyzer {
             deduplicate: settings.deduplicate,
             niceness: settings.worker_niceness,
         };
-        // Checksums and tokenizers take as long as the networks: all at once.
+        // Checksums and tokenizers take as long as the networks, so both load in parallel.
         let (engine, models) = rayon::join(
             || Engine::start(&runtime, &folders, engine_settings),
             || folders.par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
@@ -98,19 +98,19 @@ impl Analyzer {
         Ok(Self { engine, planner: Arc::new(planner), stages: Mutex::default() })
     }
 
-    /// Scores `documents`, each independently of the others; the answers keep their order. One that cannot be
-    /// scored has its error in its place.
+    /// Scores `documents` independently of each other, and returns the results in their order. A document that cannot
+    /// be scored has its error in its place.
     ///
     /// # Errors
     ///
-    /// Where the request as a whole is not scored.
+    /// If the request as a whole is not scored.
     pub async fn analyze(
         &self,
         documents: Vec<Document>,
         options: Options,
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
         let stop = StopSignal::at(options.deadline);
-        // A caller that leaves drops this future, and the work on its request ends.
+        // The future of a caller that disconnects is dropped, which stops the work on its request.
         let _stop_on_drop = stop.on_drop();
         let started = Instant::now();
         let is_large = is_large(&documents);
@@ -142,7 +142,7 @@ impl Analyzer {
         Ok(answers)
     }
 
-    /// [`Analyzer::analyze`] for callers without an async runtime; blocks the thread and knows no deadline.
+    /// Like [`Analyzer::analyze`], for callers without an async runtime. Blocks the thread, and has no deadline.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Analyzer {
         Ok(answers)
     }
 
-    /// What it has done so far, and what waits.
+    /// Returns the counters, and what is queued now.
     pub fn statistics(&self) -> AnalyzerStatistics {
         let engine = self.engine.statistics();
         let Stages { plans, aggregations, .. } = &*self.stages();
@@ -197,7 +197,7 @@ impl Analyzer {
             .collect()
     }
 
-    /// Takes no more work, finishes what is queued until `deadline`, tells the rest, ends the workers. Blocks.
+    /// Accepts no more work, finishes the queue until `deadline`, fails the rest, and stops the workers. Blocks.
     pub fn shutdown(&self, deadline: Instant) {
         self.engine.shutdown(deadline);
     }
@@ -207,7 +207,7 @@ impl Analyzer {
     /// have the requests of others rejected.
     const BODY_BYTES_PER_TOKEN: usize = 16;
 
-    /// Whether a request body of so many bytes would be rejected now, as far as its length tells.
+    /// Checks whether a request body of this length would be rejected now.
     ///
     /// # Errors
     ///

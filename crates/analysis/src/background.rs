@@ -1,7 +1,7 @@
-//! Threads for what may take its time: bodies, texts and answers of large requests.
+//! The background pool: threads for the bodies, texts and answers of large requests.
 //!
-//! There is one for each core, for all requests together. They give way to the threads that run models and talk to
-//! clients, so that a caller's thousand documents do not hold up another's sentence.
+//! All requests share one pool, with a thread for each core. Its threads have a lower priority than those of workers
+//! and connections, so one caller's thousand documents do not delay another's sentence.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -10,14 +10,14 @@ use tokio::sync::oneshot;
 
 use sentor_engine::available_cores;
 
-/// What the names of the threads begin with.
+/// Prefix of the threads' names.
 pub const THREAD_NAME: &str = "planning";
 
-/// How far the threads give way, on the scale of `nice`: beside a thread that does not, one of them gets a tenth.
+/// Niceness of the threads, as in `nice(1)`: beside a thread of normal priority, one gets a tenth of a core.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// Starts the threads. Programs that do not call it have those of rayon, which do not give way.
+/// Starts the threads. A program that does not call it uses rayon's own threads, at normal priority.
 pub fn start_threads() {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(available_cores())
@@ -28,7 +28,7 @@ pub fn start_threads() {
     }
 }
 
-/// On Linux, this is of the calling thread alone; elsewhere it would be of the whole process.
+/// On Linux this applies to the calling thread only; elsewhere it would apply to the whole process.
 fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
@@ -36,15 +36,15 @@ fn lower_priority() {
     }
 }
 
-/// Runs `work` on one of the threads.
+/// Runs `work` on the pool.
 ///
 /// # Errors
 ///
-/// Where it panics, with what.
+/// If `work` panics, with the panic's payload.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> thread::Result<T> {
     let (tell, told) = oneshot::channel();
     rayon::spawn(move || {
-        // Nobody listens where the request was given up.
+        // The receiver is gone if the request was cancelled.
         let _ = tell.send(catch_unwind(AssertUnwindSafe(work)));
     });
     told.await.unwrap_or_else(|closed| Err(Box::new(closed)))

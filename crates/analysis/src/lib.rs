@@ -1,4 +1,4 @@
-//! Documents in, scored documents out: the one place where the pipeline is spelled out.
+//! Documents in, scored documents out: the pipeline from a request's texts to its scores.
 
 mod settings;
 
@@ -34,80 +34,79 @@ pub use settings::{ModelStatus, Settings, StartError};
 pub struct Document {
     /// The text.
     pub text: String,
-    /// Names of the entities, as the caller wrote them; duplicates are allowed and answered each.
+    /// Names of the entities, as the caller wrote them. Each duplicate has its own answer.
     pub entities: Vec<String>,
-    /// Where the entities stand.
+    /// Source of the mentions.
     pub mentions: MentionSource,
 }
 
-/// Where the mentions of a document's entities come from.
+/// The source of a document's mentions.
 #[derive(Clone, Debug, Default)]
 pub enum MentionSource {
-    /// Look for them in the text.
+    /// Find them in the text.
     #[default]
     Find,
-    /// Look for them in the text, and follow pronouns where it is plain what they stand for.
+    /// Find them in the text, and resolve unambiguous pronouns.
     FindWithPronouns,
-    /// The caller knows: `(index of the entity, place)`. An entity without one is scored as implicit.
+    /// The caller provides them: `(index of the entity, place)`. An entity without one is scored as implicit.
     Given(Vec<(usize, Span)>),
 }
 
 impl MentionSource {
-    /// Looks for them in the text, and follows pronouns or not.
+    /// Finds mentions in the text, with or without pronouns.
     pub fn find(with_pronouns: bool) -> Self {
         if with_pronouns { Self::FindWithPronouns } else { Self::Find }
     }
 }
 
-/// What holds for all documents of one request.
+/// Options of a request, for all of its documents.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The language to score as.
     pub language: LanguageChoice,
-    /// Who asks: requests of one caller share their place in the queue. The key's account over HTTP, one
-    /// constant elsewhere.
+    /// The caller, for the fair queue: the key's account over HTTP, one constant elsewhere.
     pub caller: Caller,
-    /// When the answer is no longer of use.
+    /// The time after which the answer is no longer needed.
     pub deadline: Option<Instant>,
 }
 
 /// A scored document.
 #[derive(Clone, Debug)]
 pub struct DocumentAnalysis {
-    /// What it was scored as.
+    /// The language it was scored as.
     pub language: Language,
-    /// What it seems to be written in.
+    /// The detected language.
     pub detection: Detection,
-    /// How the document feels as a whole.
+    /// Sentiment of the whole document.
     pub sentiment: Distribution,
     /// Every sentence, in order.
     pub sentences: Vec<SentenceAnalysis>,
     /// One for each requested entity, in request order.
     pub entities: Vec<EntityAnalysis>,
-    /// What the caller should know about how it was scored.
+    /// Warnings for the caller.
     pub warnings: Vec<Warning>,
-    /// How many model tokens the text and its entities came to.
+    /// Number of model tokens of the text and its entities.
     pub tokens: usize,
 }
 
 /// A scored sentence.
 #[derive(Clone, Debug)]
 pub struct SentenceAnalysis {
-    /// Where it stands, without white space at its ends.
+    /// Its place, trimmed.
     pub span: Span,
-    /// How it feels.
+    /// Its sentiment.
     pub sentiment: Distribution,
 }
 
-/// How a document feels about one entity.
+/// The sentiment of a document toward an entity.
 #[derive(Clone, Debug)]
 pub struct EntityAnalysis {
     /// The name as requested.
     pub entity: String,
-    /// How the text feels about it.
+    /// The sentiment toward it.
     pub sentiment: Distribution,
     is_explicit: bool,
-    /// Where it is mentioned; shared by equal entities, and shorter than their number where mentions are left out.
+    /// Its mentions, shared by equal entities. Some may be left out.
     pub mentions: Arc<[MentionAnalysis]>,
 }
 
@@ -117,62 +116,62 @@ impl EntityAnalysis {
         Self { entity, sentiment, is_explicit: !mentions.is_empty(), mentions: mentions.into() }
     }
 
-    /// Whether the text names the entity.
+    /// Whether the text mentions the entity.
     pub fn is_explicit(&self) -> bool {
         self.is_explicit
     }
 }
 
-/// How a document feels about an entity at one of its mentions.
+/// The sentiment of a document toward an entity at one mention.
 #[derive(Clone, Debug)]
 pub struct MentionAnalysis {
-    /// Where it stands.
+    /// Its place.
     pub span: Span,
     /// Index of the sentence in which it starts.
     pub sentence_index: usize,
-    /// How the text's words match the entity's name.
+    /// How it matches the entity's name.
     pub form: MatchForm,
-    /// How the text feels about it there.
+    /// The sentiment there.
     pub sentiment: Distribution,
 }
 
-/// What a caller should know about how a document was scored.
+/// A warning about how a document was scored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Warning {
-    /// The text reads as another language than it was scored as.
+    /// The text seems to be in another language than it was scored as.
     OtherLanguage {
-        /// ISO code of the language it reads as.
+        /// ISO code of the detected language.
         detected: String,
-        /// What it was scored as.
+        /// The language it was scored as.
         scored_as: Language,
     },
-    /// The language could not be told, so the fallback was used.
+    /// No language was detected, so the fallback was used.
     UnknownLanguage {
-        /// What it was scored as.
+        /// The fallback language.
         scored_as: Language,
     },
     /// The text is longer than the model's window and was scored in several.
     SplitIntoWindows {
-        /// How many.
+        /// Number of windows.
         windows: usize,
-        /// The window's length.
+        /// Length of a window.
         window_tokens: usize,
     },
     /// A sentence is longer than the model's window and was scored in pieces.
     SplitSentence {
-        /// Which one.
+        /// Index of the sentence.
         sentence_index: usize,
-        /// In how many pieces.
+        /// Number of pieces.
         pieces: usize,
     },
     /// The document has more mentions than are scored and listed.
     MentionsLeftOut {
-        /// How many more.
+        /// Number of further mentions.
         count: usize,
-        /// How many are listed at most.
+        /// Maximum number of listed mentions.
         most: usize,
     },
-    /// An entity's name, or a mention of it, is longer than the model can read; only its head was read.
+    /// An entity's name, or a mention of it, is longer than the model can read; only its beginning was read.
     LongEntity {
         /// Index of the entity.
         entity_index: usize,
@@ -182,27 +181,27 @@ pub enum Warning {
 /// Why one document cannot be scored; the others of its request still can.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
-    /// Empty, or of white space and characters that are not seen only.
+    /// The text has no visible character.
     #[error("the text is empty or only white space")]
     Blank,
-    /// The text, read once for each group of its entities, is too much.
+    /// The text would have to be read too often: once for each group of its entities.
     #[error(
         "the text and its entities together come to {tokens} model tokens, and at most {most} are read; ask for fewer \
          entities, or split the text"
     )]
     TooManyTokens {
-        /// How many.
+        /// Number of tokens.
         tokens: usize,
-        /// How many are read at most.
+        /// Maximum number of tokens.
         most: usize,
     },
-    /// A given mention lies outside the text, splits a character or names an entity that is not there.
+    /// A provided mention lies outside the text, splits a character or has an unknown entity.
     #[error("mention {index} does not lie inside the text or names no entity of the document")]
     MentionOutside {
-        /// Which of the given mentions.
+        /// Index of the mention.
         index: usize,
     },
-    /// The model failed on it; the log says why.
+    /// The model failed on it; the log has the cause.
     #[error("the model failed on this document")]
     Model,
 }
@@ -213,16 +212,16 @@ pub enum AnalysisError {
     /// More work is queued than can be done in time.
     #[error("the queue is full")]
     Overloaded {
-        /// When trying again may work.
+        /// Time after which a retry may succeed.
         retry_after: Duration,
     },
-    /// The work was taken but not finished by its deadline.
+    /// The work was accepted but not finished by its deadline.
     #[error("the deadline passed before the work was done")]
     DeadlinePassed,
     /// There is no model for the language.
     #[error("no model is loaded for language {}", .0.code())]
     NoModel(Language),
-    /// The process is about to end.
+    /// The process is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
 }

@@ -19,7 +19,7 @@ impl Model {
     }
 }
 
-/// Warns that the scores of a model depend a little on the rest of the batch.
+/// Warns that the scores of a model depend slightly on the rest of the batch.
 pub(crate) fn warn_of_dynamic_ranges(folder: &ModelFolder) {
     if folder.manifest().quantisation == QuantisationScheme::Dynamic {
         tracing::warn!(

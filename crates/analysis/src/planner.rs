@@ -1,4 +1,4 @@
-//! From the documents of a request to their plans.
+//! Plans the documents of a request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,26 +12,26 @@ use crate::plan::{Bounds, Input, Plan, PlanError};
 use crate::stop::StopSignal;
 use crate::{AnalysisError, Document, DocumentError, Options};
 
-/// Plans documents: all of the work but that of the models.
+/// Plans documents: everything before the models run.
 #[derive(Debug)]
 pub(crate) struct Planner {
     pub(crate) models: Vec<Model>,
     pub(crate) routes: Vec<(Language, usize)>,
     pub(crate) fallback_language: Language,
     pub(crate) max_mentions: usize,
-    /// Most tokens of the sequences of one document that its entities may lead to.
+    /// Maximum tokens of the sequences of one document, with its entities.
     pub(crate) max_document_tokens: usize,
 }
 
-/// One document's model and plan, or why it has none.
+/// The model and the plan of a document, or why it has none.
 pub(crate) type Planned = Result<(usize, Plan), DocumentError>;
 
 impl Planner {
-    /// A request of fewer tokens is not asked about before it is submitted.
+    /// Requests of fewer tokens are submitted without a precheck.
     const UNCHECKED_TOKENS: usize = 1 << 16;
 
-    /// Detects the language of each document and plans it. Asks `engine` whether it can do the work before much of it is
-    /// laid out.
+    /// Detects the language of each document and plans it. Checks with `engine` that it can do the work before large
+    /// sequences are built.
     pub(crate) fn plan(
         &self,
         documents: &[Document],
@@ -87,21 +87,21 @@ impl Planner {
     }
 }
 
-/// Texts and entities together longer than this are handled off the async threads, and several documents at a time.
-/// Below it (about 1,000 tokens, a millisecond or two of work) handing out the work costs more than it saves.
+/// Texts and entities that are longer in total are planned on the background pool, several documents at a time. For
+/// less (about 1,000 tokens, a millisecond or two of work), handing over the work costs more than it saves.
 const LARGE_BYTES: usize = 4096;
 
-/// Whether the documents are too much work for an async thread.
+/// Whether planning the documents takes too long for an async thread.
 pub(crate) fn is_large(documents: &[Document]) -> bool {
     let bytes =
         |document: &Document| document.text.len() + document.entities.iter().map(String::len).sum::<usize>();
     documents.iter().map(bytes).sum::<usize>() > LARGE_BYTES
 }
 
-/// The engine's rejection, as a caller is told.
+/// Converts the engine's rejection to the error for the caller.
 pub(crate) fn rejection(error: SubmitError) -> AnalysisError {
     match error {
-        // A wait of less than a second is still said as one: the header counts whole seconds.
+        // At least a second, since the header counts whole seconds.
         SubmitError::Overloaded { retry_after } => {
             AnalysisError::Overloaded { retry_after: retry_after.max(Duration::from_secs(1)) }
         }

@@ -1,5 +1,5 @@
-//! The scored document as it is written: the one form that HTTP answers, the command line and later interfaces share.
-//! Fields come in the order of the published contract, then ours.
+//! The JSON form of a scored document, which all interfaces share. Fields of the published contract come first, in its
+//! order.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::{DocumentAnalysis, EntityAnalysis, SentenceAnalysis, Warning};
 use sentor_text::sentiment::{Distribution, Polarity};
 use sentor_text::span::{OffsetMap, OffsetUnit};
 
-/// The result of one document.
+/// The result of a document.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DocumentResult<'a> {
@@ -22,12 +22,12 @@ pub struct DocumentResult<'a> {
     details: Vec<SentenceResult<'a>>,
     /// One for each requested entity, in the order of the request.
     entity_sentiments: Vec<EntityResult<'a>>,
-    /// What the document was scored as.
+    /// The language the document was scored as.
     #[cfg_attr(feature = "openapi", schema(value_type = schemas::Language))]
     language: &'static str,
-    /// What the document reads as.
+    /// The detected language.
     detected_language: DetectedLanguage<'a>,
-    /// What the caller should know about how it was scored.
+    /// Warnings about how it was scored.
     warnings: Vec<WarningResult>,
 }
 
@@ -42,11 +42,11 @@ pub struct SentenceResult<'a> {
     verdict: Verdict,
     /// Where it starts, in the unit of the query parameter `offsets`.
     start: usize,
-    /// Where it ends; this place is no longer part of it.
+    /// Where it ends, exclusive.
     end: usize,
 }
 
-/// How the document feels about one entity.
+/// The sentiment of the document toward an entity.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EntityResult<'a> {
@@ -65,7 +65,7 @@ pub struct EntityResult<'a> {
     #[serde(rename = "match")]
     #[cfg_attr(feature = "openapi", schema(value_type = schemas::Match))]
     found: &'static str,
-    /// Where; empty where `match` is `implicit`.
+    /// Its mentions; empty if `match` is `implicit`.
     mentions: Vec<MentionResult<'a>>,
 }
 
@@ -75,13 +75,13 @@ pub struct EntityResult<'a> {
 pub struct MentionResult<'a> {
     /// Where it starts, in the unit of the query parameter `offsets`.
     start: usize,
-    /// Where it ends; this place is no longer part of it.
+    /// Where it ends, exclusive.
     end: usize,
     /// The exact slice of the document.
     text: &'a str,
     /// The sentence in which it starts.
     sentence_index: usize,
-    /// How the words match the entity's name.
+    /// How it matches the entity's name.
     #[cfg_attr(feature = "openapi", schema(value_type = schemas::Form))]
     form: &'static str,
     #[cfg_attr(feature = "openapi", schema(value_type = schemas::Sentiment))]
@@ -89,17 +89,17 @@ pub struct MentionResult<'a> {
     probabilities: Probabilities,
 }
 
-/// What a document reads as.
+/// The detected language of a document.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DetectedLanguage<'a> {
-    /// An ISO 639 code, of any language; `und` where it could not be told.
+    /// An ISO 639 code, of any language; `und` if none was detected.
     language: &'a str,
     #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1))]
     confidence: f32,
 }
 
-/// What the caller should know about how a document was scored.
+/// A warning about how a document was scored.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WarningResult {
@@ -108,12 +108,12 @@ pub struct WarningResult {
     code: &'static str,
     /// For people.
     message: String,
-    /// What the message says, for programs.
+    /// The message's facts, for programs.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     details: Value,
 }
 
-/// How a text feels.
+/// A sentiment.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Verdict {
@@ -155,7 +155,7 @@ impl From<Distribution> for Verdict {
     }
 }
 
-/// The result of one document; also what `sentor predict` prints for it.
+/// Returns the result of a document, in HTTP answers and in the output of `sentor predict`.
 pub fn document_result<'a>(
     doc_id: Option<&'a str>,
     text: &'a str,
@@ -258,15 +258,15 @@ fn warning_result(warning: &Warning) -> WarningResult {
     WarningResult { code, message, details }
 }
 
-/// Bytes of JSON beside the texts: most of what a document, a sentence, an entity, a mention and a warning may take, with
-/// long figures.
+/// Maximum bytes of JSON without the texts, for a document, a sentence, an entity, a mention and a warning.
 const DOCUMENT_BYTES: usize = 512;
 const SENTENCE_BYTES: usize = 260;
 const ENTITY_BYTES: usize = 320;
 const MENTION_BYTES: usize = 260;
 const WARNING_BYTES: usize = 384;
 
-/// The length at most of [`document_result`] as JSON, in bytes. Takes a pass over the texts, and no memory.
+/// Returns an upper bound of the length of [`document_result`] as JSON, in bytes. Takes one pass over the texts, and no
+/// memory.
 pub fn document_result_bytes(doc_id: Option<&str>, text: &str, analysis: &DocumentAnalysis) -> usize {
     let sentences =
         analysis.sentences.iter().map(|sentence| SENTENCE_BYTES + json_bytes(sentence.span.slice(text)));
@@ -282,7 +282,7 @@ pub fn document_result_bytes(doc_id: Option<&str>, text: &str, analysis: &Docume
         + analysis.warnings.len() * WARNING_BYTES
 }
 
-/// The length of a text inside a JSON string.
+/// Returns the length of a text inside a JSON string.
 fn json_bytes(text: &str) -> usize {
     let escaped = text.bytes().map(|byte| match byte {
         b'"' | b'\\' => 1,

@@ -1,4 +1,4 @@
-//! Enumerations of the OpenAPI description whose values [`crate::results`] holds as plain text.
+//! Enumerations of the OpenAPI description; [`crate::results`] holds their values as plain text.
 #![expect(
     missing_docs,
     reason = "the values name themselves; a comment would become a description in OpenAPI"
@@ -32,7 +32,7 @@ pub enum Match {
     Implicit,
 }
 
-/// How the text's words match an entity's name.
+/// How a mention matches an entity's name.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub enum Form {
@@ -43,7 +43,7 @@ pub enum Form {
     Pronoun,
 }
 
-/// What a warning is about.
+/// The subject of a warning.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum WarningCode {

@@ -1,4 +1,4 @@
-//! What an analyzer is started with, and why it may not start.
+//! Settings of an analyzer, and errors of its start.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use sentor_engine::registry::RegistryError;
 use sentor_engine::{Engine, EngineError, RuntimeError};
 use sentor_text::language::Language;
 
-/// What an [`Analyzer`](crate::Analyzer) is started with.
+/// Settings of an [`Analyzer`](crate::Analyzer).
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The ONNX Runtime library; `None` looks where the set-up step puts it.
+    /// The ONNX Runtime library; `None`: the copy of `make onnxruntime`.
     pub onnxruntime: Option<PathBuf>,
     /// The model folder for each language. Languages may share one.
     pub models: Vec<(Language, PathBuf)>,
-    /// What `auto` scores a text as whose language it cannot tell.
+    /// The language as which `auto` scores a text if it detects none.
     pub fallback_language: Language,
     /// Worker threads; `None`: one for each physical core that the process may use.
     pub workers: Option<usize>,
@@ -24,17 +24,17 @@ pub struct Settings {
     pub max_queued_tokens: usize,
     /// Most mentions of one document that are scored and listed.
     pub max_mentions: usize,
-    /// Memory for texts that were scored before, in bytes; 0 keeps none.
+    /// Maximum bytes of the cache of scores; 0 turns it off.
     pub cache_bytes: usize,
-    /// Whether equal texts that wait or run at one time are run once.
+    /// Whether equal texts that are queued or running are scored once.
     pub deduplicate: bool,
-    /// How far the workers give way to the other threads of the process, 0 to 19.
+    /// Niceness of the workers, 0 to 19.
     pub worker_niceness: u8,
 }
 
 impl Default for Settings {
-    /// No models yet; the engine as it does best: two million waiting tokens are a few minutes of work and some
-    /// 50 MB, and 32 MiB remember some 80,000 sentences.
+    /// No models, and the defaults of the engine: two million queued tokens are a few minutes of work and some 50 MB,
+    /// and 32 MiB hold the scores of some 80,000 sentences.
     fn default() -> Self {
         Self {
             onnxruntime: None,
@@ -69,13 +69,13 @@ pub struct ModelStatus {
 /// Why an [`Analyzer`](crate::Analyzer) could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A model folder is not in order.
+    /// A model folder is unusable.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// A tokenizer is not in order.
+    /// A tokenizer is unusable.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// ONNX Runtime is not in order.
+    /// ONNX Runtime is unusable.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// A model does not run.

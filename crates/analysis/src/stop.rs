@@ -1,4 +1,4 @@
-//! Stops the work on a request that nobody waits for.
+//! Stops the work on a request whose answer is no longer wanted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use crate::AnalysisError;
 
-/// Says whether the work on a request is still wanted. Its clones say the same.
+/// A stop signal for the work on a request. Its clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct StopSignal {
     deadline: Option<Instant>,
     is_cancelled: Arc<AtomicBool>,
 }
 
-/// Stops the work when it is dropped: when the future of the request is.
+/// Raises the signal when it is dropped, together with the future of the request.
 #[derive(Debug)]
 pub(crate) struct StopOnDrop(Arc<AtomicBool>);
 
@@ -28,7 +28,7 @@ impl StopSignal {
         StopOnDrop(Arc::clone(&self.is_cancelled))
     }
 
-    /// Whether nobody waits any more.
+    /// Whether the answer is no longer wanted.
     pub(crate) fn is_raised(&self) -> bool {
         self.is_cancelled.load(Ordering::Relaxed)
             || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
@@ -36,7 +36,7 @@ impl StopSignal {
 
     /// # Errors
     ///
-    /// If nobody waits any more; a caller that left does not see the error.
+    /// If the answer is no longer wanted. A caller that disconnected does not see the error.
     pub(crate) fn check(&self) -> Result<(), AnalysisError> {
         if self.is_raised() { Err(AnalysisError::DeadlinePassed) } else { Ok(()) }
     }

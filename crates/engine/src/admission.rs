@@ -64,7 +64,7 @@ impl Admission {
         let allowed = Self::share_of(self.max_queued_tokens.saturating_sub(held));
         let wanted = request.own.tokens + request.tokens;
         if wanted > allowed {
-            // Room comes as the caller's own work is done; a request larger than the share waits for an empty queue.
+            // Room appears as the caller's own work is done. A request larger than the share waits for an empty queue.
             let excess = (wanted - allowed) as f64 / request.own.tokens.max(1) as f64;
             let retry_after = if excess <= 1.0 {
                 self.completion_time(request.own.work.mul_f64(excess), request)
@@ -85,8 +85,8 @@ impl Admission {
         Ok(())
     }
 
-    /// Time until `own` work of the caller is done. Meanwhile each other caller gets as much for its weight, or all that
-    /// it has queued.
+    /// Returns the time until `own` work of the caller is done. Meanwhile each other caller gets the same for its
+    /// weight, up to what it has queued.
     fn completion_time(self, own: Duration, request: &Request<'_>) -> Duration {
         let others = request.others.iter().map(|other| {
             let fair = own.as_secs_f64() * other.weight / request.own.weight;

@@ -20,7 +20,7 @@ pub trait Network: Send {
 pub struct RunError(String);
 
 impl RunError {
-    /// A failure in words that read after "failed:".
+    /// A failure; `problem` reads after "failed:".
     pub fn new(problem: impl Into<String>) -> Self {
         Self(problem.into())
     }

@@ -1,6 +1,6 @@
-//! What a model returns: rows of numbers under a name, without a meaning that the engine would know.
+//! The outputs of a model: rows of numbers under a name. The engine does not interpret them.
 //!
-//! The engine stores, shares and counts outputs; `sentor-analysis` knows what the numbers say.
+//! The engine stores, shares and counts outputs; `sentor-analysis` interprets the numbers.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ pub struct OutputLayout {
 pub struct OutputField {
     /// Name of the output in the network.
     pub name: String,
-    /// What a row belongs to.
+    /// The unit that a row belongs to.
     pub rows: RowsPer,
     /// Numbers in a row.
     pub width: usize,
 }
 
-/// What a row of an output belongs to.
+/// The unit that a row of an output belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowsPer {
     /// A span of the sequence, in the order of [`Sequence::spans`].
@@ -50,7 +50,7 @@ impl OutputLayout {
 }
 
 impl OutputField {
-    /// How many numbers this output has for a sequence with so many spans.
+    /// Returns the count of numbers of this output for a sequence with this many spans.
     fn len(&self, spans: usize) -> usize {
         let rows = match self.rows {
             RowsPer::Span => spans,

@@ -45,7 +45,7 @@ pub(super) enum Phase {
     Stopped,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub(super) struct BatchOutcome {
     /// Output of each sequence; `None` for those that the model failed on.
@@ -210,8 +210,8 @@ impl SchedulerState {
         times.fold(Duration::ZERO, Duration::saturating_add)
     }
 
-    /// Length bucket of a sequence, and what it is charged in tokens: its padded length, or its share of the answer if
-    /// that is more.
+    /// Returns the length bucket of a sequence, and its load in tokens: its padded length, or its share of the answer
+    /// if that is more.
     fn place(&self, key: &SequenceKey) -> (LengthBucket, usize) {
         let Sequence { ids, spans } = &*key.sequence;
         let bucket = self.shape(key.model).bucket(key.model, ids.len());
@@ -252,7 +252,7 @@ impl SchedulerState {
         Some(batch)
     }
 
-    /// Records the outcome of a batch, and returns what is to be delivered.
+    /// Records the outcome of a batch, and returns the outputs to deliver.
     pub(super) fn complete_batch(&mut self, batch: Batch<Arc<InFlight>>, outcome: BatchOutcome) -> Completed {
         let Batch { bucket, sequences, .. } = batch;
         if let Some(first) = sequences.first() {

@@ -65,7 +65,7 @@ where
             let networks = prepare(shared)?;
             let _alive = Alive::enter(shared);
             if let Some(ready) = ready.take() {
-                // Nobody listens any more if another worker has failed.
+                // The receiver is gone if another worker has failed.
                 let _ = ready.send(Ok(()));
             }
             // Only now: the start of the engine waits for what came before.
@@ -174,7 +174,7 @@ fn work(shared: &Shared, mut networks: Vec<Box<dyn Network>>) {
     }
 }
 
-/// A batch that a worker has taken from the queue. Its sequences are answered whatever becomes of the worker.
+/// A batch that a worker has taken from the queue. Its sequences are answered even if the worker panics.
 struct ClaimedBatch<'a> {
     shared: &'a Shared,
     /// `None` once it is complete.

@@ -16,13 +16,13 @@ pub enum StoreError {
     Unreadable {
         /// The key.
         id: KeyId,
-        /// What cannot be read.
+        /// The unreadable field.
         problem: String,
     },
     /// The store has no such key.
     #[error("there is no key {0}; `sentor keys list` shows all")]
     NoSuchKey(KeyId),
-    /// The key is past the state that the step needs.
+    /// The key is not in the state that the change requires.
     #[error("the key {id} is {state}")]
     NotActive {
         /// The key.

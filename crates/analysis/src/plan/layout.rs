@@ -1,4 +1,4 @@
-//! From the tokens of a document to the sequences that read them.
+//! Builds the sequences of a document from its tokens.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,26 +11,26 @@ use super::{Bounds, Plan, PlanError, Reading};
 use crate::Warning;
 use crate::model::Model;
 
-/// What is to be read in a window.
+/// The content of a window.
 #[derive(Debug)]
 struct Content {
     window: Window,
-    /// Sentences that have tokens in it, each with these.
+    /// Sentences with tokens in it, each with these tokens.
     sentences: Vec<(usize, Range<usize>)>,
-    /// Mentions that are read in it, each with the tokens that it has there.
+    /// Mentions scored in it, each with its tokens there.
     mentions: Vec<(usize, Range<usize>)>,
 }
 
 /// The tokens of an entity's name.
 struct Name {
-    /// Which of the distinct entities.
+    /// Index among the distinct entities.
     entity: usize,
     ids: Vec<u32>,
 }
 
 /// Tokens of a long sentence that two windows share, so that no clause is read without its neighbour.
 const OVERLAP_TOKENS: usize = 24;
-/// An entity's name is read up to this many tokens behind the separator.
+/// Maximum tokens of an entity's name behind the separator.
 const ENTITY_TOKENS: usize = 32;
 /// Special tokens around a window.
 const WINDOW_MARKS: usize = 2;
@@ -46,7 +46,7 @@ impl Plan {
         bounds: &Bounds<'_>,
     ) -> Result<(), PlanError> {
         let manifest = &model.manifest;
-        // Half of what the model can read is kept for the entities behind the window.
+        // Half of the model's maximum is kept for the entities behind the window.
         let limits = Limits {
             best_tokens: manifest.window_tokens - WINDOW_MARKS,
             max_tokens: (manifest.max_tokens / 2).max(manifest.window_tokens) - WINDOW_MARKS,
@@ -61,7 +61,7 @@ impl Plan {
         };
         let mut packed = windows(tiling, &mention_tokens, ends_clause, limits);
         if packed.is_empty() {
-            // Nothing but marks that the tokenizer drops: entities are still read, against an empty window.
+            // The text consists of marks that the tokenizer drops. Entities are scored with an empty window.
             packed.push(Window { tokens: 0..0 });
         }
         let contents = contents_of(&packed, tiling, &mention_tokens);
@@ -99,7 +99,7 @@ impl Plan {
         let implicit = (0..self.entities.len()).filter(|&entity| !is_mentioned[entity]).collect();
         let implicit = self.names(implicit, model, bounds)?;
         let groups = group_by_length(&implicit, room);
-        // Every window is read with every group: counted before it is built, for the product can be immense.
+        // Every window is read with every group. The product can be immense, so it is counted before anything is built.
         let window_tokens: usize =
             contents.iter().map(|content| content.window.tokens.len() + WINDOW_MARKS).sum();
         let name_tokens: usize = implicit.iter().map(|name| name.ids.len() + 1).sum();
@@ -119,7 +119,7 @@ impl Plan {
             for (number, group) in groups.iter().enumerate() {
                 let names: Vec<&[u32]> = group.iter().map(|&index| implicit[index].ids.as_slice()).collect();
                 let (mut sequence, places) = model.encoder.sequence(ids, &names);
-                // The text itself is scored in the first of its sequences only.
+                // Only the first sequence of a window scores the text itself.
                 let mut sequence_readings = Vec::new();
                 if number == 0 {
                     sequence.spans.append(&mut spans);
@@ -140,9 +140,8 @@ impl Plan {
         Ok(())
     }
 
-    /// For a model that reads a text and an entity as a pair: adds a sequence for each sentence, with nothing as its
-    /// second part, and one for each window and entity, which is read for all mentions of the entity that the window
-    /// has.
+    /// For a model that reads a text and an entity as a pair: adds a sequence for each sentence, with an empty second
+    /// part, and one for each window and entity, which scores all mentions of the entity in the window.
     fn lay_out_pairs(
         &mut self,
         tokens: &Tokens,
@@ -197,7 +196,7 @@ impl Plan {
     /// Adds a sequence that reads `text` and `entity` as a pair.
     fn push_pair(&mut self, text: &[u32], entity: &[u32], readings: Vec<Reading>, model: &Model) {
         let (mut sequence, _) = model.encoder.sequence(text, &[entity]);
-        // A pair is scored as a whole: what counts is how many readings there are.
+        // A pair is scored as a whole, so only the number of readings matters.
         sequence.spans = vec![SequenceSpan::new(0, 0); readings.len()];
         self.sequences.push(sequence);
         self.readings.push(readings);
@@ -212,7 +211,7 @@ impl Plan {
         are_mentioned
     }
 
-    /// The tokens of the names of `entities`, which count as tokens of the request.
+    /// Tokenizes the names of `entities`; these tokens count toward the request.
     fn names(
         &mut self,
         entities: Vec<usize>,
@@ -244,7 +243,7 @@ impl Plan {
     }
 }
 
-/// What is to be read in each window.
+/// Returns the content of each window.
 fn contents_of(packed: &[Window], tiling: &[Range<usize>], mentions: &[Range<usize>]) -> Vec<Content> {
     let mut first_sentence = 0;
     let with_mentions = packed.iter().zip(mentions_by_window(mentions, packed));
@@ -266,8 +265,8 @@ fn contents_of(packed: &[Window], tiling: &[Range<usize>], mentions: &[Range<usi
         .collect()
 }
 
-/// For each window the mentions that are read in it: each in exactly one, that where it has most context; one
-/// that is whole in none, in the first window that it touches.
+/// Returns for each window the mentions that are scored in it. Each mention is in one window: the one with the most
+/// context, or, if no window contains it, the first that it touches.
 fn mentions_by_window(mentions: &[Range<usize>], windows: &[Window]) -> Vec<Vec<usize>> {
     let mut read = vec![Vec::new(); windows.len()];
     for (index, window) in assign(windows, mentions).into_iter().enumerate() {
@@ -299,7 +298,7 @@ fn intersection(left: &Range<usize>, right: &Range<usize>) -> Range<usize> {
     start..left.end.min(right.end).max(start)
 }
 
-/// The place of `part` in the sequence of `window`: one token later, because of the special token at the start.
+/// Returns the place of `part` in the sequence of `window`: one token later, after the special token at the start.
 fn sequence_span(part: &Range<usize>, window: &Window) -> SequenceSpan {
     SequenceSpan::new(part.start - window.tokens.start + 1, part.end - window.tokens.start)
 }

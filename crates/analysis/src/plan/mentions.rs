@@ -1,4 +1,4 @@
-//! The mentions of a document, and the names among them that the model reads masked.
+//! The mentions of a document, and the names in it that are masked for the model.
 
 use sentor_engine::encode::{Encoder, Tokens};
 use sentor_text::language::Language;
@@ -9,7 +9,8 @@ use sentor_text::span::Span;
 use super::{Bounds, PlanError, PlannedMention};
 use crate::{AnalysisError, Document, DocumentError, MentionSource};
 
-/// The mentions of the `distinct` entities of a document: those that the caller gives, or those that are found.
+/// Returns the mentions of the `distinct` entities of a document: those that the caller provides, or those found in the
+/// text.
 pub(super) fn find_mentions(
     document: &Document,
     distinct: &[String],
@@ -37,7 +38,7 @@ pub(super) fn find_mentions(
     })
 }
 
-/// Finds the places of names that the model reads masked: mentions, and wherever else the text has the name.
+/// Finds the names to mask: mentions, and all other occurrences of the name in the text.
 pub(super) fn masked_names(
     document: &Document,
     distinct: &[String],
@@ -56,7 +57,7 @@ pub(super) fn masked_names(
     let names = mentions.iter().chain(&elsewhere).filter(|mention| masks[mention.entity]);
     let readable = names.filter(|mention| match mention.form {
         MatchForm::Exact | MatchForm::Inflected => true,
-        // One that is written as one word says more than the name in it.
+        // A compound written as one word says more than the name in it.
         MatchForm::Compound => {
             let surface = mention.span.slice(&document.text);
             surface.chars().count() <= distinct[mention.entity].chars().count()
@@ -66,8 +67,8 @@ pub(super) fn masked_names(
     readable.map(|mention| mention.span).collect()
 }
 
-/// Gives each mention its sentence and its tokens; one that no token touches (an entity of marks that the tokenizer
-/// drops) takes the token that follows it.
+/// Assigns each mention its sentence and its tokens. A mention without tokens (an entity of marks that the tokenizer
+/// drops) gets the token after it.
 pub(super) fn place(mentions: Vec<Mention>, tiles: &[Span], tokens: &Tokens) -> Vec<PlannedMention> {
     if tokens.is_empty() {
         return Vec::new();

@@ -19,21 +19,21 @@ use crate::stop::StopSignal;
 use crate::{AnalysisError, Document, DocumentError, MentionSource, Warning};
 use mentions::{find_mentions, masked_names, place};
 
-/// One document, ready to be scored: its sequences, and the target of each of their spans.
+/// A document ready to be scored: its sequences, and the target of each of their spans.
 #[derive(Debug)]
 pub(crate) struct Plan {
     language: Language,
     detection: Detection,
     warnings: Vec<Warning>,
-    /// Presented spans of the sentences.
+    /// Spans of the sentences in the answer.
     sentences: Vec<Span>,
     /// The requested entities in their order, each with its place in `entities`.
     requested: Vec<(String, usize)>,
     /// The distinct entities.
     entities: Vec<String>,
-    /// Of the distinct entities.
+    /// Mentions of the distinct entities.
     mentions: Vec<PlannedMention>,
-    /// Mentions that the text has beyond those.
+    /// Number of further mentions in the text.
     left_out: usize,
     max_mentions: usize,
     sequences: Vec<Sequence>,
@@ -54,15 +54,15 @@ struct PlannedMention {
 /// Target of a span of a sequence.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
-    /// A sentence, or `tokens` of its tokens where it stands in several windows.
+    /// A sentence, or `tokens` of its tokens if it is in several windows.
     Sentence { index: usize, tokens: usize },
     /// A mention.
     Mention(usize),
-    /// An entity that the text does not name.
+    /// An entity that the text does not mention.
     Implicit(usize),
 }
 
-/// A document, and what it is read as.
+/// A document with its language and model.
 pub(crate) struct Input<'a> {
     pub(crate) document: &'a Document,
     pub(crate) choice: LanguageChoice,
@@ -74,24 +74,24 @@ pub(crate) struct Input<'a> {
 
 /// The bounds of the work on one request.
 pub(crate) struct Bounds<'a> {
-    /// Ends planning when nobody waits for the answer any more.
+    /// Stops planning when the answer is no longer wanted.
     pub(crate) stop: &'a StopSignal,
     /// Most mentions of a document that are scored and listed.
     pub(crate) max_mentions: usize,
     /// Most tokens of the sequences of one document, unless its text alone has more.
     pub(crate) max_tokens: usize,
-    /// Asked before sequences are built, with the number of their tokens.
+    /// Called with the number of tokens before sequences are built.
     pub(crate) admit: &'a (dyn Fn(usize) -> Result<(), AnalysisError> + Sync),
 }
 
 impl Bounds<'_> {
-    /// Whether sequences of so many tokens may be built for a document, whose text alone has `text_tokens`.
+    /// Checks whether sequences of this many tokens may be built for a document whose text alone has `text_tokens`.
     ///
     /// # Errors
     ///
-    /// If its entities make it too much, or the engine cannot score it in time.
+    /// If its entities make it too large, or the engine cannot score it in time.
     fn admit_document(&self, sequence_tokens: usize, text_tokens: usize) -> Result<(), PlanError> {
-        // Sentences that are read as pairs, and a first group of entities, take up to as much again.
+        // Sentences that are read as pairs, and the first group of entities, can double the tokens.
         let most = self.max_tokens.max(text_tokens.saturating_mul(4));
         if sequence_tokens > most {
             return Err(DocumentError::TooManyTokens { tokens: sequence_tokens, most }.into());
@@ -101,7 +101,7 @@ impl Bounds<'_> {
     }
 }
 
-/// Why there is no plan.
+/// Why a document has no plan.
 pub(crate) enum PlanError {
     /// This document cannot be scored.
     Document(DocumentError),
@@ -165,7 +165,7 @@ impl Plan {
         std::mem::take(&mut self.sequences)
     }
 
-    /// Warns of each requested entity that is one of these distinct ones.
+    /// Adds a warning for each requested entity whose distinct entity is marked in `is_long`.
     fn warn_of_long_entities(&mut self, is_long: &[bool]) {
         let long = self.requested.iter().enumerate().filter(|(_, (_, distinct))| is_long[*distinct]);
         for (entity_index, _) in long {
@@ -184,7 +184,7 @@ struct Entities {
 }
 
 impl Entities {
-    /// Equal names are one entity, unless the caller says where each is mentioned.
+    /// Equal names are one entity, unless the caller provides the mentions.
     fn from_document(document: &Document) -> Self {
         let mut places: HashMap<&str, usize> = HashMap::new();
         let mut distinct = Vec::new();
@@ -215,7 +215,7 @@ fn language_warnings(choice: LanguageChoice, language: Language, detection: &Det
     }
 }
 
-/// The tokens of each sentence; together they are all tokens. A token belongs to the sentence that it starts in.
+/// Returns the tokens of each sentence, which tile all tokens. A token belongs to the sentence in which it starts.
 fn tile_tokens(tokens: &Tokens, tiles: &[Span]) -> Vec<Range<usize>> {
     let mut start = 0;
     let mut ranges = Vec::with_capacity(tiles.len());

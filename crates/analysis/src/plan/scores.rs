@@ -1,4 +1,4 @@
-//! From the outputs of a document's sequences to its scores.
+//! Computes a document's scores from the outputs of its sequences.
 
 use std::sync::Arc;
 
@@ -93,16 +93,16 @@ impl Scored {
     }
 }
 
-/// The answer for each requested entity, a name and its place among the distinct ones. Equal entities share their
-/// mentions. Together they list `most` mentions, the first of equal entities before the others; also returns how many
-/// they do not list.
+/// Returns the answer for each requested entity (a name and its index among the distinct ones), and the number of
+/// omitted mentions. Equal entities share their mentions. Together the answers list at most `most` mentions; the first
+/// of equal entities has priority.
 fn answer_entities(
     requested: &[(String, usize)],
     scored: &[Scored],
     most: usize,
 ) -> (Vec<EntityAnalysis>, usize) {
     let distinct: usize = scored.iter().map(|entity| entity.mentions.len()).sum();
-    // Each distinct entity lists all of its own, which are bounded already.
+    // Each distinct entity lists all of its mentions, whose number is already bounded.
     let mut room = most.saturating_sub(distinct);
     let mut left_out = 0;
     let mut is_listed = vec![false; scored.len()];

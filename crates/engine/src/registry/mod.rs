@@ -80,7 +80,7 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// On the first file that is missing, cannot be read or differs.
+    /// For the first file that is missing, cannot be read or differs.
     pub fn verify(&self) -> Result<(), RegistryError> {
         for (name, expected) in &self.manifest.files {
             let path = self.path.join(name);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::clock::iso_8601;
 use crate::keys::{KeyId, KeyRecord};
 
-/// Who did something.
+/// The actor of an event.
 #[derive(Clone, Copy, Debug)]
 pub enum Actor<'a> {
     /// Someone at the command line.
@@ -24,7 +24,7 @@ pub enum Actor<'a> {
     Server,
 }
 
-/// What was done.
+/// An audited event.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// A key was made.
@@ -65,7 +65,7 @@ pub enum Event<'a> {
 pub struct AuditEntry(String);
 
 impl AuditEntry {
-    /// Writes down what happened.
+    /// Builds the entry of an event.
     pub fn new(now: Timestamp, actor: Actor<'_>, event: Event<'_>) -> Self {
         // Texts and numbers always serialise.
         Self(serde_json::to_string(&Line::new(now, actor, event)).unwrap_or_default())

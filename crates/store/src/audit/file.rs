@@ -30,7 +30,7 @@ pub enum AuditError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The store with the entries failed.

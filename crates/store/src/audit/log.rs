@@ -90,7 +90,7 @@ impl AuditLog {
         let (throttle, heartbeat) = (Mutex::default(), Heartbeat::start());
         let shared = Arc::new(Shared { store, file, clock, throttle, heartbeat });
         let (sender, receiver) = mpsc::sync_channel(WAITING);
-        // What a killed process left is written at once.
+        // Entries that a killed process left are written at once.
         let _ = sender.try_send(Message::Changed);
         let writing = Arc::clone(&shared);
         let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || writing.run(&receiver));
@@ -109,7 +109,7 @@ impl AuditLog {
         self.send(Message::Changed);
     }
 
-    /// Writes a line for a refused call, or counts it. Never waits.
+    /// Writes a line for a refused call, or counts it. Never blocks.
     pub fn refused(&self, call: RefusedCall<'_>) {
         let now = self.shared.clock.moment();
         if !lock(&self.shared.throttle).admit(call.caller, now) {
@@ -198,7 +198,7 @@ impl Shared {
                 }
             }
             self.heartbeat.beat();
-            // Dropping the senders tells who waits.
+            // Dropping the senders wakes the callers of `flush`.
             drop(flushed);
             if stop {
                 return;

@@ -1,4 +1,4 @@
-//! Checks of what people type when they make a key.
+//! Checks of the input for a new key.
 
 use jiff::civil;
 use jiff::fmt::temporal::Pieces;

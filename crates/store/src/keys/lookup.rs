@@ -11,7 +11,7 @@ use super::api_key::KeyDigest;
 /// Look-ups per second, over all callers: each reads one row, some tens of microseconds.
 const PER_SECOND: f64 = 100.0;
 
-/// Look-ups that may come at once.
+/// Maximum burst of look-ups.
 const BURST: f64 = 100.0;
 
 /// Unknown keys that are remembered. A key that is made later comes in with a poll, so they never have to be forgotten.

@@ -1,4 +1,4 @@
-//! Keys: their format, their records, and who may use them.
+//! Keys: their format, their records, and authentication.
 //!
 //! A key is random text with a checksum ([`ApiKey`]). A [`KeyStore`] keeps only its SHA-256 ([`KeyDigest`]), with its
 //! name, scopes and life span ([`KeyRecord`]). [`KeyAdmin`] makes, rotates and revokes keys. A [`KeyRing`] holds all

@@ -1,4 +1,4 @@
-//! What is stored of a key, and its states.
+//! The stored record of a key, and its states.
 
 use std::fmt;
 
@@ -99,7 +99,7 @@ impl NewKey {
     }
 }
 
-/// What is stored of a key.
+/// The stored record of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
     /// Identifies the key.

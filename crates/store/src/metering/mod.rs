@@ -1,8 +1,9 @@
 //! Plans, limits and usage.
 //!
-//! A [`Plan`] has the limits of a key. The [`Meter`] admits each request ([`Meter::admit`]); the counting itself is in
-//! `account.rs`, and the sliding minute in `minute.rs`. Counters live in memory. A thread writes them to a [`UsageStore`]
-//! twice a second, and a restart restores them from there. A key and its successors by rotation are one account.
+//! A [`Plan`] holds the limits of a key. The [`Meter`] admits each request ([`Meter::admit`]); the counting itself is
+//! in `account.rs`, and the sliding minute in `minute.rs`. Counters live in memory. A thread writes them to a
+//! [`UsageStore`] twice a second, and a restart restores them from there. A key and its successors by rotation are one
+//! account.
 
 mod plan;
 

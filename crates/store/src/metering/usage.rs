@@ -1,4 +1,4 @@
-//! Usage: what was used, by account and day, and the trait of the store that keeps it.
+//! Usage by account and day, and the trait of its store.
 
 use std::ops::{AddAssign, RangeInclusive};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::StoreError;
 use crate::keys::KeyId;
 
-/// Sums of what was used. In a change, `requests` is negative if a request is refunded.
+/// Sums of usage. In a change, `requests` is negative if a request is refunded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Admitted requests.

@@ -1,4 +1,4 @@
-//! What went wrong with the SQLite file, with its path and what an operator can do.
+//! Errors of the SQLite file, with its path and the operator's remedy.
 
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,7 @@ pub(super) fn exchanged_error(path: &Path, problem: &'static str) -> StoreError 
     BackendError::new(FailureKind::Exchanged, error).into()
 }
 
-/// Sorts an error of SQLite by what an operator can do about it.
+/// Classifies an error of SQLite by the operator's remedy.
 pub(super) fn database_error(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     let (kind, error) = match source.sqlite_error_code() {
