@@ -1,4 +1,4 @@
-//! Flags for the settings, made from the table of settings so that none is missing.
+//! Flags for the settings, generated from the table of settings so that none is missing.
 
 use clap::{Arg, ArgMatches, Command};
 
@@ -8,7 +8,7 @@ use crate::config::{DEPRECATED_NAMES, Fallback, Section, Setting, settings};
 #[derive(Clone, Debug, Default)]
 pub(super) struct CommonFlags(Vec<(String, String)>);
 
-/// Flags of the settings that only a server uses.
+/// Flags of the settings that only the server uses.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServerFlags(Vec<(String, String)>);
 

@@ -11,11 +11,11 @@ use sentor_analysis::{
 };
 use sentor_text::language::LanguageChoice;
 
-/// Most documents in a batch: enough for the engine to find rows of similar length.
+/// Maximum documents in a batch: enough for the engine to find sequences of similar length.
 pub(super) const BATCH_DOCUMENTS: usize = 64;
 
-/// Most text in a batch, unless one document alone has more. With the batches in flight this bounds the
-/// memory, and it keeps a batch well inside the engine's queue.
+/// Maximum text in a batch, unless one document alone has more. It bounds the memory of the batches in flight, and
+/// keeps a batch well below the engine's queue limit.
 pub(super) const BATCH_BYTES: usize = 64 << 10;
 
 /// Maximum time to wait for room in the queue. No other program fills it, so a longer rejection is permanent.
@@ -50,7 +50,7 @@ impl Score for Analyzer {
 
 /// Scores `batches`; the answers come in their order.
 ///
-/// A thread draws the batches, a few ahead of the answer that the iterator returns next. It ends at the next batch once
+/// A thread reads the batches, a few ahead of the answer that the iterator returns next. It ends at the next batch once
 /// the iterator is dropped.
 pub(super) fn score_in_order<T: Send + 'static>(
     scorer: Arc<impl Score>,
@@ -132,8 +132,8 @@ pub(super) mod tests {
     use sentor_text::sentiment::Distribution;
     use sentor_text::span::Span;
 
-    /// Calls a text with "good" in it positive, toward everything; finds an entity by its first letters'
-    /// place; refuses every third call, and takes longer for earlier ones.
+    /// Scores a text that contains "good" as positive toward everything, finds an entity at the first occurrence of its
+    /// letters, rejects every third call, and takes longer for earlier ones.
     #[derive(Default)]
     pub(in crate::cli) struct Fake {
         calls: AtomicUsize,

@@ -24,9 +24,9 @@ use crate::config::{Config, ServerConfig};
 
 /// Ask a running server whether it is ready
 ///
-/// Without --url it asks the server of the same configuration: file, environment and flags say the port and whether it
-/// speaks TLS. The exit code is 0 where the server is ready and 1 where it is not or does not answer. Like the probes of
-/// Kubernetes, it does not check the server's certificate.
+/// Without --url it asks the server of the same configuration: file, environment and flags determine the port and TLS.
+/// The exit code is 0 if the server is ready, and 1 if it is not or does not answer. Like the probes of Kubernetes, it
+/// does not check the server's certificate.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HealthArgs {
     /// Address of the server, such as `https://127.0.0.1:8443` [default: that of the settings]
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &HealthArgs, global: &GlobalArgs) -> anyhow::Result<Exit
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let timeout = Duration::from_millis(args.timeout_ms);
     let answer = runtime.block_on(async { tokio::time::timeout(timeout, address.ask()).await });
-    // A name that is still being looked up must not hold up the end.
+    // A pending name look-up must not delay the end.
     runtime.shutdown_background();
     let (status, body) = answer
         .with_context(|| format!("{address} did not answer within {} ms", args.timeout_ms))?
@@ -96,7 +96,7 @@ impl Address {
         Ok(Self { is_tls, host, port: url.port_u16().unwrap_or(if is_tls { 443 } else { 80 }) })
     }
 
-    /// The public listener's address. A listener on all addresses is asked on the loopback one.
+    /// Returns the public listener's address: loopback for a listener on all addresses.
     fn from_config(config: &ServerConfig) -> anyhow::Result<Self> {
         let port = config.listen.port;
         ensure!(port != 0, "the settings let the server pick its port; name its address with --url");
@@ -129,7 +129,7 @@ impl Address {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> anyhow::Result<(StatusCode, String)> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It ends with the runtime; what goes wrong in it shows in the answer.
+        // It ends with the runtime. Its errors also fail the request.
         tokio::spawn(connection);
         let request = Request::get("/readyz")
             .header(header::HOST, self.authority())

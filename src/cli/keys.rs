@@ -27,21 +27,21 @@ pub(crate) struct KeysArgs {
 enum KeysCommand {
     /// Make a key and print it, alone, on stdout: it cannot be shown again
     Create {
-        /// What people call it
+        /// Name of the key, for people
         name: String,
-        /// Which limits hold for it
+        /// Plan with the key's limits
         #[arg(long, default_value = KeyRecord::UNLIMITED)]
         plan: String,
-        /// What it may do: predict, cluster, admin or metrics; can stand several times
+        /// Permission: predict, cluster, admin or metrics; repeatable
         #[arg(long = "scope", value_name = "SCOPE", default_values = ["predict", "cluster"], value_delimiter = ',')]
         scopes: Vec<Scope>,
-        /// From when on it is not valid: a span such as 90d or 12h, a date, or a time with its zone
+        /// Expiry: a span such as 90d or 12h, a date, or a time with its zone
         #[arg(long, value_name = "WHEN")]
         expires: Option<String>,
-        /// What it is for; both kinds work alike
+        /// Environment, part of the key's text; both work alike
         #[arg(long, value_enum, default_value = "live")]
         environment: EnvironmentArg,
-        /// Print the key and all about it as JSON
+        /// Print the key and its record as JSON
         #[arg(long)]
         json: bool,
     },
@@ -51,19 +51,19 @@ enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Take a key back; running servers refuse it within a second
+    /// Revoke a key; running servers reject it within a second
     Revoke {
         /// Its identifier, as `list` shows it
         id: String,
     },
-    /// Make a key that takes the place of another, and print it, alone, on stdout
+    /// Make a successor of a key, and print it, alone, on stdout
     Rotate {
         /// The old key's identifier, as `list` shows it
         id: String,
         /// How long the old key still works, such as 24h or 7d
         #[arg(long, value_name = "SPAN", default_value = "24h")]
         overlap: String,
-        /// Print the new key and all about it as JSON
+        /// Print the new key and its record as JSON
         #[arg(long)]
         json: bool,
     },
@@ -143,7 +143,7 @@ pub(crate) fn run(args: &KeysArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
     Ok(Exit::Ok)
 }
 
-/// Reads all keys, and says which rows cannot be read.
+/// Reads all keys, and reports unreadable rows.
 fn all_keys(store: &SqliteStore) -> anyhow::Result<Vec<KeyRecord>> {
     let (mut records, mut after): (Vec<KeyRecord>, Option<KeyId>) = (Vec::new(), None);
     loop {
@@ -167,9 +167,9 @@ fn print_key(key: &ApiKey, record: &KeyRecord, now: Timestamp, json: bool) -> an
     print(format!("{}\n", serde_json::to_string_pretty(&shown)?).as_bytes())
 }
 
-/// Says something to people; stdout is for the key.
+/// Prints a notice for people on stderr, since stdout is for the key.
 fn print_notice(text: &str) {
-    // Nothing is lost if nobody hears it.
+    // A closed stderr loses nothing.
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
@@ -197,12 +197,12 @@ fn table(records: &[KeyRecord], now: Timestamp) -> String {
     super::table::table(&rows)
 }
 
-/// A name as a terminal can show it: names from before [`check_name`] may hold control characters.
+/// Escapes a name for a terminal: names from before [`check_name`] may contain control characters.
 pub(super) fn printable(name: &str) -> String {
     name.chars().map(|character| if is_control(character) { '\u{FFFD}' } else { character }).collect()
 }
 
-/// Reads a moment to come: a span from now, a date (its start, in UTC) or a time with its zone.
+/// Parses a future moment: a span from now, a date (its start, in UTC) or a time with its zone.
 fn moment(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     let at = match parse_expiry(text) {
         Some(at) => at,
@@ -212,7 +212,7 @@ fn moment(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     Ok(at)
 }
 
-/// The moment a span after `now`.
+/// Returns the moment a span after `now`.
 fn after(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     let span: Span =
         text.parse().ok().filter(|span: &Span| !span.is_negative()).with_context(|| {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 
-/// The path that stands for standard input.
+/// The path for standard input.
 pub(super) const STDIN: &str = "-";
 
 /// Maximum length of a line, so that a file without line breaks cannot fill the memory.
@@ -17,7 +17,7 @@ const MAX_LINE_BYTES: u64 = 64 << 20;
 /// Room for the reads of a whole batch of short documents.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Something to read lines or records from.
+/// A source of lines or records.
 pub(super) type Reader = Box<dyn BufRead + Send>;
 
 /// Opens a file, or standard input for [`STDIN`], and decompresses gzip. Bytes read from the disk advance `progress`.

@@ -32,7 +32,7 @@ use sentor_store::StoreError;
 /// The outcome of a command, as its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// 0: all went well.
+    /// 0: success.
     Ok,
     /// 1: something failed.
     Failure,
@@ -130,7 +130,7 @@ enum Command {
     Health(health::HealthArgs),
     /// Make, list, revoke and rotate keys
     Keys(keys::KeysArgs),
-    /// Show what keys used
+    /// Show the usage of keys
     Usage(usage::UsageArgs),
     /// List and verify models
     Models(models::ModelsArgs),
@@ -138,18 +138,18 @@ enum Command {
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
 }
 
-/// Parses the command line, runs the command, and reports what went wrong.
+/// Parses the command line, runs the command, and reports its error.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let exit = dispatch(&cli).unwrap_or_else(|error| {
         let exit = Exit::from_error(&error);
         if exit != Exit::Ok {
-            // Nothing is left to do where stderr is gone too.
+            // If stderr is closed too, nothing can be reported.
             let _ = writeln!(anstream::stderr(), "error: {}", message(&error));
         }
         exit
@@ -212,7 +212,7 @@ fn warn_of_deprecated_names(config: &Config) {
     }
 }
 
-/// Writes data to stdout, and says so where that fails.
+/// Writes data to stdout.
 fn print(data: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(data)?;

@@ -25,7 +25,7 @@ enum ModelsCommand {
     List(ListArgs),
     /// Check the models: manifest, SHA-256 of each file, and a first run
     ///
-    /// The exit code is 4 where a model fails a check.
+    /// The exit code is 4 if a model fails a check.
     Verify(ListArgs),
 }
 
@@ -101,7 +101,7 @@ fn list(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// The folders to look at, each once.
+/// Returns the folders, each once.
 fn folders(args: &ListArgs, settings: &Settings) -> Vec<PathBuf> {
     if !args.folders.is_empty() {
         return args.folders.clone();
@@ -120,15 +120,15 @@ fn folders(args: &ListArgs, settings: &Settings) -> Vec<PathBuf> {
 struct Verdict {
     path: PathBuf,
     ok: bool,
-    /// What is wrong.
+    /// The first problem; `None` if the model is fine.
     problem: Option<String>,
 }
 
-/// Checks every folder, also after one has failed.
+/// Checks every folder, even after a failure.
 fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
     let folders = folders(args, settings);
     let mut verdicts: Vec<Verdict> = folders.into_iter().map(Verdict::check_files).collect();
-    // ONNX Runtime starts once in a process, so all models whose files are in order are loaded together.
+    // ONNX Runtime starts once in a process, so all models with valid files are loaded together.
     let sound: Vec<&mut Verdict> = verdicts.iter_mut().filter(|verdict| verdict.ok).collect();
     if let Err(error) = load(&sound, settings) {
         assign_problem(sound, &error.to_string());
@@ -147,7 +147,7 @@ fn verify(args: &ListArgs, settings: &Settings) -> anyhow::Result<Exit> {
 }
 
 impl Verdict {
-    /// Whether the manifest is one, and the files are what it says.
+    /// Checks the manifest, and the files against it.
     fn check_files(path: PathBuf) -> Self {
         let checked = ModelFolder::open(&path).and_then(|folder| folder.verify());
         let problem = checked.err().map(|error| error.to_string());
@@ -160,7 +160,7 @@ impl Verdict {
     }
 }
 
-/// Loads the models and lets each run once, as a server's start does.
+/// Loads the models and runs each once, as the server does at start.
 fn load(verdicts: &[&mut Verdict], settings: &Settings) -> anyhow::Result<()> {
     let mut models = Vec::new();
     for verdict in verdicts {

@@ -16,12 +16,12 @@ use sentor_analysis::{Analyzer, StartError};
 #[derive(Clone, Debug)]
 pub(super) struct InService(Arc<Mutex<Arc<Analyzer>>>);
 
-/// What a reload replaces parts of.
+/// The parts of a running server that a reload replaces.
 pub(super) struct Reloader {
     pub(super) in_service: InService,
     pub(super) app: Arc<App>,
     pub(super) services: Services,
-    /// The command line, which does not change.
+    /// The settings of the command line, which override the file.
     pub(super) overrides: Overrides,
     /// The configuration that the server started with.
     pub(super) started_with: Config,
@@ -49,7 +49,7 @@ impl InService {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).shutdown(deadline);
     }
 
-    /// Puts `analyzer` in service and returns the one before.
+    /// Puts `analyzer` in service and returns the former one.
     fn replace(&self, analyzer: Arc<Analyzer>) -> Arc<Analyzer> {
         std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), analyzer)
     }
@@ -59,8 +59,7 @@ impl Reloader {
     /// Reloads at each hang-up, until the server is to stop. Requests in flight finish with the models and limits that they
     /// began with. An error leaves everything as it was.
     ///
-    /// Ends only once no models are being loaded or unloaded: ONNX Runtime does not survive the end of the process
-    /// meanwhile.
+    /// Returns only when no models are being loaded or unloaded: ONNX Runtime crashes if the process ends meanwhile.
     pub(super) async fn run(self, mut hangup: Signal, mut stop: watch::Receiver<Stop>) {
         let mut retired = JoinSet::new();
         let mut current = self.started_with.clone();

@@ -38,18 +38,18 @@ pub(crate) struct ServeArgs {
     settings: ServerFlags,
 }
 
-/// Cores to one connection thread. The models have threads of their own: in batches a connection thread is busy for a thirtieth
-/// of the time that two workers are.
+/// Cores per connection thread. Models run on other threads: with batched requests, a connection thread is busy for a
+/// thirtieth of the time that two workers are.
 const CORES_PER_CONNECTION_THREAD: usize = 4;
 
-/// Least connection threads. The second costs a tenth more where it is not needed, since the two wake each other, but with it
-/// nothing that holds up one thread holds up all clients.
+/// Minimum connection threads. If it is not needed, the second costs a tenth more, since the two wake each other. But
+/// with two, work that blocks one thread does not block all clients.
 const MIN_CONNECTION_THREADS: usize = 2;
 
-/// How long models may take to be loaded and unloaded after the last request has ended.
+/// Maximum wait for models that are still being loaded or unloaded after the last request.
 const RELOADING_GRACE: Duration = Duration::from_secs(10);
 
-/// How long workers may take to end after the last request has.
+/// Maximum wait for the workers to end after the last request.
 const WORKERS_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     warn_of_deprecated_names(&config);
     make_room_for_connections(&config);
 
-    // The port first: that it is taken should not come out after the models are loaded.
+    // The port first, so that an occupied port is reported before the models are loaded.
     let listener = bind(&config.server.listen)?;
     let admin_listener = config.server.admin_listen.as_ref().map(bind).transpose()?;
     let metrics_listener = config.server.metrics_listen.as_ref().map(bind).transpose()?;
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     warn_of_plain_http(&config, [Some(&listener), admin_listener.as_ref()]);
     background::start_threads();
     let started = Instant::now();
-    // While the keys are read: with many of them, that takes as long.
+    // In parallel with the keys: reading many keys takes as long as loading the models.
     let mut loading = Loading::start(config.analyzer_settings())?;
     let services = services(&config)?;
     let Services { keys, meter, audit, .. } = services.clone();
@@ -115,10 +115,10 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
             app.export_traces(exporter);
         }
 
-        // The server already answers, and says that it is not ready.
+        // The server already answers, and reports that it is not ready.
         let analyzer = tokio::select! {
             analyzer = &mut loading.loaded => Arc::new(analyzer.context("loading the models")??),
-            // Stopped before it was ready.
+            // The server was stopped before it was ready.
             () = Stop::Softly.reached(&mut stop) => return Ok(None),
         };
         tracing::info!(duration_ms = started.elapsed().as_secs_f64() * 1000.0, "models are loaded");
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
 
         let greeting = greeting(&config, addresses, &services)?;
         if let Err(error) = print(greeting.as_bytes()) {
-            // Whoever started the server does not listen to it; its callers still may.
+            // The parent process has closed stdout; clients can still connect.
             tracing::warn!(%error, "cannot print where the server listens");
         }
         drop(analyzer);
@@ -158,13 +158,13 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     meter.close();
     audit.close();
     tracing::info!("stopped");
-    // Planning that nobody waits for any more must not hold up the end.
+    // Planning for cancelled requests must not delay the end.
     runtime.shutdown_background();
     Ok(Exit::Ok)
 }
 
-/// Models that a thread of their own loads. Dropping it waits for that thread: ONNX Runtime does not bear the end of
-/// the process while it starts.
+/// A thread that loads the models. Dropping this waits for the thread: ONNX Runtime crashes if the process ends while
+/// it starts.
 struct Loading {
     loaded: oneshot::Receiver<Result<Analyzer, StartError>>,
     thread: Option<JoinHandle<()>>,
@@ -174,7 +174,7 @@ impl Loading {
     fn start(settings: Settings) -> io::Result<Self> {
         let (sender, loaded) = oneshot::channel();
         let thread = std::thread::Builder::new().name("loading".to_owned()).spawn(move || {
-            // Nobody listens any more where the start failed elsewhere, or the server was stopped before it was ready.
+            // The receiver is gone if the start failed elsewhere, or the server was stopped before it was ready.
             let _ = sender.send(Analyzer::start(&settings));
         })?;
         Ok(Self { loaded, thread: Some(thread) })
@@ -184,13 +184,13 @@ impl Loading {
 impl Drop for Loading {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A panic of it was told by the receiver.
+            // A panic of the thread has failed the receiver already.
             let _ = thread.join();
         }
     }
 }
 
-/// Opens what is kept in the data folder.
+/// Opens the store, the audit log, the key ring and the meter of the data folder.
 fn services(config: &Config) -> anyhow::Result<Services> {
     let store = Arc::new(SqliteStore::open(&config.keys.data_dir)?);
     let clock = Clock::system();
@@ -232,7 +232,8 @@ fn warn_of_plain_http(config: &Config, listeners: [Option<&TcpListener>; 2]) {
     }
 }
 
-/// Returns what `listen` serves. The admin interface is there only if nothing else is asked for, and no other machine reaches it.
+/// Returns the role of the public listener. It serves the admin interface only if no other listener does and no other
+/// machine reaches it, or if `admin_public` is set.
 fn public_role(config: &Config, address: SocketAddr) -> ListenerRole {
     if config.server.admin_listen.is_some() {
         return ListenerRole::Public;
@@ -247,7 +248,7 @@ fn public_role(config: &Config, address: SocketAddr) -> ListenerRole {
     ListenerRole::Public
 }
 
-/// A plan that was taken out of the configuration locks its keys out, which should not be a surprise.
+/// Warns of keys whose plan the configuration no longer has: they are rejected.
 pub(super) fn warn_of_unknown_plans(services: &Services) {
     let (in_use, known) = (services.keys.plans_in_use(services.clock.now()), services.meter.plans());
     for (plan, keys) in in_use.iter().filter(|(plan, _)| known.find(plan).is_none()) {
@@ -259,11 +260,11 @@ pub(super) fn warn_of_unknown_plans(services: &Services) {
     }
 }
 
-/// Descriptors for all but connections: listeners, the store, models while they are read, the log.
+/// File descriptors for everything but connections: listeners, the store, models while they are read, the log.
 const OTHER_DESCRIPTORS: u64 = 100;
 
-/// Raises the soft limit of descriptors to what the connections of all listeners need, as far as the hard limit lets it: most
-/// systems start a process with 1,024 and let it have more.
+/// Raises the soft limit of file descriptors to the need of all listeners' connections, as far as the hard limit
+/// allows. Most systems start a process with 1,024 and allow more.
 fn make_room_for_connections(config: &Config) {
     let listeners =
         1 + [&config.server.admin_listen, &config.server.metrics_listen].into_iter().flatten().count();
@@ -286,8 +287,8 @@ fn make_room_for_connections(config: &Config) {
     }
 }
 
-/// Connections that may wait with the system until they are accepted; it may allow fewer (`net.core.somaxconn`, 4,096 on Linux).
-/// What comes beyond is dropped, and its client tries again after a second. The standard library asks for 128.
+/// Length of the system's backlog of connections to accept; the system may allow fewer (`net.core.somaxconn`, 4,096 on
+/// Linux). It drops further connections, and their clients retry after a second. The standard library asks for 128.
 const MOST_WAITING_CONNECTIONS: i32 = 4096;
 
 fn bind(listen: &Listen) -> anyhow::Result<TcpListener> {
@@ -331,8 +332,8 @@ struct Addresses {
     metrics: Option<SocketAddr>,
 }
 
-/// What is printed once the server is ready. The first line, and one more for each listener of its own, are for
-/// programs, the rest for people.
+/// The text that is printed once the server is ready. The first line, and one more for each additional listener, are
+/// for programs, the rest for people.
 fn greeting(config: &Config, addresses: Addresses, services: &Services) -> anyhow::Result<String> {
     let address = addresses.public;
     let Services { keys, store, .. } = services;
@@ -346,7 +347,7 @@ fn greeting(config: &Config, addresses: Addresses, services: &Services) -> anyho
     }
     let is_first_start = keys.is_empty() && address.ip().is_loopback();
     let key = if is_first_start {
-        // Nobody else can reach the server, so this lets in nobody else.
+        // Only this machine reaches the server, so the key gives nobody else access.
         let new = NewKey { environment: Environment::Test, ..NewKey::named("development") };
         let admin = KeyAdmin::new(store.as_ref(), &services.clock, Actor::FirstStart);
         let (key, _) = admin.create(new, &mut rand::rng())?;

@@ -17,7 +17,7 @@ pub(super) fn settings(global: &GlobalArgs) -> anyhow::Result<Settings> {
 
 /// Loads the models; the workers end with the returned value.
 pub(super) fn start(settings: &Settings) -> anyhow::Result<Session> {
-    // The messages name what is wrong and say what to do; a context would only stand in their way.
+    // The messages name the problem and the remedy, so a context would add nothing.
     let analyzer = Analyzer::start(settings)?;
     Ok(Session(Arc::new(analyzer)))
 }

@@ -1,4 +1,4 @@
-//! Keeps spreadsheets from running text of a CSV file as a formula.
+//! Keeps spreadsheets from evaluating text of a CSV file as a formula.
 //!
 //! `web/table.js` has the same rule for the page's downloads; `tests/reference/formula_cells.json` holds both to it.
 
@@ -7,8 +7,8 @@ use std::borrow::Cow;
 /// Characters that begin a formula, in all the widths that spreadsheets accept.
 const FORMULA_STARTS: [char; 12] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫'];
 
-/// Characters after which a spreadsheet may begin a new cell, whatever the file's quotes say: one that expects another
-/// separator than the comma does not see the quotes within a line.
+/// Characters after which a spreadsheet may begin a new cell despite the file's quotes: one that expects another
+/// separator than the comma ignores quotes inside a line.
 const SEPARATORS: [char; 4] = [';', '\t', '\r', '\n'];
 
 /// Puts an apostrophe before each place of a field where a spreadsheet may begin a formula. Numbers stay numbers.

@@ -1,6 +1,6 @@
-//! Columns for people.
+//! Tables for people.
 
-/// Rows as lines, each column as wide as its widest cell.
+/// Aligns rows: each column is as wide as its widest cell.
 pub(super) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; COLUMNS] = std::array::from_fn(width);

@@ -1,4 +1,4 @@
-//! `sentor usage`: what keys used, as a table, CSV or JSON.
+//! `sentor usage`: prints the usage of keys as a table, CSV or JSON.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use sentor_store::metering::{DayUsage, Usage, UsageQuery, UsageStore as _};
 /// Arguments of `sentor usage`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UsageArgs {
-    /// Only of this key and those it follows by rotation, by its identifier as `keys list` shows it
+    /// Only this key and its predecessors by rotation, by the identifier that `keys list` shows
     #[arg(long, value_name = "ID")]
     key: Option<String>,
     /// First day, in UTC [default: the first of this month]
@@ -29,7 +29,7 @@ pub(crate) struct UsageArgs {
     /// Last day, in UTC [default: today]
     #[arg(long, value_name = "DATE")]
     to: Option<Date>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &UsageArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     };
     let days = store.usage(&query)?;
     let records = store.records()?;
-    // Of an account, the newest key says what it is called today.
+    // The newest key of an account has its current name.
     let newest: HashMap<&KeyId, &KeyRecord> =
         records.iter().map(|record| (&record.account, record)).collect();
     let rows: Vec<Row<'_>> =
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &UsageArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     Ok(Exit::Ok)
 }
 
-/// The account of a key; that of a key from the configuration is not in the store, but may have usage.
+/// Returns the account of a key. The key of the configuration is not in the store, but may have usage.
 fn account_of(store: &SqliteStore, id: &str) -> anyhow::Result<KeyId> {
     let id = KeyId::new(id);
     if id == KeyId::static_key() {
@@ -137,7 +137,7 @@ fn to_table(rows: &[Row<'_>], total: Usage) -> String {
 fn to_csv(rows: &[Row<'_>]) -> anyhow::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     if rows.is_empty() {
-        // The writer takes the head from the first row; a file without rows should have one too.
+        // The CSV writer takes the header from the first row; a file without rows gets one here.
         writer.write_record([
             "day",
             "key_id",

@@ -32,7 +32,7 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Sentor's folder for a user's data.
+    /// Returns Sentor's folder for a user's data.
     pub(super) fn data_home(&self) -> Option<PathBuf> {
         self.user_folder("XDG_DATA_HOME", ".local/share")
     }
@@ -42,7 +42,7 @@ impl Environment {
         self.user_folder("XDG_CONFIG_HOME", ".config")
     }
 
-    /// The XDG base directory specification has programs ignore a relative folder.
+    /// The XDG base directory specification requires programs to ignore a relative folder.
     fn user_folder(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         let named = self.variable(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
         let folder = named.or_else(|| self.variable("HOME").map(|home| Path::new(home).join(below_home)))?;

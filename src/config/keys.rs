@@ -19,8 +19,8 @@ pub struct KeysConfig {
     pub api_key_file: Option<PathBuf>,
 }
 
-/// A text that `Debug` does not show. Clients read `SENTOR_API_KEY` too, with a key that may belong to another server, so
-/// only `sentor serve` parses it.
+/// A text that `Debug` hides. Clients read `SENTOR_API_KEY` too, and the key may belong to another server, so only
+/// `sentor serve` parses it.
 #[derive(Clone)]
 pub struct Secret(String);
 

@@ -158,7 +158,7 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(problems)) }
     }
 
-    /// What an [`sentor_analysis::Analyzer`] is started with.
+    /// Returns the settings of the analyzer.
     pub fn analyzer_settings(&self) -> sentor_analysis::Settings {
         sentor_analysis::Settings {
             onnxruntime: self.models.onnxruntime.clone(),

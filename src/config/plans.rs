@@ -18,7 +18,7 @@ const NO_LIMIT: &str = "unlimited";
 
 const WEIGHT: &str = "weight";
 
-/// Maximum weight: a key with a hundred times the share of another has the server nearly to itself.
+/// Maximum weight: a key with a hundred times the share of another nearly has the server to itself.
 const MAX_WEIGHT: u32 = 100;
 
 /// Adds the plans of a file to `plans`. A preset keeps the limits that the file does not name.

@@ -1,5 +1,5 @@
-//! Answers that may be large: work on them leaves the connection threads, and their bytes are held against a budget until
-//! they are sent.
+//! Answers that may be large. They are written on background threads, and their bytes count against a budget until they
+//! are sent.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -18,12 +18,12 @@ use tower_http::compression::CompressionLayer;
 
 use super::error::ApiError;
 
-/// From this size on, a body is read and an answer written on a background thread. Below it, that takes a fraction of a
-/// millisecond, and handing the work over would take as long.
+/// From this size on, a body is parsed and an answer written on a background thread. Less takes a fraction of a
+/// millisecond, and handing it over would take as long.
 pub(super) const OFF_THREAD_BYTES: usize = 64 * 1024;
 
-/// Largest part of an answer that a connection takes at once. What a connection has taken is in its buffer, so the answer's
-/// end is known to within this many bytes.
+/// Maximum part of an answer that a connection buffers at once. The end of an answer is therefore known to within this
+/// many bytes.
 const PIECE_BYTES: usize = 32 * 1024;
 
 /// Runs `work` on a background thread if it is large, and else at once.
@@ -39,7 +39,7 @@ pub(super) async fn off_thread<T: Send + 'static>(
     background::run(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
 }
 
-/// A value that takes long to drop, such as a million strings; a thread that may take its time drops it.
+/// A value that takes long to drop, such as a million strings. A background thread drops it.
 pub(super) struct DropOffThread<T: Send + 'static>(Option<T>);
 
 impl<T: Send + 'static> DropOffThread<T> {
@@ -47,7 +47,7 @@ impl<T: Send + 'static> DropOffThread<T> {
         Self(Some(value))
     }
 
-    /// The value, for a caller that is on such a thread.
+    /// Returns the value, for a caller on a background thread.
     pub(super) fn into_inner(mut self) -> T {
         self.0.take().expect("only this method and drop take the value")
     }
@@ -75,7 +75,7 @@ impl<T: Send + 'static> Drop for DropOffThread<T> {
     }
 }
 
-/// An answer of JSON with what it holds until it is sent.
+/// Builds an answer of JSON. `held` is dropped when it is sent.
 pub(super) fn json<T: Send + Unpin + 'static>(bytes: Compressed, held: T) -> Response<Body> {
     let Compressed { bytes, headers } = bytes;
     let mut response = Response::new(Body::new(HeldBody { bytes, _held: held }));
@@ -108,7 +108,7 @@ impl Compressed {
         let service = CompressionLayer::new().layer(service_fn(move |_: Request<()>| {
             ready(Ok::<_, Infallible>(Response::new(Full::new(plain.clone()))))
         }));
-        // All is in memory, so nothing waits.
+        // Everything is in memory, so nothing blocks.
         let Some(Ok(response)) = service.oneshot(request).now_or_never() else {
             return Self { bytes, headers: HeaderMap::new() };
         };
@@ -125,7 +125,7 @@ impl Compressed {
     }
 }
 
-/// A body in pieces, with what is held until the last one is taken or the connection ends.
+/// A body in pieces. It holds a value until the last piece is taken or the connection ends.
 struct HeldBody<T> {
     bytes: Bytes,
     _held: T,

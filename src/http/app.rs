@@ -25,7 +25,7 @@ use super::readiness::StoreProbe;
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The part of an [`Analyzer`] that the server uses; tests bring their own.
+/// The part of an [`Analyzer`] that the server uses; tests have fakes.
 pub trait Analyze: Send + Sync {
     /// Scores documents, as [`Analyzer::analyze`] does.
     fn analyze(
@@ -38,7 +38,7 @@ pub trait Analyze: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If it would not be.
+    /// If it would be rejected.
     fn precheck(
         &self,
         body_bytes: usize,
@@ -90,21 +90,21 @@ impl Analyze for Analyzer {
 pub struct AppSettings {
     /// Limits on a request's size.
     pub limits: LimitsConfig,
-    /// Most connections that a listener has open at a time.
+    /// Maximum open connections per listener.
     pub max_connections: usize,
-    /// Most connections that one peer address has open at a time.
+    /// Maximum open connections per peer address.
     pub max_connections_per_address: usize,
-    /// Peers whose connections that limit does not count.
+    /// Peers to which that limit does not apply.
     pub trusted_proxies: Vec<Network>,
-    /// Longest time from a request's head to its answer, unless the client says otherwise.
+    /// Maximum time from a request's head to its answer, unless the client asks for another.
     pub request_timeout: Duration,
-    /// Longest such time that a client may ask for.
+    /// Maximum timeout that a client may ask for.
     pub request_timeout_max: Duration,
-    /// Most bytes of request bodies held at one time.
+    /// Maximum bytes of request bodies in memory.
     pub max_buffered_bytes: usize,
-    /// Most bytes of answers held at one time.
+    /// Maximum bytes of answers in memory.
     pub max_answer_bytes: usize,
-    /// Longest time for a request's whole body to arrive.
+    /// Maximum time for a request's whole body to arrive.
     pub body_timeout: Duration,
     /// Origins whose pages may call the server.
     pub cors_origins: Vec<String>,
@@ -128,7 +128,7 @@ impl AppSettings {
     }
 }
 
-/// The services that identify callers and count what they use.
+/// The services that identify callers and count their usage.
 #[derive(Clone, Debug)]
 pub struct Services {
     /// All keys, in memory.
@@ -187,7 +187,7 @@ impl App {
         *self.analyzer.write().unwrap_or_else(PoisonError::into_inner) = Some(analyzer);
     }
 
-    /// Sends traces from now on. Only the first call has an effect.
+    /// Exports traces from now on. Only the first call has an effect.
     pub fn export_traces(&self, exporter: Exporter) {
         let _ = self.exporter.set(exporter);
     }

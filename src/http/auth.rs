@@ -71,7 +71,7 @@ fn limit_error(app: &App, key: &KeyRecord, error: LimitError) -> ApiError {
     ApiError::from_limit(error, &key.plan, app.now())
 }
 
-/// The holder of the key, if one was sent. A key that does not let in is an error even where none is needed.
+/// Identifies the holder of the key, if one was sent. A rejected key is an error even on routes that need none.
 pub(super) fn identify(
     app: &App,
     headers: &HeaderMap,
@@ -116,27 +116,27 @@ pub(super) fn identify(
 fn find_key(app: &App, key: &ApiKey) -> Result<Arc<KeyRecord>, AuthError> {
     let keys = &app.services.keys;
     match keys.authenticate(key, app.now()) {
-        // The look-up reads the disk, at a bounded rate; other tasks of this thread move on meanwhile.
+        // The look-up reads the disk, at a bounded rate. Other tasks of this thread move to another thread meanwhile.
         Err(AuthError::Unknown) => tokio::task::block_in_place(|| keys.look_up(key, app.now())),
         outcome => outcome,
     }
 }
 
-/// What was sent as a key. `x-api-key` counts more than `Authorization`.
+/// Returns the text that was sent as a key. `x-api-key` has precedence over `Authorization`.
 fn presented(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     if let Some(value) = single(headers, "x-api-key")? {
         return text(value).map(Some);
     }
     let Some(value) = single(headers, header::AUTHORIZATION.as_str())? else { return Ok(None) };
-    // Another scheme is for another recipient, such as a proxy on the way.
+    // Another scheme is meant for another recipient, such as a proxy.
     match text(value)?.split_once(' ') {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(key.trim())),
         _ => Ok(None),
     }
 }
 
-/// A header that may be sent once. Two of them, even with equal values, are a mistake that could later use another
-/// caller's key.
+/// Returns a header that may be sent once. Two of them are rejected, even with equal values: a proxy and the server
+/// could read different ones.
 fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();

@@ -31,7 +31,7 @@ pub(super) fn check_headers(headers: &HeaderMap, limit_bytes: usize) -> Result<(
     encoding(headers).map(|_| ())
 }
 
-/// The body's length as it is sent, if the headers have it.
+/// Returns the body's length as sent, if the headers have it.
 pub(super) fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -72,7 +72,7 @@ pub(super) async fn read(
     app.bodies.check(length(headers).unwrap_or(0))?;
     let mut reservation = app.bodies.reserve_nothing();
     let whole = async {
-        // The packed size is limited as well: a packed body may be all padding.
+        // The compressed size is limited as well: a compressed body may consist of padding.
         let mut body = Limited::new(body, limit_bytes);
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -92,10 +92,11 @@ pub(super) async fn read(
     off_thread(true, move || unpack(encoding, &bytes, limit_bytes, reservation)).await?
 }
 
-/// Largest window of zstd, as a power of two: the 8 MiB that RFC 8878 asks of every decoder. The library would take 128 MiB.
+/// Maximum window of zstd, as a power of two: the 8 MiB that RFC 8878 requires of every decoder. The library would
+/// allow 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// Unpacks a body of one of [`ENCODINGS`]. Of gzip and zstd, it may be several members.
+/// Decompresses a body of one of [`ENCODINGS`]. gzip and zstd may have several members.
 fn unpack(
     encoding: &'static str,
     packed: &[u8],
@@ -107,15 +108,15 @@ fn unpack(
         "br" => Box::new(brotli::Decompressor::new(packed, UNPACKED_PIECE_BYTES)),
         _ => {
             let decoder = zstd::Decoder::with_buffer(packed);
-            let mut decoder = decoder.map_err(|_| ill_packed(encoding))?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|_| ill_packed(encoding))?;
+            let mut decoder = decoder.map_err(|_| invalid_compression(encoding))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(|_| invalid_compression(encoding))?;
             Box::new(decoder)
         }
     };
     let mut bytes = Vec::new();
     let mut piece = vec![0; UNPACKED_PIECE_BYTES];
     loop {
-        let length = decoder.read(&mut piece).map_err(|_| ill_packed(encoding))?;
+        let length = decoder.read(&mut piece).map_err(|_| invalid_compression(encoding))?;
         if length == 0 {
             break;
         }
@@ -130,10 +131,10 @@ fn unpack(
     Ok((bytes, reservation))
 }
 
-/// Bytes that are unpacked at once.
+/// Bytes that are decompressed at once.
 const UNPACKED_PIECE_BYTES: usize = 16 * 1024;
 
-fn ill_packed(encoding: &str) -> ApiError {
+fn invalid_compression(encoding: &str) -> ApiError {
     ApiError::new(ErrorCode::BadRequest, format!("the body is not what content-encoding: {encoding} says"))
 }
 
@@ -158,19 +159,19 @@ fn too_slow(limit: Duration) -> ApiError {
     ApiError::new(ErrorCode::RequestTimeout, message).detail("limit_ms", limit.as_secs_f64() * 1000.0)
 }
 
-/// Reads a body that the handler did not read to its end, for a limited time.
+/// Reads an unread body to its end, for a limited time.
 ///
 /// If a server answers early and closes while the client still sends, the client's system discards the answer, and the caller
 /// sees a broken connection in place of, say, a 413.
 pub(super) fn drain_on_drop(request: Request<Body>) -> Request<Body> {
-    // A client that asks before it sends takes reading on for a yes.
+    // Reading would tell a client that sent `Expect: 100-continue` to send its body.
     if request.headers().contains_key(header::EXPECT) {
         return request;
     }
     request.map(|body| Body::new(DrainedBody { body }))
 }
 
-/// Longest time to read on; honest clients end soon.
+/// Maximum time to drain a body; honest clients end soon.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 struct DrainedBody {
@@ -200,21 +201,21 @@ impl hyper::body::Body for DrainedBody {
 impl Drop for DrainedBody {
     fn drop(&mut self) {
         let mut body = std::mem::take(&mut self.body);
-        // A small body has come with its head: it is read here, without the task and the timer that reading on needs.
-        // The rest comes through this very task, so the loop ends.
+        // A small body arrived with its head. It is drained here, without a task and a timer. More data would come
+        // through this very task, so the loop ends.
         let mut context = Context::from_waker(Waker::noop());
         while !body.is_end_stream() {
             match Pin::new(&mut body).poll_frame(&mut context) {
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(_) => return,
-                Poll::Pending => return read_on(body),
+                Poll::Pending => return drain_in_task(body),
             }
         }
     }
 }
 
-/// Reads a body to its end in a task of its own, for at most [`DRAIN_TIME`].
-fn read_on(mut body: Body) {
+/// Drains a body in a task of its own, for at most [`DRAIN_TIME`].
+fn drain_in_task(mut body: Body) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(tokio::time::timeout(DRAIN_TIME, async move {
             while let Some(Ok(_)) = body.frame().await {}

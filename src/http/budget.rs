@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::{ApiError, ErrorCode};
 
-/// The bytes that may be held, and those that are.
+/// A budget of bytes, and the bytes in use.
 #[derive(Clone, Debug)]
 pub(super) struct ByteBudget {
     most: usize,
     held: Arc<AtomicUsize>,
 }
 
-/// Held bytes; they are free again when it is dropped.
+/// Reserved bytes, which are released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Reservation {
     budget: ByteBudget,
@@ -25,19 +25,19 @@ impl ByteBudget {
         Self { most, held: Arc::default() }
     }
 
-    /// Rejects what could not be held now. A length that is only announced is not reserved: a client that announces much
-    /// and sends nothing would keep the others out.
+    /// Rejects bytes that would not fit now. An announced length is not reserved: a client that announces much and
+    /// sends nothing would lock the others out.
     pub(super) fn check(&self, bytes: usize) -> Result<(), ApiError> {
         let held = self.held.load(Ordering::Relaxed);
         if held > 0 && held.saturating_add(bytes) > self.most { Err(exhausted()) } else { Ok(()) }
     }
 
-    /// A reservation of nothing, to be grown. Where nothing else is held, it may grow beyond the budget.
+    /// Returns an empty reservation, to be grown. If nothing else is reserved, it may grow beyond the budget.
     pub(super) fn reserve_nothing(&self) -> Reservation {
         Reservation { budget: self.clone(), bytes: 0 }
     }
 
-    /// Holds the bytes of an answer, which must fit into the budget.
+    /// Reserves the bytes of an answer, which must fit into the budget.
     pub(super) fn reserve(&self, bytes: usize) -> Result<Reservation, ApiError> {
         if bytes > self.most {
             let most = self.most;
@@ -53,7 +53,7 @@ impl ByteBudget {
 }
 
 impl Reservation {
-    /// Holds `bytes` in all, if it does not hold more already.
+    /// Grows to `bytes` in total, if it is not larger already.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), ApiError> {
         let Some(more @ 1..) = bytes.checked_sub(self.bytes) else { return Ok(()) };
         let ByteBudget { most, held } = &self.budget;
@@ -66,7 +66,7 @@ impl Reservation {
         Ok(())
     }
 
-    /// Holds `bytes` in all, whatever the budget, once the real size is known.
+    /// Sets the size to `bytes`, whatever the budget, once the real size is known.
     pub(super) fn resize(&mut self, bytes: usize) {
         self.budget.held.fetch_add(bytes, Ordering::Relaxed);
         self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -99,7 +99,7 @@ mod tests {
         assert!(other.grow_to(40).is_ok());
         assert!(one.grow_to(61).is_err());
         drop(other);
-        // Alone, one may be larger than all.
+        // A single reservation may exceed the budget.
         assert!(one.grow_to(500).is_ok());
         assert!(budget.reserve_nothing().grow_to(1).is_err());
         drop(one);

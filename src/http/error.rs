@@ -1,4 +1,4 @@
-//! The one place where an error becomes a status and a body.
+//! Turns errors into a status and a body. No other file does.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use sentor_store::StoreError;
 use sentor_store::clock::iso_8601;
 use sentor_store::metering::{Limit, LimitError, RateLimitStatus};
 
-/// Makes [`ErrorCode`] from one table: the variant, its name on the wire, and its status.
+/// Defines [`ErrorCode`] from one table: the variant, its name on the wire, and its status.
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident;)*) => {
         /// Every reason to reject a request; `docs/errors.md` has a section for each.
@@ -59,7 +59,7 @@ error_codes! {
     RevokedKey = "revoked_key", UNAUTHORIZED;
     /// The key lacks the scope.
     InsufficientScope = "insufficient_scope", FORBIDDEN;
-    /// The key's quota of the day or month is spent.
+    /// The key's quota of the day or month is used up.
     QuotaExceeded = "quota_exceeded", FORBIDDEN;
     /// The configuration has no plan of the key's name.
     UnknownPlan = "unknown_plan", FORBIDDEN;
@@ -79,7 +79,7 @@ error_codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
     /// The body is JSON with wrong content.
     ValidationError = "validation_error", UNPROCESSABLE_ENTITY;
-    /// The key's minute is spent, or too many of its requests run at once.
+    /// The key's requests of the last minute are used up, or too many of its requests are in flight.
     RateLimitExceeded = "rate_limit_exceeded", TOO_MANY_REQUESTS;
     /// The headers are too many or too large.
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -119,7 +119,7 @@ impl ApiError {
         self
     }
 
-    /// Sets after how many seconds to try again.
+    /// Sets the seconds after which to retry.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_seconds = Some(seconds);
@@ -131,12 +131,12 @@ impl ApiError {
         self.code
     }
 
-    /// Whether it says when to try again.
+    /// Whether it has a time to retry.
     pub(super) fn has_retry_after(&self) -> bool {
         self.retry_after_seconds.is_some()
     }
 
-    /// The part of the body that also stands in place of a result under `partial=true`.
+    /// Returns the part of the body that replaces a result under `partial=true`.
     pub(super) fn summary(&self) -> ErrorSummary<'_> {
         ErrorSummary {
             code: self.code.name(),
@@ -146,7 +146,7 @@ impl ApiError {
         }
     }
 
-    /// The body, as JSON.
+    /// Returns the body as JSON.
     pub(super) fn body(&self, request_id: &str, now: Timestamp) -> Vec<u8> {
         let body = ErrorBody {
             detail: &self.message,
@@ -159,7 +159,7 @@ impl ApiError {
                 documentation_url: format!("/docs/errors#{}", self.code.name()),
             },
         };
-        // Texts and numbers always serialise.
+        // Texts and numbers always serialize.
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
@@ -187,7 +187,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An error. The top-level members repeat `error`: some clients read the one, some the other.
+/// An error. The top-level members repeat `error`, since some clients read one and some the other.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ErrorBody<'a> {
     /// For people.
@@ -195,7 +195,7 @@ pub(super) struct ErrorBody<'a> {
     /// The status as text.
     #[schema(pattern = "^[45][0-9][0-9]$")]
     status_code: String,
-    /// Seconds until it is worth trying again.
+    /// Seconds after which a retry may succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
     error: FullError<'a>,
@@ -305,7 +305,7 @@ impl ApiError {
             }
             LimitError::Concurrent { limit } => {
                 let message = format!("rate limit exceeded: the plan {plan} allows {limit} at once");
-                // When one of them will end is unknown.
+                // The end of a request in flight is unknown.
                 let standing = RateLimitStatus { limit: Some(limit), used: limit, reset: now };
                 waiting(Self::new(ErrorCode::RateLimitExceeded, message), standing)
                     .detail("window", "concurrent")
@@ -374,7 +374,7 @@ impl ApiError {
     }
 }
 
-/// Rounds up, since a client that waits as told must not come too early; at least 1.
+/// Rounds up to at least 1, so that a client that waits this long is not too early.
 fn whole_seconds(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }

@@ -1,7 +1,7 @@
-//! Checks a request's head before its body is read, and rejects what need not reach a handler.
+//! Checks a request's head before its body is read, and rejects requests that need no handler.
 //!
-//! Under overload the server rejects most requests, and each rejection takes time from the requests that it scores. This layer
-//! is outside the router, so a rejection costs no routing and no compression.
+//! An overloaded server rejects most requests, and each rejection takes time from the requests that it scores. This
+//! layer is outside the router, so a rejection costs no routing and no compression.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -70,7 +70,8 @@ impl<S> CheckHead<S> {
     }
 }
 
-/// Rejects HTTP/1.1 without a host, or with more than one: proxies and servers could take such a request for different ones.
+/// Rejects HTTP/1.1 without a host, or with more than one: proxies and servers could interpret such a request
+/// differently.
 fn check_host(request: &Request) -> Result<(), ApiError> {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if request.version() != Version::HTTP_11 || hosts == 1 {
@@ -80,7 +81,8 @@ fn check_host(request: &Request) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::BadRequest, message).detail("header", "host"))
 }
 
-/// Removes doubled and trailing slashes from a path of the API: some clients join their base URL and a path that way.
+/// Removes doubled and trailing slashes from a path of the API, which some clients send when they join a base URL and a
+/// path.
 fn collapse_slashes(request: &mut Request) {
     let path = request.uri().path();
     if !(path.contains("//") || path.ends_with('/')) {

@@ -28,10 +28,10 @@ pub(super) fn secure(mut response: Response) -> Response {
     response
 }
 
-/// Most bytes of all names and values together. hyper reads in pieces and lets some larger heads pass.
+/// Maximum bytes of all names and values together. hyper reads in pieces and accepts some larger heads.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// Rejects headers that are together too large.
+/// Rejects headers whose total size is too large.
 pub(super) fn limit(headers: &HeaderMap) -> Result<(), ApiError> {
     let sizes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
     let size: usize = sizes.sum();
@@ -49,7 +49,7 @@ const RATE_LIMIT: [HeaderName; 4] = [
     HeaderName::from_static("x-ratelimit-used"),
 ];
 
-/// The number for "no limit", since clients expect a number: the largest that all of them can hold.
+/// The number for "no limit": the largest that all clients can represent, since they expect a number.
 const NO_LIMIT: u64 = i32::MAX as u64;
 
 /// Adds the rate limit headers of the caller's minute.
@@ -67,7 +67,7 @@ pub(super) fn unix_seconds(moment: Timestamp) -> u64 {
     u64::try_from(seconds).unwrap_or(0)
 }
 
-/// Adds CORS headers and answers preflight requests, by the settings of the moment.
+/// Adds CORS headers and answers preflight requests, by the current settings.
 pub(super) async fn apply_cors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(cors) = cors(&app.settings().cors_origins) else { return next.run(request).await };
     match cors.layer(next).oneshot(request).await {

@@ -19,7 +19,7 @@ use sentor_analysis::ModelStatus;
 use sentor_store::clock::iso_8601;
 use sentor_text::language::Language;
 
-/// What health checks read.
+/// The answer to health checks.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     /// `healthy`, or `degraded` while a language has no model.
@@ -36,12 +36,12 @@ pub(super) struct Health {
     store: StoreHealth,
 }
 
-/// The state of the store. Scoring goes on where it fails, so it does not make the server `degraded`.
+/// The state of the store. Scoring continues if the store fails, so the server is not `degraded`.
 #[derive(Debug, Serialize, ToSchema)]
 struct StoreHealth {
-    /// `ok`, or `failing`: keys are as they were last read.
+    /// `ok`, or `failing`: keys are those of the last successful read.
     keys: &'static str,
-    /// `ok`, or `failing`: what is used is kept in memory only.
+    /// `ok`, or `failing`: usage is in memory only.
     usage: &'static str,
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn show_health(
     }))
 }
 
-/// A word on how the server is.
+/// The state of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Status {
     /// `alive` or `ready`.
@@ -117,7 +117,7 @@ pub(super) async fn show_liveness() -> Json<Status> {
     Json(Status { status: "alive" })
 }
 
-/// `GET /readyz`: documents can be scored, and what callers use is kept.
+/// `GET /readyz`: documents can be scored, and usage can be stored.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     summary = "Tell whether requests should be sent here",

@@ -16,7 +16,7 @@ use super::error::{ApiError, ErrorCode};
 pub(super) struct ExplainRejections<I> {
     inner: I,
     app: Arc<App>,
-    /// The bytes to send in place of hyper's bare error; empty at all other times.
+    /// The bytes to send in place of hyper's bare error; otherwise empty.
     substitute: Vec<u8>,
     written: usize,
 }
@@ -47,7 +47,7 @@ impl<I> ExplainRejections<I> {
 
 const EMPTY: &str = "content-length: 0\r\n";
 
-/// The error that a bare status line stands for. Answers of handlers have an identifier, so they are none of these.
+/// Returns the error of a bare status line. Answers of handlers have an identifier, so they are not bare.
 fn bare_error(head: &[u8]) -> Option<ApiError> {
     let status_line = head.strip_prefix(b"HTTP/1.1 4")?;
     let text = std::str::from_utf8(head).ok().filter(|text| text.ends_with("\r\n\r\n"))?;

@@ -32,13 +32,13 @@ pub(super) async fn show_metrics(
     Ok(write(&app))
 }
 
-/// `GET /metrics` without a key, on a listener for metrics alone: the operator decides who reaches it.
+/// `GET /metrics` without a key, on a listener for metrics only; the operator controls who reaches it.
 pub(super) async fn show_metrics_openly(State(app): State<Arc<App>>) -> Response {
     write(&app)
 }
 
 fn write(app: &App) -> Response {
-    // Gauges that change seldom are read when they are asked for.
+    // Gauges that rarely change are read at each scrape.
     let analyzer = app.analyzer();
     app.metrics.set_models(&analyzer.as_ref().map(|analyzer| analyzer.models()).unwrap_or_default());
     let Services { keys, meter, .. } = &app.services;

@@ -1,4 +1,4 @@
-//! The server: routes, middleware, and the shapes of requests and answers.
+//! The server: routes, middleware, and the formats of requests and answers.
 //!
 //! [`App`] holds what handlers share. `router.rs` lists every route and all middleware, and [`run`] serves them on a listener
 //! until it is told to stop. [`ApiError`] is the one way to reject a request.
@@ -39,9 +39,9 @@ pub use router::ListenerRole;
 pub use server::{Endpoint, Stop, Timeouts, run};
 pub use tls::{Tls, TlsError, TlsFiles};
 
-/// Runs `work` on a thread that may take its time.
+/// Runs `work` on a blocking thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
     let span = tracing::Span::current();
-    // A panic there is logged by the hook, inside this request's span.
+    // The panic hook logs a panic, inside this request's span.
     tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
 }

@@ -47,7 +47,7 @@ pub(super) struct RequestContext {
     notes: Arc<Mutex<Notes>>,
 }
 
-/// What middleware and handlers add to a request's log line; never a text or a key.
+/// Fields that middleware and handlers add to a request's log line; never a text or a key.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// The route as the router writes it; `None` where no route matches.
@@ -74,14 +74,14 @@ pub(super) struct EndedPhase {
 }
 
 impl RequestContext {
-    /// The context of a request that has just come.
+    /// Creates the context of a new request.
     fn new(headers: &HeaderMap) -> Self {
         let id = sane_id(headers).map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let trace = TraceContext::follow(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
         Self { id, trace, started: Instant::now(), notes: Arc::default() }
     }
 
-    /// Notes the duration of a phase that began at `started` and ends now.
+    /// Records a phase that began at `started` and ends now.
     pub(super) fn end_phase(&self, phase: Phase, started: Instant) {
         let duration = started.elapsed();
         self.update(|notes| notes.phases.push(EndedPhase { phase, started, duration }));
@@ -135,7 +135,7 @@ impl<S> Layer<S> for ObserveLayer {
     }
 }
 
-/// Identifies each request, writes the body of an error, and logs one line, also where the client went away.
+/// Identifies each request, writes the body of an error, and logs one line, even if the client disconnects.
 #[derive(Clone)]
 pub(super) struct Observe<S> {
     inner: S,
@@ -222,7 +222,7 @@ impl<S: Service<Request>> Service<Request> for InSpan<S> {
     }
 }
 
-/// Notes the route that the router found for a request.
+/// Records the route that the router found for a request.
 pub(super) fn record_route<B>(request: Request<B>) -> Request<B> {
     let extensions = request.extensions();
     if let (Some(context), Some(path)) = (extensions.get::<RequestContext>(), extensions.get::<MatchedPath>())
@@ -234,7 +234,7 @@ pub(super) fn record_route<B>(request: Request<B>) -> Request<B> {
     request
 }
 
-/// Logs and counts a request when it is dropped: one whose client went away is dropped before it is answered.
+/// Logs and counts a request when it is dropped. If the client disconnects, that is before the answer.
 struct Record {
     app: Arc<App>,
     context: RequestContext,
@@ -258,7 +258,7 @@ impl Record {
             context.update(|notes| notes.error = Some(error.code().name()));
             app.metrics.count_rejection(error.code().name());
             let mut written = error.write(&context.id, app.now());
-            // Headers of the router, such as Allow, stay; the length of the bare status does not.
+            // Headers of the router, such as Allow, stay. The length of the bare status is removed.
             response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
             for (name, value) in response.headers() {
                 written.headers_mut().append(name, value.clone());

@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 
-/// Most problems that one list holds. Further ones are counted: a body of millions of wrong values must not cost more memory
-/// than it brings.
+/// Maximum problems of a list. Further ones are counted: the answer to a body of millions of wrong values must not be
+/// larger than the body.
 const LISTED: usize = 100;
 
-/// Most problems that all lists of a request hold together, beside the first one of each.
+/// Maximum problems of all lists of a request together, besides the first one of each.
 const LISTED_PER_REQUEST: usize = 1000;
 
-/// Most bytes of the problems that all lists of a request hold together, beside the first one of each.
+/// Maximum bytes of the problems of all lists of a request together, besides the first one of each.
 const LISTED_BYTES_PER_REQUEST: usize = 128 * 1024;
 
 /// One problem.
@@ -20,7 +20,7 @@ pub(super) struct FieldProblem {
     pub(super) problem: String,
 }
 
-/// The problems that the lists of one request may still hold. Under `partial=true` each document has a list of its own.
+/// The remaining room for problems of a request. Under `partial=true` each document has a list of its own.
 #[derive(Debug)]
 pub(super) struct ListBudget {
     problems: Cell<usize>,
@@ -34,7 +34,7 @@ impl Default for ListBudget {
 }
 
 impl ListBudget {
-    /// Whether one more problem of this size fits; if so, it counts.
+    /// Returns whether one more problem of this size fits, and counts it if so.
     fn charge(&self, bytes: usize) -> bool {
         let left = self.problems.get().checked_sub(1).zip(self.bytes.get().checked_sub(bytes));
         if let Some((problems, bytes)) = left {
@@ -79,7 +79,7 @@ impl<'b> Problems<'b> {
     }
 
     fn add_with(&mut self, path_bytes: usize, problem: impl FnOnce() -> FieldProblem) {
-        /// Words of a problem, in bytes; few are longer.
+        /// Bytes of a problem's message; few are longer.
         const PROBLEM_BYTES: usize = 60;
         self.total += 1;
         let is_first = self.listed.is_empty();

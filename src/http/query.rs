@@ -14,7 +14,7 @@ use sentor_text::span::OffsetUnit;
 pub(super) struct PredictQuery {
     /// `None` if the body decides.
     pub(super) language: Option<LanguageChoice>,
-    /// Whether documents are scored although others cannot be.
+    /// Whether documents are scored even if others cannot be.
     pub(super) partial: bool,
     pub(super) offsets: OffsetUnit,
     /// Whether pronouns with one possible entity count as its mentions.
@@ -32,7 +32,7 @@ impl Parameters {
         Ok(Self(pairs))
     }
 
-    /// The value of a parameter, where it is given.
+    /// Returns the value of a parameter, if it is given.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut values = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
         let first = values.next();
@@ -43,12 +43,12 @@ impl Parameters {
         Ok(first)
     }
 
-    /// The value of a parameter that is `true` or, where it is not given, `false`.
+    /// Returns the value of a boolean parameter; `false` if it is not given.
     fn switch(&self, name: &str) -> Result<bool, ApiError> {
         parse_value(self.text(name)?.unwrap_or("false"), name, &["true", "false"], |text| text.parse().ok())
     }
 
-    /// The value of a parameter, parsed as a `T`.
+    /// Returns the value of a parameter, parsed as a `T`.
     pub(super) fn read<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
         let read = |text: &str| text.parse().map_err(|_| bad_parameter(name, text, expected));
         self.text(name)?.map(read).transpose()

@@ -11,7 +11,8 @@ use super::error::{ApiError, ErrorCode};
 use sentor_store::heartbeat::Heartbeat;
 use sentor_store::{Store, StoreError};
 
-/// A batch takes a fraction of a second. An engine that has finished none for so long hangs, or its machine has no time for it.
+/// Maximum time without a finished batch. A batch takes a fraction of a second, so such an engine hangs or gets no
+/// processor time.
 const STALLED_AFTER: Duration = Duration::from_secs(15);
 
 /// The longest time for which the keys in memory may differ from the store; they follow it four times a second.
@@ -20,13 +21,14 @@ const FOLLOWING_WITHIN: Duration = Duration::from_secs(5);
 /// The longest round of a background thread: those that write can wait a few seconds for the store.
 const ALIVE_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long the result of a check of the store counts: orchestrators ask every few seconds, and each check costs a write.
+/// Time for which the result of a check of the store is reused: orchestrators ask every few seconds, and each check
+/// costs a write.
 const FRESH_FOR: Duration = Duration::from_secs(2);
 
-/// A store that takes longer to write a page does not keep up. Longer than the store waits for a lock.
+/// Maximum time to write a page; longer than the store waits for a lock.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Checks whether requests should be sent here; the error has the reason. It waits for no model.
+/// Checks whether requests should be sent here; the error has the reason. Does not wait for a model.
 pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     let not_ready = |reason: &str, message: &str, seconds| {
         ApiError::new(ErrorCode::NotReady, message).detail("reason", reason).retry_after(seconds)
@@ -62,7 +64,7 @@ pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Whether every background thread gave a sign of life lately.
+/// Whether every background thread has a recent heartbeat.
 fn all_alive(ages: [Duration; 3]) -> bool {
     ages.into_iter().all(|age| age <= ALIVE_WITHIN)
 }
@@ -77,12 +79,12 @@ pub(super) struct StoreProbe {
 struct State {
     /// The last result, and its time.
     found: Option<(Instant, bool)>,
-    /// A check that has not ended. It outlives its caller: a disk that hangs must not gather threads.
+    /// A check under way. It outlives its caller, so a hanging disk does not accumulate threads.
     running: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 impl StoreProbe {
-    /// Whether `store` could be written within the last moments.
+    /// Whether `store` could be written lately.
     async fn is_writable(&self, store: &Arc<dyn Store>) -> bool {
         let mut state = self.state.lock().await;
         let State { found, running } = &mut *state;

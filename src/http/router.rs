@@ -139,7 +139,7 @@ fn admin_routes(app: &Arc<App>) -> Router<Arc<App>> {
 pub(super) async fn reject_path(method: Method, uri: Uri) -> ApiError {
     let path = uri.path();
     let message = format!("there is nothing at {method} {}", shortened(path));
-    // The usual slip: a base URL without /api.
+    // A common mistake: a base URL without /api.
     let Some(meant) = API_PATHS.into_iter().find(|known| known.strip_prefix("/api") == Some(path)) else {
         return ApiError::new(ErrorCode::NotFound, message);
     };

@@ -1,4 +1,4 @@
-//! Accepts a listener's connections until told to stop: softly first, and hard by a deadline.
+//! Accepts a listener's connections until the server stops: softly first, and hard by a deadline.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use super::connection::{self, AddressShares, Purpose};
 use super::router::ListenerRole;
 use super::tls::Tls;
 
-/// How far the server is told to go in stopping.
+/// The stages of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// The server runs.
@@ -28,14 +28,14 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Waits until the server is told to go at least this far.
+    /// Waits until the shutdown has reached at least this stage.
     pub async fn reached(self, stop: &mut watch::Receiver<Self>) {
-        // An error means that the sender is gone, so nobody can tell any more.
+        // An error means that the sender is gone, which counts as a shutdown.
         let _ = stop.wait_for(|told| *told >= self).await;
     }
 }
 
-/// How long a server waits.
+/// Timeouts of connections and of the shutdown.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// For a request's head, and between two requests of a connection.
@@ -46,7 +46,7 @@ pub struct Timeouts {
     pub shutdown_grace: Duration,
 }
 
-/// A listener and what it serves.
+/// A listener and its role.
 #[derive(Debug)]
 pub struct Endpoint {
     /// Accepts the connections.
@@ -57,7 +57,7 @@ pub struct Endpoint {
     pub role: ListenerRole,
 }
 
-/// Serves `app` at an endpoint until `stop` says otherwise; a `stop` whose sender is gone means now.
+/// Serves `app` at an endpoint until `stop` begins a shutdown; a dropped sender ends it at once.
 pub async fn run(endpoint: Endpoint, app: Arc<App>, timeouts: Timeouts, mut stop: watch::Receiver<Stop>) {
     let Endpoint { listener, tls, role } = endpoint;
     let settings = app.settings();
@@ -92,7 +92,7 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, timeouts: Timeouts, mut stop
                 });
             }
             Err(error) => {
-                // Mostly out of descriptors: some connections must close first.
+                // Usually no descriptors are left: some connections must close first.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -109,20 +109,20 @@ pub async fn run(endpoint: Endpoint, app: Arc<App>, timeouts: Timeouts, mut stop
     connections.shutdown().await;
 }
 
-/// Of a hundred connections, one more may be open for health probes alone.
+/// For every hundred connections, one more may be open for health probes only.
 const CONNECTIONS_PER_PROBE: usize = 100;
 
-/// Most connections for health probes; a few that probe every second need no more.
+/// Maximum connections for health probes; a few probes every second need no more.
 const MAX_PROBE_CONNECTIONS: usize = 16;
 
 /// The connections that a listener may have open.
 struct Places {
     any: Arc<Semaphore>,
-    /// Used once the others are taken, so that an orchestrator does not end a server that is only busy.
+    /// Used once the others are taken, so that an orchestrator does not restart a busy server.
     probes: Arc<Semaphore>,
 }
 
-/// A connection's place, which is free again when it is dropped.
+/// A connection's permit, which is released when it is dropped.
 struct Place {
     purpose: Purpose,
     permit: OwnedSemaphorePermit,

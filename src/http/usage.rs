@@ -48,7 +48,7 @@ struct KeyUsage {
     month: Option<LimitStatus>,
 }
 
-/// A plan, with `null` for what it does not limit.
+/// A plan; a limit that it does not have is `null`.
 #[derive(Debug, Serialize, ToSchema)]
 struct PlanAnswer {
     name: String,

@@ -1,4 +1,4 @@
-//! What becomes of keys and of those who show them, as metrics.
+//! Metrics of keys and of rejected requests.
 
 use prometheus::proto::MetricFamily;
 
@@ -6,37 +6,37 @@ use super::engine::{counters, gauges, label};
 use sentor_store::keys::{self, KeyEvents};
 use sentor_store::metering::{self, Quota};
 
-/// Why a key, or the lack of one, did not let a request in.
+/// Why a request was rejected because of its key or the lack of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRefusal {
-    /// There was none where one is needed.
+    /// The request has no key.
     Missing,
-    /// It is no key, by its form or its checksum.
+    /// The text is not a key: wrong form or checksum.
     Malformed,
-    /// It is a key that nobody issued here.
+    /// The key was never issued.
     Unknown,
-    /// Its time is over.
+    /// The key has expired.
     Expired,
-    /// It was taken back.
+    /// The key was revoked.
     Revoked,
-    /// It is for something else.
+    /// The key lacks the scope.
     Scope,
-    /// Its requests of a minute are used up.
+    /// The key's requests of the last minute are used up.
     Minute,
-    /// As many of its requests as its plan allows are being answered.
+    /// The key has as many requests in flight as its plan allows.
     Concurrent,
-    /// Its requests of a day are used up.
+    /// The key's requests of the day are used up.
     Day,
-    /// Its requests of a month are used up.
+    /// The key's requests of the month are used up.
     Month,
-    /// The configuration does not know its plan.
+    /// The configuration does not have the key's plan.
     Plan,
-    /// The store of keys is gone, so no key can be checked.
+    /// The store of keys is gone or exchanged, so no key can be checked.
     Store,
 }
 
 impl KeyRefusal {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 12] = [
         Self::Missing,
         Self::Malformed,
@@ -52,7 +52,7 @@ impl KeyRefusal {
         Self::Store,
     ];
 
-    /// Its word.
+    /// Its value of the label `reason`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -70,7 +70,7 @@ impl KeyRefusal {
         }
     }
 
-    /// What the refusal of a key counts as.
+    /// Converts an authentication error.
     pub fn from_auth_error(error: keys::AuthError) -> Self {
         match error {
             keys::AuthError::Unknown => Self::Unknown,
@@ -80,7 +80,7 @@ impl KeyRefusal {
         }
     }
 
-    /// What the refusal by a plan counts as.
+    /// Converts an error of a plan's limit.
     pub fn from_limit_error(error: metering::LimitError) -> Self {
         match error {
             metering::LimitError::Minute(_) => Self::Minute,
@@ -92,18 +92,18 @@ impl KeyRefusal {
     }
 }
 
-/// What does not work of the place where keys and usage are kept.
+/// Failures of the store of keys and usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreFailures {
-    /// Keys could not be read when that was last tried.
+    /// Whether the last read of keys failed.
     pub keys: bool,
-    /// Usage could not be written when that was last tried.
+    /// Whether the last write of usage failed.
     pub usage: bool,
-    /// Keys whose rows in the store cannot be read; they count as revoked.
+    /// Number of keys whose rows cannot be read; they count as revoked.
     pub unreadable_keys: usize,
 }
 
-/// The families of keys and of their store at one moment.
+/// Returns the metric families of keys and of their store.
 pub(super) fn families(events: KeyEvents, failures: StoreFailures) -> [MetricFamily; 3] {
     let unreadable_keys = failures.unreadable_keys as f64;
     let events = [("created", events.created), ("rotated", events.rotated), ("revoked", events.revoked)];

@@ -1,4 +1,4 @@
-//! The log: lines on stderr, written by a thread of their own, and the panic hook.
+//! The log: lines on stderr, written by a separate thread, and the panic hook.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -21,21 +21,20 @@ pub enum Audience {
     Person,
 }
 
-/// Writes the remaining lines when it is dropped; waits a second at most where stderr takes none.
+/// Writes the remaining lines when it is dropped. If stderr blocks, it waits for a second at most.
 #[derive(Debug)]
 #[must_use = "dropping it ends the log"]
 pub struct LogGuard {
     _writer: WorkerGuard,
 }
 
-/// Lines that wait for stderr. With some 500 bytes a line this is 8 MB, and half a minute of a server that answers 500
-/// requests a second.
+/// Maximum queued lines. With some 500 bytes a line this is 8 MB, and half a minute at 500 requests a second.
 const MAX_WAITING_LINES: usize = 16 * 1024;
 
-/// Counts the lines that found no room; set by the first [`start`].
+/// Counter of the lines that found the queue full; set by the first [`start`].
 static LOST_LINES: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Starts logging to stderr. The log never blocks: where stderr takes no lines, up to `MAX_WAITING_LINES` wait and
+/// Starts logging to stderr. Logging never blocks: if stderr does, up to `MAX_WAITING_LINES` lines are queued, and
 /// further ones are lost and counted.
 ///
 /// Also sets a panic hook that keeps panic messages out of the log, since they may quote a document. Only the first call
@@ -68,14 +67,14 @@ pub fn start(config: &LogConfig, audience: Audience) -> LogGuard {
     LogGuard { _writer: guard }
 }
 
-/// The number of log lines lost so far, because stderr took them too slowly.
+/// Returns the number of log lines lost so far because stderr was too slow.
 pub(super) fn lost_lines() -> u64 {
     LOST_LINES.get().map_or(0, |counter| counter.dropped_lines() as u64)
 }
 
-/// The filter for a level or directives of the settings.
+/// Returns the filter for a level or directives of the settings.
 ///
-/// A level below `info` holds for the project's own crates only. Other crates stay at `info`, unless a directive names
+/// A level below `info` applies to the project's own crates only. Other crates stay at `info`, unless a directive names
 /// them: at lower levels they may log texts or headers. ONNX Runtime stays at `warn`, since it logs each allocation at
 /// `info`.
 fn directives(level: &str) -> String {
@@ -91,7 +90,7 @@ fn directives(level: &str) -> String {
     [&[others, &own, &ort], &named[..]].concat().join(",")
 }
 
-/// A handle of its own on stderr: its thread may be blocked there without holding the lock of [`io::stderr`].
+/// Returns a separate handle of stderr, so that a blocked write does not hold the lock of [`io::stderr`].
 fn stderr() -> Box<dyn Write + Send> {
     match io::stderr().as_fd().try_clone_to_owned() {
         Ok(stderr) => Box::new(File::from(stderr)),
@@ -117,7 +116,7 @@ fn non_blocking(
     (writer, guard)
 }
 
-/// Writes lines, and one about those that were lost. The log's thread flushes it whenever no line waits.
+/// Writes lines, and one about lost lines. The log's thread flushes it whenever the queue is empty.
 struct ReportingWriter<W: Write> {
     out: BufWriter<W>,
     is_json: bool,
@@ -153,7 +152,7 @@ impl<W: Write> Write for ReportingWriter<W> {
     }
 }
 
-/// Logs the place of a panic. Its message is logged only if it is a constant of the program's text.
+/// Logs the place of a panic. The message is logged only if it is a constant, which cannot contain a document.
 fn report_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     let message = panic.payload().downcast_ref::<&'static str>().copied();

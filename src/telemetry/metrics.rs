@@ -1,7 +1,7 @@
-//! Counters and histograms, and how Prometheus reads them.
+//! Counters and histograms in the text format of Prometheus.
 //!
-//! Names follow the conventions of Prometheus: `sentor_`, what is counted, its unit, and `_total` for what only
-//! grows. Labels have few values each, whatever clients send; `docs/operations.md` explains every metric.
+//! Names follow the conventions of Prometheus: `sentor_`, the quantity, its unit, and `_total` for counters. Labels
+//! have few values each, whatever clients send. `docs/operations.md` explains every metric.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use sentor_text::language::Language;
 /// Media type of [`Metrics::encode`].
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 
-/// Bounds of the latency histograms: from what a refusal takes to the default request timeout.
+/// Bounds of the latency histograms: from the time of a rejection to the default request timeout.
 const SECONDS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
 
-/// Bounds of the sizes of requests, in documents: the default limit is the last.
+/// Bounds of the sizes of requests, in documents. The last is the default limit.
 const DOCUMENTS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 10_000.0];
 
-/// All that is counted. Each server has its own, so that two in one process do not mix.
+/// All metrics of a server. Each server has its own registry, so that two in one process do not mix.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -48,19 +48,19 @@ pub struct Metrics {
     thread_times: ThreadTimes,
 }
 
-/// A part of answering a request to score documents.
+/// A phase of a request to score documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Until the body has arrived and is understood.
+    /// Receiving and parsing the body.
     Receive,
-    /// Finding sentences and mentions, waiting, and running the model.
+    /// Planning, queueing, and running the model.
     Score,
     /// Writing the answer.
     Write,
 }
 
 impl Phase {
-    /// Its word.
+    /// Its value of the label `phase`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Receive => "receive",
@@ -70,7 +70,7 @@ impl Phase {
     }
 }
 
-/// What others count by themselves, at one moment.
+/// Values that other components count, read at a scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
     /// Of the analyzer.
@@ -81,25 +81,25 @@ pub struct Readings {
     pub store: StoreFailures,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestOutcome<'a> {
     /// The route as the router writes it.
     pub route: &'a str,
-    /// The method, which may be any word that a client made up.
+    /// The method, which may be any word that a client invents.
     pub method: &'a str,
-    /// `None` where the client went away first.
+    /// The status; `None` if the client disconnected before the answer.
     pub status: Option<u16>,
-    /// The plan of the key, where one let in.
+    /// The plan of the key, if one was accepted.
     pub plan: Option<&'a str>,
-    /// From the head of the request to its answer.
+    /// Time from the head of the request to its answer.
     pub duration: Duration,
 }
 
-/// What one scored document was, as the counters see it.
+/// The counted properties of a scored document.
 #[derive(Clone, Copy, Debug)]
 pub struct ScoredDocument {
-    /// What it was scored as.
+    /// The language it was scored as.
     pub language: Language,
     /// Its entities.
     pub entities: usize,
@@ -132,7 +132,7 @@ impl Metrics {
             &["reason"],
         )?;
         for reason in KeyRefusal::ALL {
-            // From the start, so that the first one is seen to be one more.
+            // All series exist from the start, so that `rate()` sees the first event.
             key_refusals.with_label_values(&[reason.label()]).inc_by(0);
         }
         Ok(Self {
@@ -190,7 +190,7 @@ impl Metrics {
         })
     }
 
-    /// Everything in the text format of Prometheus, with what others have counted by themselves.
+    /// Returns all metrics and `readings` in the text format of Prometheus.
     pub fn encode(&self, readings: &Readings) -> Vec<u8> {
         let mut families = self.registry.gather();
         families.extend(engine::families(&readings.analyzer));
@@ -208,18 +208,18 @@ impl Metrics {
         text
     }
 
-    /// Notes a request that has begun; it ends with the guard.
+    /// Counts a request in flight until the guard is dropped.
     pub fn begin_request(&self) -> InFlight {
         InFlight::new(self.in_flight.clone())
     }
 
-    /// Notes a connection that has been accepted; it ends with the guard.
+    /// Counts an open connection until the guard is dropped.
     pub fn begin_connection(&self) -> InFlight {
         self.connections_total.inc();
         InFlight::new(self.connections.clone())
     }
 
-    /// Notes how a request ended.
+    /// Records the outcome of a request.
     pub fn record_request(&self, outcome: RequestOutcome<'_>) {
         let status = outcome.status.unwrap_or(499).to_string();
         let labels = [outcome.route, known_method(outcome.method), &status, outcome.plan.unwrap_or("none")];
@@ -227,28 +227,28 @@ impl Metrics {
         self.request_seconds.with_label_values(&[outcome.route]).observe(outcome.duration.as_secs_f64());
     }
 
-    /// Notes a refusal.
+    /// Counts a rejected request by its error code.
     pub fn count_rejection(&self, code: &str) {
         self.refusals.with_label_values(&[code]).inc();
     }
 
-    /// Notes a request that its key did not let in.
+    /// Counts a request that was rejected because of its key.
     pub fn count_key_refusal(&self, reason: KeyRefusal) {
         self.key_refusals.with_label_values(&[reason.label()]).inc();
     }
 
-    /// Notes how long a phase of a request took.
+    /// Records the duration of a phase.
     pub fn record_phase(&self, phase: Phase, duration: Duration) {
         self.phase_seconds.with_label_values(&[phase.label()]).observe(duration.as_secs_f64());
     }
 
-    /// Notes the size of a request; `language` is `en`, `nl` or `auto`.
+    /// Records the size of a request; `language` is `en`, `nl` or `auto`.
     pub fn record_documents(&self, language: &str, documents: usize, characters: usize) {
         self.request_documents.with_label_values(&[language]).observe(documents as f64);
         self.characters.with_label_values(&[language]).inc_by(characters as u64);
     }
 
-    /// Notes a document that was scored.
+    /// Counts a scored document.
     pub fn record_scored_document(&self, document: ScoredDocument) {
         let language = [document.language.code()];
         self.documents.with_label_values(&language).inc();
@@ -256,7 +256,7 @@ impl Metrics {
         self.tokens.with_label_values(&language).inc_by(document.tokens as u64);
     }
 
-    /// Notes which models there are, in place of what was noted before.
+    /// Replaces the set of models.
     pub fn set_models(&self, models: &[ModelStatus]) {
         self.model_ready.reset();
         for model in models {
@@ -268,7 +268,7 @@ impl Metrics {
     }
 }
 
-/// Counts one more while it lives.
+/// Counts one more until it is dropped.
 #[derive(Debug)]
 pub struct InFlight(IntGauge);
 
@@ -285,7 +285,7 @@ impl Drop for InFlight {
     }
 }
 
-/// A client may send any word as its method; each would be a time series of its own.
+/// Returns the label of a method. A client may send any word, and each would be a time series of its own.
 fn known_method(method: &str) -> &str {
     match method {
         "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => method,
@@ -293,7 +293,7 @@ fn known_method(method: &str) -> &str {
     }
 }
 
-/// Makes metrics that are registered from the start.
+/// Creates and registers metrics.
 struct Maker<'a> {
     registry: &'a Registry,
 }

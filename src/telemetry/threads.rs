@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use sentor_analysis::background;
 
-/// What the threads of a process are for, by the beginning of their names.
+/// Kinds of threads, by the prefix of their names.
 const KINDS: [(&str, &str); 3] =
     [("http", "http"), ("sentor-worker", "workers"), (background::THREAD_NAME, "planning")];
 
 /// The kind of all other threads.
 const OTHER: &str = "other";
 
-/// Adds up the processor time of this process's threads by kind, each time that it is asked.
+/// Sums the processor time of this process's threads by kind.
 ///
-/// A thread that ended between two readings takes the time since the first with it; the threads that work
-/// live as long as the process.
+/// The last stretch of a thread that ends between two readings is lost; the threads that do the work live as long as
+/// the process.
 #[derive(Debug, Default)]
 pub struct ThreadTimes {
     seen: Mutex<Seen>,
@@ -26,13 +26,14 @@ pub struct ThreadTimes {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// What each living thread had used at the last reading, by its number.
+    /// Processor time of each living thread at the last reading, by its number.
     threads: HashMap<String, Duration>,
     totals: HashMap<&'static str, Duration>,
 }
 
 impl ThreadTimes {
-    /// Processor time so far by kind: `http`, `workers`, `planning`, `other`; empty where the system does not tell.
+    /// Returns the processor time so far by kind: `http`, `workers`, `planning`, `other`; empty if the system does not
+    /// report it.
     pub fn read(&self) -> Vec<(&'static str, Duration)> {
         self.read_in(Path::new("/proc/self/task"))
     }
@@ -45,7 +46,7 @@ impl ThreadTimes {
         }
         for (number, &(kind, used)) in &threads {
             let before = seen.threads.get(number).copied().unwrap_or_default();
-            // The number of a thread that ended may come again, with less time.
+            // The number of an ended thread may be reused, with less time.
             let more = used.checked_sub(before).unwrap_or(used);
             *seen.totals.entry(kind).or_default() += more;
         }
@@ -55,13 +56,13 @@ impl ThreadTimes {
     }
 }
 
-/// Processor time that this process has used so far; `None` where the system does not tell.
+/// Returns the processor time of this process so far; `None` if the system does not report it.
 pub fn process_time() -> Option<Duration> {
     let times = ThreadTimes::default().read();
     (!times.is_empty()).then(|| times.into_iter().map(|(_, used)| used).sum())
 }
 
-/// Number, kind and processor time of each thread that `folder` lists; those that end meanwhile are left out.
+/// Returns number, kind and processor time of each thread that `folder` lists. Threads that end meanwhile are left out.
 fn threads_in(folder: &Path) -> impl Iterator<Item = (String, (&'static str, Duration))> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| {

@@ -1,32 +1,32 @@
-//! Where a request stands in a trace, as W3C Trace Context (<https://www.w3.org/TR/trace-context/>) tells it.
+//! The place of a request in a trace, by W3C Trace Context (<https://www.w3.org/TR/trace-context/>).
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// Names all that happens for one cause, across programs.
+/// Identifies a trace: all spans with one cause, across programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceId(pub(super) [u8; 16]);
 
-/// Names one step of a trace.
+/// Identifies a span of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanId(pub(super) [u8; 8]);
 
 /// The place of a request in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The caller's, or a new one.
+    /// The caller's trace, or a new one.
     pub trace_id: TraceId,
-    /// This request.
+    /// The span of this request.
     pub span_id: SpanId,
-    /// The caller's step, where it named one.
+    /// The caller's span, if it named one.
     pub parent_id: Option<SpanId>,
-    /// Whether steps of this trace are kept. The caller's word counts; without one they are.
+    /// Whether the trace is sampled: as the caller's flag says, or true without one.
     pub sampled: bool,
 }
 
 impl TraceContext {
-    /// The place that a header `traceparent` gives; a missing or broken one begins a trace.
+    /// Parses a header `traceparent`. A missing or broken one begins a new trace.
     pub fn follow(traceparent: Option<&str>) -> Self {
         let span_id = SpanId::new();
         match traceparent.and_then(parse) {
@@ -42,14 +42,14 @@ impl TraceContext {
         }
     }
 
-    /// The header that tells others of this step.
+    /// Returns the header `traceparent` for this span.
     pub fn traceparent(&self) -> String {
         format!("00-{}-{}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
     }
 }
 
 impl SpanId {
-    /// One that no other step has.
+    /// Creates a random identifier.
     pub fn new() -> Self {
         let uuid = Uuid::now_v7();
         let (_, random) = uuid.as_bytes().split_at(8);
@@ -92,7 +92,7 @@ fn parse(header: &str) -> Option<(TraceId, SpanId, bool)> {
     is_known.then_some((TraceId(trace_id), SpanId(parent_id), flags & 1 == 1))
 }
 
-/// Digits of lower case, as the standard wants them.
+/// Parses hexadecimal digits in lower case, as the standard requires.
 fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let is_valid = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
     if digits.len() != 2 * N || !digits.bytes().all(is_valid) {

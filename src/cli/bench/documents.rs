@@ -1,5 +1,5 @@
-//! The texts of a benchmark: sentences put together at random from parts, so that no two requests are equal and
-//! a cache has nothing to win.
+//! The texts of a benchmark: sentences assembled at random from parts, so that no two requests are equal and a cache
+//! gains nothing.
 
 use anyhow::bail;
 use rand::seq::IndexedRandom as _;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use sentor_text::language::Language;
 
-/// What the requests of a benchmark are made of.
+/// The shape of a benchmark's requests.
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
     languages: Vec<Language>,
@@ -103,7 +103,7 @@ impl Workload {
         self.documents
     }
 
-    /// One request: the language and the body.
+    /// Returns the language and the body of a request.
     pub(super) fn request(&self, random: &mut impl Rng) -> (Language, Value) {
         let language = self.languages[random.random_range(0..self.languages.len())];
         let docs: Vec<Value> =

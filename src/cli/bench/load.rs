@@ -1,4 +1,4 @@
-//! Sending requests when they are due, and noting how each ended.
+//! Sends requests when they are due, and records the outcome of each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,20 +32,20 @@ pub(super) struct Plan {
 /// When requests are sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pace {
-    /// At a rate of their own, in requests per second.
+    /// Open loop: at a fixed rate, in requests per second.
     Open { rate: f64, arrivals: Arrivals },
-    /// Each when the one before it on its connection is answered.
+    /// Closed loop: each connection sends its next request when it has the answer to the last one.
     Closed { connections: usize },
 }
 
-/// How the requests of an open loop are spread over time.
+/// Distribution of the requests of an open loop over time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Arrivals {
     Constant,
     Poisson,
 }
 
-/// What came of one measurement.
+/// The result of a measurement.
 #[derive(Clone, Debug)]
 pub(super) struct Measurement {
     pub(super) pace: Pace,
@@ -60,14 +60,14 @@ pub(super) struct Measurement {
     pub(super) refused: u64,
     /// Anything else, and no answer.
     pub(super) failed: u64,
-    /// What the first failure was.
+    /// Message of the first failure.
     pub(super) first_failure: Option<String>,
     /// Microseconds from when a request was due until its answer was read, of those that succeeded.
     pub(super) latency_us: Histogram<u64>,
     /// The same of those that were refused.
     pub(super) refusal_us: Histogram<u64>,
-    /// Cores that the generator itself kept busy, on average from the first request to the last answer; `None` where
-    /// the system does not tell.
+    /// Average number of cores that the generator used, from the first request to the last answer; `None` if the system
+    /// does not report it.
     pub(super) generator_cores: Option<f64>,
 }
 
@@ -79,12 +79,11 @@ struct Finished {
 
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
-/// Most requests of an open loop that wait for an answer at once; beyond it a request counts as failed, so that the
-/// generator's own memory is bounded.
+/// Maximum requests of an open loop in flight. Further requests count as failed, which bounds the generator's memory.
 const MAX_IN_FLIGHT: usize = 20_000;
-/// What a closed loop waits after a request that got no answer: it would take a core to ask a server that is gone.
+/// Pause of a closed loop after a request without an answer, so that it does not spin when the server is gone.
 const AFTER_NO_ANSWER: Duration = Duration::from_millis(100);
-/// Longest latency that is told apart, an hour.
+/// Maximum recorded latency, an hour.
 const MAX_LATENCY_US: u64 = 3_600_000_000;
 
 pub(super) async fn run(plan: &Plan, workload: &Workload) -> anyhow::Result<Measurement> {
@@ -214,7 +213,7 @@ async fn open_loop(
         let (client, report) = (client.clone(), report.clone());
         tokio::spawn(async move {
             let outcome = send(&client, request).await;
-            // Nobody reads only where the whole measurement was given up.
+            // The receiver is gone only if the whole measurement was cancelled.
             let _ = report.send(Finished { due, took: due.elapsed(), outcome });
             drop(permit);
         });

@@ -1,9 +1,9 @@
-//! `sentor bench`: load on a running server, and how it bears it.
+//! `sentor bench`: puts load on a running server, and measures rate and latency.
 //!
-//! Open loop (`--rate`): requests start when they are due, whatever became of those before, and latency
-//! counts from when a request was due, so a server that stalls cannot hide the requests that it kept from
-//! being sent ("coordinated omission", as Gil Tene named it). Closed loop (`--connections` alone): each
-//! connection sends its next request when the last is answered, which finds the highest rate.
+//! Open loop (`--rate`): requests start when they are due, independent of earlier ones, and latency counts from the due
+//! time. A stalled server therefore cannot hide the requests that it delays (Gil Tene's "coordinated omission"). Closed
+//! loop (`--connections` alone): each connection sends its next request when it has the answer to the last one, which
+//! finds the highest rate.
 
 mod documents;
 mod load;
@@ -25,7 +25,7 @@ pub(crate) struct BenchArgs {
     /// Base address of the server
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// API key; given several times, requests take them in turn
+    /// API key; if given several times, requests use them in turn
     #[arg(
         long = "key",
         env = "SENTOR_API_KEY",
@@ -43,10 +43,10 @@ pub(crate) struct BenchArgs {
     /// Connections of a closed loop
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// Seconds that count, for each rate
+    /// Measured seconds, for each rate
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
-    /// Seconds before them that do not
+    /// Seconds of warm-up before them
     #[arg(long, default_value_t = 2.0)]
     warm_up_seconds: f64,
     /// Documents in a request

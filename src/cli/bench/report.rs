@@ -1,4 +1,4 @@
-//! What a benchmark prints.
+//! Prints the results of a benchmark.
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ impl Measurement {
     }
 }
 
-/// One line a measurement; rates are of requests that were answered 200.
+/// Returns a table with a line for each measurement. Rates count requests answered with 200.
 pub(super) fn table(measured: &[Measurement]) -> String {
     let mut out =
         format!("{:>12} {:>10} {:>10} {:>8} {:>8}", "load", "requests/s", "docs/s", "refused", "failed");
@@ -82,7 +82,7 @@ pub(super) fn json(measured: &[Measurement]) -> serde_json::Result<String> {
     Ok(text)
 }
 
-/// Latency (logarithmic) against the rate that was offered, or reached where the loop was closed.
+/// Returns a chart of latency (logarithmic) against the offered rate, or in a closed loop against the reached one.
 pub(super) fn svg(measured: &[Measurement]) -> String {
     const WIDTH: f64 = 720.0;
     const HEIGHT: f64 = 420.0;

@@ -1,4 +1,4 @@
-//! Measuring how often the language of a text is found out.
+//! Measures how often the language of a text is detected.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ struct TextLine {
     lang: String,
 }
 
-/// What texts are counted apart by: data set, language and length.
+/// Texts are counted by data set, language and length.
 pub(super) type Group = (String, Language, Length);
 
-/// How long a text is, in words between white space.
+/// Length class of a text, in words separated by white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Length {
     /// Up to 4 words.
@@ -52,19 +52,19 @@ impl Length {
     }
 }
 
-/// How often each answer was given to the texts of a group.
+/// Counts of each detection result in a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DetectionCounts {
     pub(super) texts: u64,
-    /// The language that the data names.
+    /// The labelled language.
     pub(super) right: u64,
     /// The other of the two languages.
     pub(super) confused: u64,
     /// A third language.
     pub(super) third: u64,
-    /// Nothing: the fallback language is used.
+    /// None: the fallback language is used.
     pub(super) unknown: u64,
-    /// A wrong language, so surely that the caller is warned.
+    /// A wrong language with enough confidence that the caller is warned.
     pub(super) warned: u64,
 }
 
@@ -98,7 +98,7 @@ impl DetectionCounts {
     }
 }
 
-/// Counts each text of a data set once, however many targets are labelled in it.
+/// Counts each text of a data set once, whatever its number of labelled targets.
 pub(super) fn measure(files: &[PathBuf]) -> anyhow::Result<BTreeMap<Group, DetectionCounts>> {
     let mut groups: BTreeMap<Group, DetectionCounts> = BTreeMap::new();
     let mut seen = HashSet::new();

@@ -1,4 +1,4 @@
-//! `sentor eval`: how well the models do on labelled data.
+//! `sentor eval`: measures the models on labelled data.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,16 +30,16 @@ use targets::{LabelledText, Target};
 /// in the text) and `lang`. It may be gzipped. A target with an empty entity is scored as the document as
 /// a whole. Targets of the same text are scored in one pass.
 ///
-/// A data set is called like its file up to the first dot; files that share that name are one data set.
-/// Accuracy is the share of right targets. Macro-F1 is the mean of the F1 of the classes that occur among
-/// the data set's labels. Rows of the confusion matrix are the labels, columns the predictions, both in
-/// the order negative, neutral, positive. The total pools all targets.
+/// The name of a data set is that of its file up to the first dot; files with one name are one data set. Accuracy is
+/// the share of correct targets. Macro-F1 is the mean of the F1 of the classes that occur among the data set's labels.
+/// Rows of the confusion matrix are the labels, columns the predictions, both in the order negative, neutral, positive.
+/// The total pools all targets.
 ///
-/// With --sentences, each line has `text`, `sentences` (a list of [start, end] in code points) and `lang`,
-/// and what is measured are the ends of sentences inside each document.
+/// With --sentences, each line has `text`, `sentences` (a list of [start, end] in code points) and `lang`. The ends of
+/// sentences inside each document are compared.
 ///
-/// With --detection, each line has `text` and `lang`, and what is measured is how often `auto` finds out
-/// the language, by number of words. Each text of a data set counts once.
+/// With --detection, each line has `text` and `lang`. The result is how often `auto` detects the language, by number of
+/// words. Each text of a data set counts once.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct EvalArgs {
@@ -47,27 +47,26 @@ pub(crate) struct EvalArgs {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Where the entities stand: as the data says, or where the product finds their names
+    /// Source of the mentions: the data, or the mention search
     ///
-    /// With `found`, a target has the sentiment of the mention that is found at its place; where none is,
-    /// that of its entity. "As entity" is macro-F1 where every target has the sentiment of its entity, which
-    /// is its mentions' sentiments aggregated where the text names it more than once.
+    /// With `found`, a target has the sentiment of the mention found at its place, or else that of its entity. "As
+    /// entity" is macro-F1 with the sentiment of the whole entity for every target.
     #[arg(long, value_name = "given|found", default_value = "given", hide_possible_values = true)]
     mentions: Mentions,
 
-    /// With `--mentions found`: count a pronoun as a mention of the one entity that it can stand for
+    /// With `--mentions found`: count a pronoun as a mention of the one entity that it can refer to
     #[arg(long, conflicts_with_all = ["sentences", "detection"])]
     pronouns: bool,
 
-    /// Language of all texts [default: what the data says]
+    /// Language of all texts [default: that of the data]
     #[arg(long, short, value_name = "en|nl|auto", value_parser = parse_language)]
     language: Option<LanguageChoice>,
 
-    /// Measure where sentences end
+    /// Measure the ends of sentences
     #[arg(long, conflicts_with = "mentions")]
     sentences: bool,
 
-    /// Measure how often the language of a text is found out
+    /// Measure language detection
     #[arg(long, conflicts_with_all = ["mentions", "sentences", "language"])]
     detection: bool,
 
@@ -76,7 +75,7 @@ pub(crate) struct EvalArgs {
     json: bool,
 }
 
-/// Where the places of the entities come from.
+/// Source of the mentions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Mentions {
     Given,
@@ -200,7 +199,7 @@ fn count(
             results.add(target, as_entity);
             continue;
         };
-        // A label at a place is about the mention there; another mention of the same name has its own.
+        // A label at a place is about the mention there; other mentions of the name have labels of their own.
         let place = place.trim(&text.text);
         let at_place = entity.mentions.iter().find(|mention| mention.span == place);
         results.add(target, at_place.map_or(as_entity, |mention| mention.sentiment.polarity()));

@@ -1,4 +1,4 @@
-//! Printing figures, as JSON for programs and as tables for people.
+//! Prints figures, as JSON for programs and as tables for people.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use sentor_text::sentiment::Polarity;
 use super::detection::{DetectionCounts, Group, Length};
 use super::scores::{Confusion, Results, Sets};
 
-/// Prints what was measured on targets. `with_places`: also how many were found in their place.
+/// Prints the results for targets. `with_places`: also the share found in their place.
 pub(super) fn print_targets(sets: &Sets, with_places: bool, json: bool) -> io::Result<()> {
     let stdout = &mut io::stdout().lock();
     if json { write_json(stdout, &TargetsJson::from(sets)) } else { write_tables(stdout, sets, with_places) }
@@ -30,7 +30,7 @@ struct FiguresJson {
     accuracy: f64,
     macro_f1: f64,
     confusion: [[u64; 3]; 3],
-    /// Only where mentions were looked for.
+    /// Only if mentions were searched.
     #[serde(flatten)]
     found: Option<FoundJson>,
 }
@@ -154,7 +154,7 @@ impl<'a> DetectionJson<'a> {
     }
 }
 
-/// Prints how often languages were found out.
+/// Prints the results of language detection.
 pub(super) fn print_detection(groups: &BTreeMap<Group, DetectionCounts>, json: bool) -> io::Result<()> {
     let writer = &mut io::stdout().lock();
     let mut totals = BTreeMap::new();
@@ -200,7 +200,7 @@ struct EndsJson {
     f1: f64,
 }
 
-/// Prints what was measured on the ends of sentences.
+/// Prints the results for the ends of sentences.
 pub(super) fn print_sentences(sets: &BTreeMap<String, EndCounts>, json: bool) -> io::Result<()> {
     let writer = &mut io::stdout().lock();
     if json {

@@ -1,4 +1,4 @@
-//! Counting and the figures that follow from the counts.
+//! Counts of predictions, and the figures derived from them.
 
 use std::collections::BTreeMap;
 
@@ -53,19 +53,19 @@ impl Confusion {
     }
 }
 
-/// `part / whole`, or 0 of nothing.
+/// Returns `part / whole`, or 0 if `whole` is 0.
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// What was counted in one data set.
+/// The counts of a data set.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Results {
-    /// Targets that stand in the text.
+    /// Targets in the text.
     pub(super) explicit: Confusion,
-    /// Targets that do not.
+    /// Targets that are not in the text.
     pub(super) implicit: Confusion,
-    /// The explicit targets that were looked for, each with the sentiment of its entity as a whole.
+    /// The explicit targets that were searched, each with the sentiment of its whole entity.
     as_entity: Confusion,
     /// How many of those were found in their place.
     in_place: u64,
@@ -78,8 +78,8 @@ impl Results {
         kind.add(target.label, predicted);
     }
 
-    /// Counts an explicit target that was looked for: what its entity as a whole was predicted as, and
-    /// whether it was found in its place.
+    /// Counts an explicit target that was searched: the prediction for its whole entity, and whether it was found in
+    /// its place.
     pub(super) fn add_found(&mut self, label: Polarity, as_entity: Polarity, in_place: bool) {
         self.as_entity.add(label, as_entity);
         self.in_place += u64::from(in_place);
@@ -90,12 +90,12 @@ impl Results {
         self.explicit.merge(&self.implicit)
     }
 
-    /// Share of the explicit targets that were found in their place; `None` where none was looked for.
+    /// Share of the explicit targets that were found in their place; `None` if none was searched.
     pub(super) fn found_share(&self) -> Option<f64> {
         (self.as_entity.targets() > 0).then(|| ratio(self.in_place, self.as_entity.targets()))
     }
 
-    /// The explicit targets by the sentiment of their entities; `None` where none was looked for.
+    /// The explicit targets by the sentiment of their entities; `None` if none was searched.
     pub(super) fn as_entity(&self) -> Option<Confusion> {
         (self.as_entity.targets() > 0).then_some(self.as_entity)
     }
@@ -106,7 +106,7 @@ impl Results {
 pub(super) struct Sets(BTreeMap<String, Results>);
 
 impl Sets {
-    /// The results of the data set of that name, to count into.
+    /// Returns the results of the data set `name`, and adds it if it is new.
     pub(super) fn entry(&mut self, name: String) -> &mut Results {
         self.0.entry(name).or_default()
     }

@@ -1,4 +1,4 @@
-//! Measuring where sentences end.
+//! Measures the ends of sentences.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;

@@ -1,4 +1,4 @@
-//! Reading labelled targets.
+//! Reads labelled targets.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -14,7 +14,7 @@ use sentor_text::span::{OffsetMap, OffsetUnit, Span};
 
 use super::Mentions;
 
-/// A text with everything that is labelled in it.
+/// A text with all of its labelled targets.
 #[derive(Debug)]
 pub(super) struct LabelledText {
     /// The first line that has it.
@@ -24,7 +24,7 @@ pub(super) struct LabelledText {
     pub(super) targets: Vec<Target>,
 }
 
-/// What the text is labelled toward.
+/// A labelled target.
 #[derive(Debug)]
 pub(super) struct Target {
     entity: String,
@@ -41,7 +41,7 @@ impl Target {
 }
 
 impl LabelledText {
-    /// The text with its entities, in the order of those targets that have one.
+    /// Returns the text with its entities, in the order of the targets that have one.
     pub(super) fn document(&self, mentions: Mentions) -> Document {
         let targets = || self.targets.iter().filter(|target| !target.is_whole_document());
         let places = targets().enumerate().filter_map(|(index, target)| Some((index, target.place?)));
@@ -68,8 +68,7 @@ struct TargetLine {
     lang: Option<String>,
 }
 
-/// Reads all targets of a file and gathers those of the same text, in the order in which the texts first
-/// occur.
+/// Reads all targets of a file and groups them by text, in order of first occurrence.
 pub(super) fn read(
     reader: impl BufRead,
     file: &str,
@@ -101,7 +100,7 @@ pub(super) fn read(
     Ok(texts)
 }
 
-/// The language that the caller chose, or else the one that the line names.
+/// Returns the language that the caller chose, or else that of the line.
 pub(super) fn language_of(
     lang: Option<&str>,
     chosen: Option<LanguageChoice>,
@@ -113,7 +112,7 @@ pub(super) fn language_of(
     LanguageChoice::parse(lang).with_context(|| format!("{lang:?} is no language that can be scored"))
 }
 
-/// The language that a line names, which `auto` is not.
+/// Parses the language of a line; `auto` is not allowed.
 pub(super) fn fixed_language_of(lang: &str) -> anyhow::Result<Language> {
     Language::parse(lang).with_context(|| format!("{lang:?} is no language that can be scored"))
 }

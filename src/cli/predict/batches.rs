@@ -1,4 +1,4 @@
-//! Gathers entries into batches: full ones from fast input, prompt ones from slow input.
+//! Gathers entries into batches: full ones from fast input, small ones without delay from slow input.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::cli::lines::{Line, Lines, Reader, json_problem};
 use sentor_analysis::{Document, MentionSource};
 
-/// How documents are written in a file.
+/// Format of an input file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum InputFormat {
     /// A JSON object on each line.
@@ -21,7 +21,7 @@ pub(super) enum InputFormat {
     Lines,
 }
 
-/// Where a CSV file keeps what.
+/// The columns of a CSV file.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "CSV input")]
 pub(super) struct Columns {
@@ -37,11 +37,11 @@ pub(super) struct Columns {
     #[arg(long, value_name = "NAME")]
     entities_column: Option<String>,
 
-    /// What stands between two entities in that column
+    /// Separator of the entities in that column
     #[arg(long, value_name = "TEXT", default_value = ";")]
     entities_separator: String,
 
-    /// What stands between two columns [default: a tab for .tsv files, else a comma]
+    /// Separator of the columns [default: a tab for .tsv files, else a comma]
     #[arg(long, value_name = "CHARACTER")]
     delimiter: Option<char>,
 }
@@ -68,13 +68,13 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// What the analyzer gets of it.
+    /// Returns the document for the analyzer.
     pub(super) fn document(&self, mentions: MentionSource) -> Document {
         Document { text: self.text.clone(), entities: self.entities.clone(), mentions }
     }
 }
 
-/// A line without a document; reads as `line: reason`, to stand behind the file's name and a colon.
+/// A line without a document; its `Display` is `line: reason`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadLine {
     pub(super) line: u64,
@@ -87,12 +87,12 @@ impl fmt::Display for BadLine {
     }
 }
 
-/// What the next piece of input is.
+/// An entry of the input.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// A document.
     Record(Record),
-    /// A line that is none.
+    /// A line that is not a document.
     Bad(BadLine),
     /// The input cannot be read any further.
     Broken(anyhow::Error),
@@ -101,7 +101,7 @@ pub(super) enum Entry {
 /// All entries of an input, read as they are asked for.
 pub(super) type Entries = Box<dyn Iterator<Item = Entry> + Send>;
 
-/// Reads the entries of an input whose format is given, or told by the path or by how it begins.
+/// Reads the entries of an input. Its format is given, or follows from the path or from the first line.
 pub(super) fn entries(
     mut reader: Reader,
     path: &Path,
@@ -134,7 +134,7 @@ fn extension(path: &Path) -> Option<String> {
     name.rsplit_once('.').map(|(_, extension)| extension.to_owned())
 }
 
-/// Looks at the first line that is not blank and puts everything back in front of the rest.
+/// Determines the format from the first line that is not blank, without consuming it.
 fn sniff(reader: &mut Reader) -> io::Result<InputFormat> {
     /// Enough for any line's first word.
     const HEAD_BYTES: u64 = 4 << 10;
@@ -177,7 +177,7 @@ fn plain(line: u64, text: String) -> Record {
     Record { line, doc_id: line.to_string(), text, entities: Vec::new() }
 }
 
-/// A document as a request over HTTP writes it, and with the names that data sets use.
+/// A document with the member names of HTTP requests, or with those of data sets.
 #[derive(Deserialize)]
 struct JsonRecord {
     #[serde(alias = "text")]
@@ -231,7 +231,7 @@ fn read_csv(
     }))
 }
 
-/// A row that is wrong is passed over; a file that cannot be read any further is not.
+/// A wrong row is skipped; a file that cannot be read further is an error.
 fn bad_row(error: csv::Error) -> Entry {
     let line = error.position().map_or(0, csv::Position::line);
     let reason = match error.kind() {
@@ -244,7 +244,7 @@ fn bad_row(error: csv::Error) -> Entry {
     Entry::Bad(BadLine { line, reason })
 }
 
-/// Numbers of the columns that are used.
+/// Indices of the used columns.
 struct Places {
     text: usize,
     id: Option<usize>,

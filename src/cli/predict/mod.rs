@@ -52,23 +52,23 @@ pub(crate) struct PredictArgs {
     #[arg(long, short, value_name = "en|nl|auto", default_value = "en", value_parser = parse_language)]
     language: LanguageChoice,
 
-    /// Count a pronoun as a mention of the one entity that it can stand for
+    /// Count a pronoun as a mention of the one entity that it can refer to
     #[arg(long)]
     pronouns: bool,
 
-    /// What to print [default: table on a terminal, jsonl otherwise]
+    /// Output format [default: table on a terminal, jsonl otherwise]
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<OutputFormat>,
 
-    /// What to read [default: by the file's extension; else jsonl if the first line that is not blank
-    /// begins with `{`, and lines if not]
+    /// Input format [default: by the file's extension; else jsonl if the first line that is not blank begins with `{`,
+    /// and lines if not]
     #[arg(long = "input", value_name = "FORMAT")]
     input_format: Option<InputFormat>,
 
     #[command(flatten)]
     columns: Columns,
 
-    /// Go on after lines that cannot be read or scored
+    /// Continue after lines that cannot be read or scored
     #[arg(long, short)]
     keep_going: bool,
 }
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &PredictArgs, global: &GlobalArgs) -> anyhow::Result<Exi
             predict_text(session.0.as_ref(), text, args, output)
         }
         Source::File(path) => {
-            // Opened before the models are loaded: a wrong path is then said at once.
+            // Opened before the models are loaded, so that a wrong path is reported at once.
             let progress = progress_bar(&path, stdout_is_terminal);
             let reader = lines::open(&path, &progress)?;
             let entries = input::entries(reader, &path, args.input_format, &args.columns)?;
@@ -165,7 +165,7 @@ fn predict_text(
     Ok(Exit::Ok)
 }
 
-/// A bar for a file and a spinner for a stream; hidden where it would be in the way.
+/// Returns a bar for a file and a spinner for a stream, hidden if stderr is no terminal or results go to one.
 fn progress_bar(path: &Path, stdout_is_terminal: bool) -> ProgressBar {
     if stdout_is_terminal || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -189,7 +189,7 @@ struct Run {
 }
 
 impl Run {
-    /// Writes the results as they come and reports the lines that have none.
+    /// Writes the results in order and reports the lines without one.
     fn write(
         &self,
         scored: impl Iterator<Item = Scored<Vec<Entry>>>,

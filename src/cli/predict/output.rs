@@ -24,7 +24,7 @@ pub(super) enum OutputFormat {
     Table,
 }
 
-/// Where results go, and how.
+/// The destination of results, and their format.
 pub(super) enum Output<W: Write> {
     Jsonl(BufWriter<W>),
     // Boxed: much larger than the others.
@@ -33,7 +33,7 @@ pub(super) enum Output<W: Write> {
 }
 
 impl Output<io::Stdout> {
-    /// Standard output, with colours where it is a terminal that wants them.
+    /// Writes to standard output, with colours if it is a terminal that supports them.
     pub(super) fn new(format: OutputFormat) -> io::Result<Self> {
         let mut output = Self::with_writer(format, io::stdout())?;
         if let Self::Table { coloured, .. } = &mut output {
@@ -44,7 +44,7 @@ impl Output<io::Stdout> {
 }
 
 impl<W: Write> Output<W> {
-    /// Any writer, without colours.
+    /// Writes to any writer, without colours.
     pub(super) fn with_writer(format: OutputFormat, writer: W) -> io::Result<Self> {
         Ok(match format {
             OutputFormat::Jsonl => Self::Jsonl(BufWriter::new(writer)),
@@ -57,7 +57,7 @@ impl<W: Write> Output<W> {
         })
     }
 
-    /// Writes one document's results. They may wait for [`Self::flush`].
+    /// Writes one document's results. They may be buffered until [`Self::flush`].
     pub(super) fn write(&mut self, record: &Record, analysis: &DocumentAnalysis) -> io::Result<()> {
         match self {
             Self::Jsonl(writer) => {
@@ -71,7 +71,7 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Hands on what is written so far.
+    /// Flushes the results written so far.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Jsonl(writer) | Self::Table { writer, .. } => writer.flush(),
@@ -153,7 +153,7 @@ fn found_as(entity: &EntityAnalysis) -> &'static str {
     if entity.is_explicit() { "explicit" } else { "implicit" }
 }
 
-/// Characters of a sentence or a name that a table shows.
+/// Maximum characters of a sentence or a name in a table.
 const TABLE_TEXT_CHARS: usize = 60;
 
 /// Length of the bar of a probability of 1, in characters.
@@ -201,7 +201,7 @@ fn style(polarity: Polarity) -> Style {
     colour.on_default()
 }
 
-/// Fit for one row: without control characters, which a terminal would obey, and not too long.
+/// Shortens a text to one row of a table, and replaces control characters, which a terminal would execute.
 fn shortened(text: &str) -> Cow<'_, str> {
     if text.chars().nth(TABLE_TEXT_CHARS).is_none() && !text.contains(char::is_control) {
         return Cow::Borrowed(text);

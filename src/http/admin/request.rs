@@ -1,4 +1,4 @@
-//! The bodies of admin requests, and all that can be wrong with them.
+//! The bodies of admin requests, and their validation.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;

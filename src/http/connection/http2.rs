@@ -1,7 +1,8 @@
-//! Finds HTTP/2 connections that hold their place without using it.
+//! Detects HTTP/2 connections that are open but unused.
 //!
-//! hyper pings an idle peer, but a peer that has not sent its preface, or that answers pings and neither asks nor reads, would
-//! stay for ever. Each connection therefore counts its open requests, and notes when an answer last made progress.
+//! hyper pings an idle peer. But a peer that has not sent its preface, or that answers pings and neither sends requests
+//! nor reads answers, would stay forever. Each connection therefore counts its open requests, and records when an
+//! answer last made progress.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -26,19 +27,19 @@ pub(super) struct Activity {
 struct State {
     /// Requests whose answers are not yet sent.
     open: usize,
-    /// Since when there are none.
+    /// The time since which there are none.
     idle_since: Instant,
     /// The answers being sent, and when each last made progress.
     answers: Vec<(u64, Instant)>,
     next_answer: u64,
 }
 
-/// How a connection holds its place.
+/// Why a connection makes no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standstill {
-    /// For so long it has had no open request.
+    /// It has had no open request for this time.
     Idle(Duration),
-    /// For so long its peer has not read some answer.
+    /// Its peer has not read some answer for this time.
     Stalled(Duration),
 }
 
@@ -49,7 +50,7 @@ impl Activity {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// What the connection waits for, if not for this server.
+    /// Returns what the connection waits for, if not for this server.
     pub(super) fn standstill(&self, now: Instant) -> Option<Standstill> {
         self.update(|state| {
             if state.open == 0 {
@@ -78,7 +79,7 @@ impl OpenRequest {
         Self { activity: activity.clone(), answer: None }
     }
 
-    /// Notes that the peer took a part of the answer, or may take the first one now.
+    /// Records that the peer took a part of the answer, or may take the first one now.
     fn progress(&mut self) {
         let now = Instant::now();
         let answer = &mut self.answer;
@@ -109,7 +110,7 @@ impl Drop for OpenRequest {
     }
 }
 
-/// A service that notes in an [`Activity`] what becomes of its requests.
+/// A service that records the life of its requests in an [`Activity`].
 #[derive(Clone)]
 pub(super) struct Watched<S> {
     pub(super) inner: S,

@@ -1,4 +1,4 @@
-//! Serves one connection: its encryption, its protocol, and the times that its peer may take.
+//! Serves one connection: encryption, protocol, and timeouts of its peer.
 
 mod http2;
 mod share;
@@ -31,26 +31,26 @@ use http2::{Activity, Standstill, Watched};
 pub(super) use share::AddressShares;
 use write_timeout::WriteTimeout;
 
-/// Longest head that is read before the connection is given up; longer than any path that is accepted. hyper's default of
-/// 400 KiB, on each of two thousand connections, would be a good part of a small machine's memory.
+/// Maximum size of a head, larger than any accepted path. hyper's default of 400 KiB, on each of two thousand
+/// connections, would take a good part of a small machine's memory.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
-/// Longest time for a head on a connection for probes: these are few, so a silent one must soon make room.
+/// Timeout for a head on a connection for probes: there are few, so a silent one must soon make room.
 const PROBE_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an idle HTTP/2 peer has to confirm that its connection closes.
+/// Time for an idle HTTP/2 peer to confirm that its connection closes.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
-/// What a connection may ask for.
+/// The requests that a connection accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Everything that its listener serves.
+    /// All routes of its listener.
     Any,
-    /// Health probes: all places for other requests are taken.
+    /// Health probes only: all places for other requests are taken.
     Probes,
 }
 
-/// What all connections of an endpoint share.
+/// The state that all connections of an endpoint share.
 pub(super) struct Server<S> {
     pub(super) app: Arc<App>,
     any: Protocols<S>,
@@ -63,7 +63,7 @@ struct Protocols<S> {
     service: TowerToHyperService<S>,
     http1: http1::Builder,
     http2: hyper_http2::Builder<TokioExecutor>,
-    /// For a handshake, a head, and between two requests.
+    /// Timeout for a handshake, for a head, and between two requests.
     header_timeout: Duration,
 }
 
@@ -117,9 +117,9 @@ where
             Purpose::Any => &self.any,
             Purpose::Probes => &self.probes,
         };
-        // Answers are written whole, so waiting for more to send gains nothing.
+        // Answers are written whole, so Nagle's algorithm gains nothing.
         stream.set_nodelay(true)?;
-        // The system keeps what such a peer has not read for minutes, unless the connection is reset.
+        // Without a reset, the system would keep the unread bytes of such a peer for minutes.
         let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
         let stream = WriteTimeout::new(stream, self.write_timeout, reset);
         let Some(acceptor) = acceptor else {
@@ -143,7 +143,7 @@ where
         protocols.http1.serve_connection(explained, protocols.service.clone())
     }
 
-    /// Serves HTTP/2 until the peer leaves, or keeps its place without using it.
+    /// Serves HTTP/2 until the peer disconnects or stops using the connection.
     async fn serve_http2<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         protocols: &Protocols<S>,
@@ -168,7 +168,7 @@ where
                     Some(Standstill::Stalled(stalled)) if stalled >= self.write_timeout => {
                         return Err("the peer does not read its answer".into());
                     }
-                    // Before the preface there is nobody to confirm.
+                    // Before the preface, the peer cannot confirm.
                     Some(Standstill::Idle(idle)) if idle >= idle_limit + CLOSING_TIME => {
                         return Err("the peer sends no request".into());
                     }

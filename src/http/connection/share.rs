@@ -1,4 +1,4 @@
-//! The share of a listener's connections that one peer address may hold.
+//! Limits the open connections of each peer address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,7 +19,7 @@ struct Inner {
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// A connection that counts while it lives; of an exempt address, it counts nothing.
+/// A connection that is counted until it is dropped. Connections of exempt addresses are not counted.
 #[derive(Debug)]
 pub(in crate::http) struct CountedConnection {
     shares: AddressShares,
@@ -27,12 +27,12 @@ pub(in crate::http) struct CountedConnection {
 }
 
 impl AddressShares {
-    /// At most `most` connections an address, except for loopback and `exempt` ones.
+    /// Allows `most` connections per address, and any number for loopback and `exempt` ones.
     pub(in crate::http) fn new(most: usize, exempt: Vec<Network>) -> Self {
         Self { inner: Arc::new(Inner { most, exempt, open: Mutex::default() }) }
     }
 
-    /// Counts a connection from `peer`; `None` where the address has its share already.
+    /// Counts a connection from `peer`; `None` if the address has reached its limit.
     pub(in crate::http) fn count(&self, peer: IpAddr) -> Option<CountedConnection> {
         let peer = peer.to_canonical();
         let Inner { most, exempt, open } = &*self.inner;
@@ -63,7 +63,7 @@ impl Drop for CountedConnection {
     }
 }
 
-/// One host of IPv6 usually has a whole /64 to choose addresses from, so these count together.
+/// An IPv6 host usually has a whole /64 of addresses, so these count together.
 fn client_network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

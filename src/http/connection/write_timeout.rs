@@ -23,7 +23,7 @@ impl<S> WriteTimeout<S> {
         Self { inner, limit, on_timeout, timer: None }
     }
 
-    /// Passes on the outcome of a write, or fails it if the peer has not read for too long.
+    /// Returns the outcome of a write, or an error if the peer has not read for too long.
     fn bound<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.timer = None;
@@ -93,7 +93,7 @@ mod tests {
     fn only_a_write_without_progress_fails() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            // The other side holds 16 bytes and reads none.
+            // The peer buffers 16 bytes and reads none.
             let (near, mut far) = tokio::io::duplex(16);
             let mut stream = WriteTimeout::new(near, Duration::from_millis(20), |_| {});
             stream.write_all(&[0; 16]).await.expect("the peer's buffer has room");

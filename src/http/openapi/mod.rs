@@ -20,7 +20,7 @@ use rejections::Rejections;
 /// The body of every error.
 type Error = ErrorBody<'static>;
 
-/// The whole description. The modifiers add what annotations would repeat.
+/// The whole description. The modifiers add parts that annotations would repeat.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -56,7 +56,7 @@ struct Interface;
 
 static DOCUMENT: LazyLock<Document> = LazyLock::new(Interface::openapi);
 static JSON: LazyLock<String> = LazyLock::new(|| {
-    // A description holds texts, numbers and lists, which all are JSON.
+    // A description consists of texts, numbers and lists, which always serialize.
     serde_json::to_string(&*DOCUMENT).unwrap_or_default()
 });
 
@@ -83,7 +83,7 @@ impl Modify for Security {
     }
 }
 
-/// Headers that say how far the caller's minute is used.
+/// Headers with the use of the caller's requests per minute.
 const RATE_LIMIT: [(&str, &str); 4] = [
     ("X-RateLimit-Limit", "Requests in a minute; 2147483647 where there is no limit"),
     ("X-RateLimit-Used", "How many are used"),

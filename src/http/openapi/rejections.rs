@@ -30,7 +30,7 @@ impl Modify for Rejections {
     }
 }
 
-/// Errors of any request: before its handler is found, or by a fault of the server.
+/// Errors of any request: before routing, or by a fault of the server.
 const ALWAYS: [ErrorCode; 5] = [
     ErrorCode::BadRequest,
     ErrorCode::MethodNotAllowed,

@@ -1,5 +1,5 @@
-//! Schemas of the description alone: enumerations that handlers write as plain text, and the request body, which a parser of
-//! its own reads. Tests hold them to the handlers.
+//! Schemas for the description only: enumerations that handlers write as plain text, and the request body, which has
+//! its own parser. Tests compare them with the handlers.
 #![expect(dead_code, reason = "these types describe; nothing makes them")]
 
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ pub(in crate::http) enum LanguageChoice {
     Auto,
 }
 
-/// What offsets count.
+/// The unit of offsets.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(in crate::http) enum Offsets {
@@ -26,7 +26,7 @@ pub(in crate::http) enum Offsets {
     Utf16,
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(in crate::http) enum HealthStatus {
@@ -37,24 +37,24 @@ pub(in crate::http) enum HealthStatus {
 /// Documents to score. Other members are ignored.
 #[derive(ToSchema)]
 pub(in crate::http) struct PredictBody {
-    /// At least one; a setting of the server says how many at most.
+    /// At least one; a setting of the server limits their number.
     #[schema(min_items = 1)]
     docs: Vec<PredictDocument>,
-    /// Counts where the query does not name a language.
+    /// Used if the query names no language.
     language: Option<LanguageChoice>,
 }
 
 /// A document to score.
 #[derive(ToSchema)]
 pub(in crate::http) struct PredictDocument {
-    /// Comes back with the scores; it need not be unique.
+    /// Returned with the scores; it need not be unique.
     doc_id: String,
     /// The text, with at least one visible character.
     #[schema(
         pattern = "[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\u{e0000}-\u{e0fff}]"
     )]
     doc: String,
-    /// Names of what the text may have an opinion on; a setting of the server says how many at most.
+    /// Names of things that the text may have an opinion on; a setting of the server limits their number.
     entities: Option<Vec<EntityName>>,
 }
 
@@ -74,7 +74,7 @@ pub(in crate::http) struct HealthModels {
     nl: Option<ModelHealth>,
 }
 
-/// Where a key is in its life.
+/// The state of a key.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(in crate::http) enum KeyState {
@@ -83,7 +83,7 @@ pub(in crate::http) enum KeyState {
     Revoked,
 }
 
-/// Something that a key may do.
+/// A permission of a key.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(in crate::http) enum Scope {
@@ -93,7 +93,7 @@ pub(in crate::http) enum Scope {
     Metrics,
 }
 
-/// What a key is for.
+/// The environment of a key.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 pub(in crate::http) enum KeyEnvironment {
@@ -101,7 +101,7 @@ pub(in crate::http) enum KeyEnvironment {
     Test,
 }
 
-/// What was used.
+/// Usage.
 #[derive(ToSchema)]
 pub(in crate::http) struct Usage {
     requests: u64,
@@ -120,7 +120,7 @@ pub(in crate::http) struct PlanLimits {
     characters_per_call: Option<u64>,
     documents_per_call: Option<u64>,
     concurrent_requests: Option<u64>,
-    /// Its share of the queue, against those of other plans.
+    /// Its share of the queue, relative to other plans.
     weight: Option<u32>,
 }
 

@@ -35,7 +35,7 @@ const SOURCES: [Source; 14] = sources! {
     "faq",
 };
 
-/// The page that a script draws from `/openapi.json`.
+/// The page that a script renders from `/openapi.json`.
 const REFERENCE: &str = "reference";
 
 /// A page in HTML.
@@ -114,13 +114,13 @@ fn article(markdown: &str) -> String {
         Event::End(TagEnd::Link) if in_dropped_link => None,
         // Comments for the tests of the documentation.
         Event::Html(markup) if markup.trim_start().starts_with("<!--") => None,
-        // The documentation has no markup, so what looks like markup is text.
+        // The documentation has no inline HTML, so anything that looks like it is text.
         Event::Html(markup) | Event::InlineHtml(markup) => Some(Event::Text(markup)),
         other => Some(other),
     });
     let mut out = String::new();
     html::push_html(&mut out, events);
-    // A scrolling block must be reachable by keyboard, and an empty header is no header.
+    // A scrolling block must be focusable by keyboard, and an empty table header must not be a header.
     let out = out.replace("<pre>", "<pre tabindex=\"0\">").replace("<th></th>", "<td></td>");
     out.replacen("</h1>\n", &format!("</h1>\n{contents}"), 1)
 }
@@ -147,7 +147,7 @@ fn contents(sections: &[Section]) -> String {
     list
 }
 
-/// Gives each heading the identifier that code hosts give it, so that links into a page work in both places. Returns the
+/// Gives each heading the same identifier as code hosts do, so that links into a page work in both places. Returns the
 /// sections of the page.
 fn name_headings(events: &mut [Event<'_>]) -> Vec<Section> {
     let mut open: Option<(usize, String)> = None;

@@ -1,7 +1,7 @@
 //! Pages for people: the page to try the server, the documentation, and the API reference.
 //!
-//! They are files of `web/` and `docs/` in the program. They hold no secret, so they need no key. They load nothing from other
-//! servers, and their policy forbids it.
+//! They are files of `web/` and `docs/`, compiled into the program. They contain no secret, so they need no key. They
+//! load nothing from other servers, and their content security policy forbids it.
 
 mod manual;
 
@@ -69,8 +69,8 @@ pub(super) async fn show_asset(
     }
 }
 
-/// `GET /docs`: leads to the first page of the documentation. The address is relative, since a proxy may serve everything below
-/// some path.
+/// `GET /docs`: redirects to the first page of the documentation. The address is relative, since a proxy may serve
+/// everything below a path.
 pub(super) async fn show_manual() -> Response {
     let address = format!("docs/{}", manual::START);
     let policy = [(header::CONTENT_SECURITY_POLICY, POLICY)];

@@ -1,15 +1,15 @@
 //! Reads JSON with wrong types to its end, and reports the type of each value.
 //!
-//! Serde stops at the first value of a wrong type, but a caller wants to hear of all of them at once. A [`Shape`] says what a
-//! value should be, and reading gives a [`Field`]: the value, or the type that was there. Wrong values are not kept, so a body
-//! of a million of them costs no memory.
+//! Serde stops at the first value of a wrong type, but a caller wants all problems at once. A [`Shape`] is the expected
+//! type of a value. Reading returns a [`Field`]: the value, or the type that was found. Wrong values are not kept, so a
+//! body of a million of them costs no memory.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A value, or what was there in its place.
+/// A value, or what was found in its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Field<T> {
     /// Nothing.
@@ -23,14 +23,14 @@ pub(super) enum Field<T> {
     Wrong(&'static str),
 }
 
-/// The start of a list, and how long it is in all.
+/// The start of a list, and its total length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Items<T> {
     pub(super) head: Vec<T>,
     pub(super) total: usize,
 }
 
-/// The type that a value should have: one method accepts it, the others report what was there.
+/// The expected type of a value: one method accepts it, the others report what was found.
 pub(super) trait Shape<'de>: Copy {
     type Value;
 
@@ -141,7 +141,7 @@ impl<'de, S: Shape<'de>> Shape<'de> for List<S> {
 
 /// The name of an object's member.
 ///
-/// Only members with a known name are of interest, so the name is not copied.
+/// Only known names matter, so the name is not copied.
 pub(super) struct Member<K>(pub(super) Option<K>);
 
 /// The members that an object may have.

@@ -29,7 +29,7 @@ use sentor_store::keys::{KeyRecord, Scope};
 use sentor_store::metering::{Admission, Limit, Usage};
 use sentor_text::language::{Language, LanguageChoice};
 
-/// How long after its deadline a request still waits for the engine to report that.
+/// Time after its deadline that a request still waits for the engine to report it.
 const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
 /// `POST /api/predicts`. The head check has admitted the request.
@@ -78,7 +78,7 @@ pub(super) struct Admitted {
     deadline: Instant,
 }
 
-/// Admits a request by its head. Most rejections are for more work than can be done in time.
+/// Admits a request by its head. Most rejections are due to overload.
 pub(super) fn admit(
     app: &App,
     uri: &Uri,
@@ -94,7 +94,7 @@ pub(super) fn admit(
     Ok(Admitted { key, admission, query, caller, deadline })
 }
 
-/// The query and the deadline of a request, if the work can be done in time.
+/// Reads the query and the deadline of a request, and checks that the work can be done in time.
 fn read_head(
     app: &App,
     uri: &Uri,
@@ -112,14 +112,14 @@ fn read_head(
     Ok((query, deadline))
 }
 
-/// Returns a request's quota if the server failed it.
+/// Refunds a request if the server failed it.
 fn return_quota_on_fault<T>(admission: &Admission, answer: &Result<T, ApiError>) {
     if answer.as_ref().is_err_and(ApiError::is_server_fault) {
         admission.refund();
     }
 }
 
-/// Parses a body: the number of documents, or the error as JSON. For the fuzzer in `fuzz/` alone.
+/// Parses a body and returns the number of documents, or the error as JSON. Only for the fuzzer in `fuzz/`.
 #[cfg(fuzzing)]
 pub fn read_predict_body(
     bytes: &[u8],
@@ -200,7 +200,7 @@ async fn score(
     let written = written.await??;
     answer_memory.resize(written.len());
     context.end_phase(Phase::Write, write_started);
-    // The plan's place and the answer's memory are free once the last byte is sent, or the connection ends.
+    // The admission and the answer's memory are released when the last byte is sent or the connection ends.
     Ok(answer::json(written, (answer_memory, Arc::clone(admitted))))
 }
 

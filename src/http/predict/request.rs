@@ -17,7 +17,7 @@ use sentor_text::language::LanguageChoice;
 /// A request that can be answered.
 #[derive(Debug)]
 pub(super) struct PredictRequest {
-    /// Of the query or else of the body.
+    /// The language of the query, or else of the body.
     pub(super) language: Option<LanguageChoice>,
     pub(super) documents: Vec<RequestDocument>,
     /// The documents without problems, in order.
@@ -77,7 +77,7 @@ impl PredictRequest {
                     Ok(text)
                 }
                 _ if query.partial && !is_void => Err(ApiError::validation(&own_problems)),
-                // The request will be rejected; only further problems are of interest.
+                // The request will be rejected; only its further problems matter.
                 _ => {
                     problems.extend(&own_problems);
                     continue;
@@ -92,7 +92,7 @@ impl PredictRequest {
     }
 }
 
-/// What documents are held to.
+/// The limits of documents.
 #[derive(Clone, Copy)]
 struct Rules<'l> {
     limits: &'l LimitsConfig,
@@ -100,8 +100,8 @@ struct Rules<'l> {
     half_surrogate: Option<char>,
 }
 
-/// Reads a body. Under `partial` a character stands in place of each half of a surrogate pair, and comes with the body: such a
-/// half is a problem of its document alone.
+/// Parses a body. Under `partial`, a marker character replaces each half of a surrogate pair, and is returned with the
+/// body: such a half is a problem of its document only.
 fn read_json(
     bytes: &[u8],
     limits: &LimitsConfig,
@@ -148,7 +148,7 @@ fn parse_json(bytes: &[u8], limits: &LimitsConfig) -> Result<RawBody, JsonError>
             let message = if text.trim().is_empty() {
                 "the body is empty".to_owned()
             } else if is_half_surrogate {
-                // Serde's message would point in the wrong direction.
+                // Serde's message would be misleading.
                 format!("the body is not JSON: half a surrogate pair at line {line} column {column}")
             } else {
                 format!("the body is not JSON: {problem}")
@@ -170,14 +170,14 @@ fn wrong_body(kind: &str) -> ApiError {
     ))
 }
 
-/// The body as it was sent.
+/// The body as sent.
 #[derive(Default)]
 struct RawBody {
     docs: Field<Items<Field<RawDocument>>>,
     language: Field<String>,
 }
 
-/// A document as it was sent.
+/// A document as sent.
 #[derive(Default)]
 struct RawDocument {
     doc_id: Field<String>,
@@ -188,7 +188,7 @@ struct RawDocument {
 #[derive(Clone, Copy)]
 struct BodyShape<'l> {
     limits: &'l LimitsConfig,
-    /// Entities that the rest of the request may hold; further ones are counted and not kept.
+    /// Number of entities that the rest of the request may have; further ones are counted and not kept.
     entities_left: &'l Cell<usize>,
 }
 
@@ -286,7 +286,7 @@ fn body_language(
     }
 }
 
-/// The documents, if there is a list of as many as are allowed.
+/// Checks the documents; `None` if they are not a list or too many.
 fn check_documents(
     field: Field<Items<Field<RawDocument>>>,
     limits: &LimitsConfig,
@@ -318,7 +318,8 @@ fn entity_count(document: &Field<RawDocument>) -> usize {
     }
 }
 
-/// The identifier, and the text with the entities' names; `None` for what has a problem.
+/// Checks a document, and returns its identifier and its text with the entities' names; `None` for a part with a
+/// problem.
 fn check_document(
     index: usize,
     field: Field<RawDocument>,

@@ -53,7 +53,7 @@ pub(super) fn write(
     Ok(json)
 }
 
-/// About how many bytes the answer has; at most, where no document failed.
+/// Estimates the bytes of the answer. It is an upper bound if no document failed.
 pub(super) fn expected_bytes(
     request: &PredictRequest,
     outcomes: &[Result<DocumentAnalysis, DocumentError>],
@@ -79,14 +79,14 @@ pub(in crate::http) struct PredictResponse<'a> {
     results: Vec<Outcome<'a>>,
 }
 
-/// What became of one document.
+/// The outcome of a document.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Outcome<'a> {
     Scored(DocumentResult<'a>),
     /// Only with `partial=true`: this document could not be scored.
     Failed {
-        /// As sent; null where that was no string.
+        /// As sent; null if it was not a string.
         doc_id: Option<&'a str>,
         error: ErrorSummary<'a>,
     },

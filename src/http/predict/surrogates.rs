@@ -1,13 +1,13 @@
-//! Halves of surrogate pairs in JSON: escapes such as `\\ud800` that stand for no character.
+//! Halves of surrogate pairs in JSON: escapes such as `\\ud800` that are no character.
 
-/// A body in which another escape takes the place of each half.
+/// A body in which another escape replaces each half.
 pub(super) struct Marked {
     pub(super) bytes: Vec<u8>,
-    /// The character that the escapes stand for; the body holds it nowhere else.
+    /// The character of the replacing escapes, which the body contains nowhere else.
     pub(super) marker: char,
 }
 
-/// Replaces each half of a surrogate pair. `None` where the body holds every character that could mark one.
+/// Replaces each half of a surrogate pair. `None` if the body contains every character that could mark one.
 pub(super) fn mark_halves(body: &[u8]) -> Option<Marked> {
     let marker = unused_character(body)?;
     let escape = format!("\\u{:04x}", u32::from(marker));
@@ -36,7 +36,7 @@ fn code_unit(bytes: &[u8], at: usize) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// A noncharacter of Unicode that the body holds neither as it is nor escaped.
+/// Returns a noncharacter of Unicode that the body does not contain, escaped or not.
 fn unused_character(body: &[u8]) -> Option<char> {
     let text = std::str::from_utf8(body).ok()?;
     let lower = text.to_ascii_lowercase();

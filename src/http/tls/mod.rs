@@ -21,10 +21,10 @@ pub(super) const HTTP_2: &[u8] = b"h2";
 
 const HTTP_1: &[u8] = b"http/1.1";
 
-/// How often the files are read. They are small, and a renewed certificate is in no hurry.
+/// Interval at which the files are read. They are small, and a renewed certificate is not urgent.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
-/// How long before a certificate expires the log warns; automatic renewals come earlier.
+/// Time before expiry at which the log warns; automatic renewals come earlier.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The files of a listener's TLS, all in PEM.
@@ -252,7 +252,7 @@ fn unusable(setting: &'static str, path: &Path, what: &'static str, problem: &st
     TlsError::Unusable { setting, path: path.to_owned(), what, problem: problem.to_owned() }
 }
 
-/// The problem of a private key's file, without the quotation that the error itself has.
+/// Describes the problem of a private key's file without the content that the error would quote.
 fn no_secret(error: &pem::Error) -> String {
     match error {
         pem::Error::NoItemsFound => "there is no private key in it".to_owned(),

@@ -1,4 +1,4 @@
-//! The period in which a certificate is valid, as far as DER must be read for it.
+//! Reads the validity period of a certificate from its DER.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -35,7 +35,7 @@ impl Validity {
     }
 }
 
-/// The rest of some DER.
+/// The unread rest of a DER value.
 struct Reader<'d>(&'d [u8]);
 
 impl<'d> Reader<'d> {
@@ -48,7 +48,7 @@ impl<'d> Reader<'d> {
     /// The tag and the content of the next value.
     fn next(&mut self) -> Option<(u8, &'d [u8])> {
         let (&[tag, length], mut rest) = self.0.split_first_chunk()?;
-        // From 0x80 on, the low bits are the number of bytes that hold the length.
+        // From 0x80 on, the low bits are the number of bytes of the length.
         let length = match length {
             0..=0x7F => usize::from(length),
             0x81..=0x84 => {
