@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_come_from_a_url_or_the_settings() {
+    fn the_address_comes_from_the_url_or_the_settings() {
         let from_url = |url: &str| Address::from_url(&url.parse().expect("a URL")).map(|it| it.to_string());
         for (url, expected) in [
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),

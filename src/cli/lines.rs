@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_and_the_byte_order_mark_go_and_blank_lines_count() {
+    fn line_ends_and_the_byte_order_mark_are_removed_and_blank_lines_are_counted() {
         let read = lines("\u{feff}één\r\n\ntwee\r".as_bytes(), 100);
         let texts: Vec<_> = read.iter().map(|(number, text)| (*number, text.as_deref())).collect();
         assert_eq!(texts, [(1, Ok("één")), (2, Ok("")), (3, Ok("twee\r"))]);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_files_are_unpacked() {
+    fn compressed_files_are_decompressed() {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
         let mut encoder = flate2::write::GzEncoder::new(&mut file, flate2::Compression::default());
         encoder.write_all(b"a\nb\n").expect("a temporary file can be written");

@@ -230,7 +230,7 @@ mod tests {
     struct Unopened(#[source] io::Error);
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_level_is_no_filter() {
+    fn a_misspelt_level_is_rejected() {
         for good in ["info", "WARN", "off", "info,sentor::http=debug", "sentor=trace"] {
             assert!(is_log_filter(good), "{good}");
         }

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_is_free_once_the_last_piece_is_taken() {
+    fn a_held_value_is_released_after_the_last_piece() {
         let held = Arc::new(());
         let bytes = Compressed::plain(vec![b' '; 2 * PIECE_BYTES + 1]);
         let mut body = json(bytes, Arc::clone(&held)).into_body();

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_bodies_are_whole_or_rejected() {
+    fn truncated_compressed_bodies_are_rejected() {
         use std::io::Write as _;
         let text = "a text of some length, ".repeat(1000).into_bytes();
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

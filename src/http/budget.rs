@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_is_bounded_and_comes_back() {
+    fn reservations_are_bounded_and_released() {
         let budget = ByteBudget::new(100);
         let (mut one, mut other) = (budget.reserve_nothing(), budget.reserve_nothing());
         assert!(one.grow_to(60).is_ok() && one.grow_to(60).is_ok() && one.grow_to(10).is_ok());

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn one_thread_that_stopped_is_enough() {
+    fn one_stopped_thread_makes_the_server_unready() {
         let alive = Duration::from_millis(500);
         assert!(all_alive([alive; 3]));
         for index in 0..3 {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn many_who_ask_at_once_cost_one_attempt() {
+    fn concurrent_checks_share_one_attempt() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let probe = StoreProbe::default();
         runtime().block_on(async {

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn without_models_there_is_no_family_of_theirs() {
+    fn without_models_there_are_no_model_families() {
         let families = families(&AnalyzerStatistics::default());
         assert!(families.iter().all(|family| !family.get_metric().is_empty()));
     }

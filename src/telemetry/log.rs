@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_low_level_holds_for_the_own_crates_alone() {
+    fn a_low_level_applies_to_the_own_crates_only() {
         for (level, expected) in [
             ("info", "info,sentor=info,ort=warn"),
             ("trace", "info,sentor=trace,ort=warn"),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_pipe_holds_nobody_up_and_lost_lines_are_reported() {
+    fn a_blocked_pipe_blocks_no_caller_and_lost_lines_are_reported() {
         let (sender, lines) = sync_channel(0);
         let (mut writer, guard) = non_blocking(Pipe(sender), true, 10);
         let counter = writer.error_counter();

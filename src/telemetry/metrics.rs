@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_up_method_is_no_series_of_its_own() {
+    fn an_unknown_method_has_no_series_of_its_own() {
         let metrics = Metrics::default();
         for method in ["BREW", "PROPFIND"] {
             let duration = Duration::from_millis(3);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_is_counted_while_it_lives() {
+    fn requests_in_flight_are_counted_until_they_end() {
         let metrics = Metrics::default();
         let first = metrics.begin_request();
         let second = metrics.begin_request();

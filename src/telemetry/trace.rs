@@ -112,7 +112,7 @@ mod tests {
     const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_trace_is_followed() {
+    fn a_trace_of_the_caller_is_continued() {
         let context = TraceContext::follow(Some(GIVEN));
         assert_eq!(context.parent_id.map(|id| id.to_string()).as_deref(), Some("00f067aa0ba902b7"));
         let own = context.traceparent();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_begins_one() {
+    fn an_invalid_header_begins_a_trace() {
         let zeros = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
         let upper = GIVEN.to_uppercase();
         let longer = format!("{GIVEN}-more");

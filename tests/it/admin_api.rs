@@ -26,7 +26,7 @@ fn admin(server: &TestServer) -> Client {
 const KEYS: &str = "/api/admin/keys";
 
 #[test]
-fn a_key_lives_its_whole_life_over_http() {
+fn a_key_is_created_rotated_and_revoked_over_http() {
     let server = TestServer::start();
     let admin = admin(&server);
     let wanted = json!({"name": "shop", "plan": "starter", "scopes": ["predict"], "environment": "test",
@@ -108,7 +108,7 @@ fn wrong_admin_requests_say_all_that_is_wrong() {
 }
 
 #[test]
-fn only_admins_get_in_and_who_does_not_is_written_down() {
+fn only_admins_are_accepted_and_refused_calls_are_audited() {
     let server = TestServer::start();
     let calls = |client: &Client| {
         [
@@ -142,7 +142,7 @@ fn only_admins_get_in_and_who_does_not_is_written_down() {
 }
 
 #[test]
-fn an_admin_listener_has_the_admin_interface_alone() {
+fn an_admin_listener_serves_the_admin_interface_only() {
     let statuses = |role| {
         let server = TestServer::start_with(Setup { role, ..Setup::default() });
         let admin = admin(&server);
@@ -154,7 +154,7 @@ fn an_admin_listener_has_the_admin_interface_alone() {
 }
 
 #[test]
-fn a_client_that_hangs_up_leaves_no_change_without_its_audit_entry() {
+fn a_disconnected_client_leaves_no_change_without_its_audit_entry() {
     use std::io::Write as _;
     let folder = TempDir::new().expect("a folder");
     let store = Arc::new(SqliteStore::open(folder.path()).expect("a store can be made"));
@@ -240,7 +240,7 @@ impl KeyStore for Unfollowable {
 }
 
 #[test]
-fn a_committed_change_succeeds_and_counts_where_the_ring_cannot_follow() {
+fn a_committed_change_takes_effect_even_if_the_ring_cannot_refresh() {
     let ring_store: fn(Arc<MemoryStore>) -> Arc<dyn KeyStore> = |store| Arc::new(Unfollowable(store));
     let server = TestServer::start_with(Setup { ring_store, ..Setup::default() });
     let admin = admin(&server);
@@ -324,7 +324,7 @@ fn a_key_has_one_successor_until_that_is_revoked() {
 }
 
 #[test]
-fn names_cannot_steer_a_terminal_and_far_expiries_are_allowed() {
+fn names_have_no_control_characters_and_far_expiries_are_allowed() {
     let server = TestServer::start();
     let admin = admin(&server);
     for name in ["a\u{1b}[31m\nroot", "\0", "a\u{202e}b", "tab\tbed"] {

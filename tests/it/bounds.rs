@@ -93,7 +93,7 @@ fn mentions_of_different_entities_and_pronouns_stay_bounded() {
 }
 
 #[test]
-fn a_text_times_its_entities_is_counted_before_it_is_built() {
+fn the_sequences_of_many_entities_are_counted_before_they_are_built() {
     let analyzer = analyzer();
     let names = (0..1000).map(|number| format!("{} {number}", "qwertyuiop zxcvbnm ".repeat(10))).collect();
     let immense = document("The screen is bright. ".repeat(16_000), names, MentionSource::Find);
@@ -121,7 +121,7 @@ fn planning_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn planning_ends_when_its_caller_leaves() {
+async fn planning_stops_when_its_caller_disconnects() {
     let analyzer = analyzer();
     let names: Vec<String> = (1..=1000).map(|length| "a".repeat(length)).collect();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -139,7 +139,7 @@ async fn planning_ends_when_its_caller_leaves() {
 }
 
 #[test]
-fn what_shows_nothing_is_refused() {
+fn texts_without_visible_characters_are_rejected() {
     let server = TestServer::start();
     let client = server.client();
     for doc in ["\u{200b}\u{200d}\u{feff}", "\0\0", "\u{ad} \u{202e}"] {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::support::program::{Server, reaches_status, run, text};
 
 #[test]
-fn keys_of_the_command_line_count_on_a_running_server() {
+fn keys_made_on_the_command_line_work_on_a_running_server() {
     let data = TempDir::new().expect("a folder");
     let server = Server::start(data.path());
     let created = run(data.path(), &["keys", "create", "shop", "--expires", "30d"]);
@@ -101,7 +101,7 @@ fn limits_and_usage_outlive_a_killed_server() {
 }
 
 #[test]
-fn what_cannot_be_is_one_clear_sentence_and_its_exit_code() {
+fn errors_are_one_sentence_and_an_exit_code() {
     let data = TempDir::new().expect("a folder");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = taken.local_addr().expect("an address").to_string();

@@ -59,7 +59,7 @@ impl Scene {
 }
 
 #[test]
-fn a_choice_of_true_and_false_may_stand_without_quotes() {
+fn a_boolean_needs_no_quotes() {
     for (written, deduplicates) in [("false", false), ("true", true), ("\"false\"", false)] {
         let config = Scene::new().file("sentor.toml", &format!("deduplicate = {written}")).config();
         assert_eq!(config.engine.deduplicate, deduplicates, "{written}");
@@ -67,7 +67,7 @@ fn a_choice_of_true_and_false_may_stand_without_quotes() {
 }
 
 #[test]
-fn the_defaults_work_with_nothing_given() {
+fn the_defaults_are_valid() {
     let config = Scene::new().config();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.limits.body_limit_bytes, 16 << 20);
@@ -79,7 +79,7 @@ fn the_defaults_work_with_nothing_given() {
 }
 
 #[test]
-fn a_later_source_counts_more() {
+fn a_later_source_overrides_an_earlier_one() {
     let of = |config: &Config| config.engine.max_batch_tokens;
     let scene = Scene::new().file("sentor.toml", "max_batch_tokens = 1_000\nlog_format = \"json\"");
     assert_eq!(of(&scene.config()), 1000);
@@ -190,7 +190,7 @@ fn every_kind_of_value_is_read_from_every_source() {
 }
 
 #[test]
-fn a_path_starts_where_it_is_written() {
+fn a_relative_path_starts_at_the_folder_of_its_source() {
     let scene = Scene::new()
         .file("etc/sentor.toml", "data_dir = \"data\"\nmodel_nl = \"./mine\"\nmodel_en = \"plain\"")
         .variable("SENTOR_CONFIG", "etc/sentor.toml")
@@ -202,7 +202,7 @@ fn a_path_starts_where_it_is_written() {
 }
 
 #[test]
-fn folders_are_looked_for_where_the_reference_says() {
+fn folders_are_found_in_the_documented_places() {
     let scene = Scene::new().variable("HOME", "/home/ann");
     assert_eq!(scene.config().keys.data_dir, Path::new("/home/ann/.local/share/sentor"));
     let scene = scene.variable("XDG_DATA_HOME", "/data");
@@ -222,7 +222,7 @@ fn folders_are_looked_for_where_the_reference_says() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_at_once_with_its_place() {
+fn all_problems_are_reported_at_once_with_their_place() {
     let scene = Scene::new()
         .file("sentor.toml", "# a comment\nlisten = 8080\nlisen = \"x\"\n\n[server]\nworkers = 1\n")
         .variable("SENTOR_WORKERS", "many")
@@ -260,7 +260,7 @@ fn plans_are_tables_of_the_file() {
 }
 
 #[test]
-fn settings_that_need_each_other_say_so() {
+fn settings_that_require_each_other_are_checked() {
     let scene = Scene::new().flag("admin_client_ca", "ca.pem").flag("tls_private_key", "key.pem");
     let complaint = scene.complaint();
     for words in [
@@ -283,7 +283,7 @@ fn wrong_toml_is_shown_with_line_and_column() {
 }
 
 #[test]
-fn what_is_shown_reads_back_and_hides_secrets() {
+fn the_printed_configuration_parses_back_and_hides_secrets() {
     let key = "sentor_live_0123456789abcdefghijABCDEFGHIJKL_000000";
     let scene = Scene::new()
         .file("sentor.toml", "workers = 2\ncors_origins = [\"https://a.example\"]")
@@ -313,7 +313,7 @@ fn what_is_shown_reads_back_and_hides_secrets() {
 }
 
 #[test]
-fn a_key_from_outside_is_read_where_a_server_starts() {
+fn a_configured_key_is_parsed_only_by_the_server() {
     let scene = Scene::new().variable("SENTOR_API_KEY", "a key of some other service");
     let error = scene.config().static_key().expect_err("it is no Sentor key").to_string();
     assert!(error.starts_with("variable SENTOR_API_KEY: `api_key` must be"), "{error}");
@@ -326,7 +326,7 @@ fn a_key_from_outside_is_read_where_a_server_starts() {
 }
 
 #[test]
-fn the_reference_is_the_code() {
+fn the_reference_matches_the_code() {
     let page = std::fs::read_to_string("docs/configuration.md").expect("the page is there");
     assert!(page.contains(&reference()), "docs/configuration.md must hold:\n{}", reference());
     let names: Vec<&str> = settings().map(|setting| setting.name).collect();

@@ -32,7 +32,7 @@ fn on_small_disk(size: &str, folder: &Path, script: &str) -> Option<Command> {
 }
 
 #[test]
-fn where_the_disk_is_full_scoring_goes_on_and_usage_is_written_once_there_is_room() {
+fn on_a_full_disk_scoring_continues_and_usage_is_written_later() {
     let data = TempDir::new().expect("a folder");
     let serve = "\"$0\" keys create shop >\"$SENTOR_DATA_DIR/key\" && \
                  exec \"$0\" serve --listen 127.0.0.1:0 --log-level trace";

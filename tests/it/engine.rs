@@ -62,7 +62,7 @@ fn every_sequence_is_answered_in_its_place() {
 }
 
 #[test]
-fn a_full_queue_rejects_the_whole_request_and_says_when() {
+fn a_full_queue_rejects_the_whole_request_with_a_time_to_retry() {
     let engine = engine();
     let first = engine
         .submit(sequences(200, 64), &caller("bulk"), None)
@@ -119,7 +119,7 @@ fn equal_sequences_are_scored_once_and_score_the_same() {
 }
 
 #[test]
-fn shutdown_finishes_what_waits_and_takes_nothing_new() {
+fn shutdown_finishes_the_queue_and_accepts_nothing_new() {
     let engine = engine();
     let waiting = engine.submit(sequences(30, 32), &caller("a"), None).expect("there is room");
     engine.shutdown(Instant::now() + Duration::from_mins(1));
@@ -140,7 +140,7 @@ fn shutdown_past_its_deadline_drops_what_is_queued() {
 
 /// One caller's dense document does not change how long the requests of another are expected to take.
 #[test]
-fn an_odd_text_of_one_caller_does_not_reject_the_bodies_of_another() {
+fn unusual_texts_of_one_caller_do_not_affect_the_precheck_of_others() {
     let settings = Settings {
         models: vec![(Language::English, folder())],
         workers: Some(1),
@@ -187,7 +187,7 @@ fn an_odd_text_of_one_caller_does_not_reject_the_bodies_of_another() {
 }
 
 #[test]
-fn a_missing_or_wrong_library_is_one_clear_sentence() {
+fn a_missing_or_wrong_library_is_a_clear_error() {
     let missing =
         Runtime::load(Some(Path::new("/nowhere/libonnxruntime.so"))).expect_err("there is no such file");
     assert!(matches!(missing, RuntimeError::Missing { .. }));

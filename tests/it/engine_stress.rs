@@ -134,7 +134,7 @@ fn storm(engine: &Engine, seed: u64, requests: usize, tally: &Tally) {
 }
 
 #[test]
-fn nobody_is_left_waiting_through_panics_failures_and_cancellation() {
+fn every_request_is_answered_despite_panics_failures_and_cancellation() {
     // These panics are on purpose; their traces would hide others.
     std::panic::set_hook(Box::new(|info| {
         if !info.to_string().contains("as asked") {
@@ -243,7 +243,7 @@ fn an_engine_whose_workers_always_panic_does_not_start() {
 }
 
 #[test]
-fn a_worker_that_dies_is_replaced_and_its_batch_is_answered() {
+fn a_panicked_worker_is_replaced_and_its_batch_is_answered() {
     let engine = fragile(1, || vec![Box::new(Fragile)]);
     assert_eq!(engine.statistics().workers_alive, 1);
     assert_eq!(submit(&engine, &[KILLS]), [None], "whoever waits hears of it");
@@ -256,7 +256,7 @@ fn a_worker_that_dies_is_replaced_and_its_batch_is_answered() {
 }
 
 #[test]
-fn a_shutdown_in_the_middle_of_it_tells_everyone() {
+fn a_shutdown_answers_every_waiting_request() {
     for seed in 0..20 {
         let (engine, runs) = engine(SETTINGS);
         let tally = Tally::default();

@@ -91,7 +91,7 @@ fn echo(words: usize, entities: usize) -> Value {
 }
 
 #[test]
-fn large_requests_and_answers_leave_the_connection_threads_to_others() {
+fn large_requests_do_not_block_the_connection_threads() {
     let mut setup = Setup::default();
     // Room for the answers of all of them.
     setup.settings.max_answer_bytes = 1 << 30;
@@ -163,7 +163,7 @@ fn one_at_a_time() -> Plans {
 }
 
 #[test]
-fn an_answer_that_is_not_read_holds_its_place_and_only_for_so_long() {
+fn an_unread_answer_times_out() {
     let mut setup = Setup { plans: one_at_a_time(), ..Setup::default() };
     setup.timeouts.write_timeout = Duration::from_secs(4);
     let server = TestServer::start_with(setup);
@@ -260,7 +260,7 @@ fn a_plan_counts_the_characters_of_entities() {
 }
 
 #[test]
-fn health_is_told_when_all_connections_are_taken() {
+fn health_probes_work_when_all_connections_are_taken() {
     let mut setup = Setup::default();
     setup.settings.max_connections = 100;
     setup.timeouts.header_timeout = Duration::from_mins(10);
@@ -369,7 +369,7 @@ fn silent_http_2_peers_are_closed() {
 }
 
 #[test]
-fn an_http_2_peer_that_takes_no_answer_is_closed() {
+fn an_http_2_peer_that_reads_no_answer_is_closed() {
     let (server, config, _folder) = tls_server(Duration::from_mins(10), Duration::from_millis(500));
     let mut stream = connect_tls(&server, &config);
     for bytes in [PREFACE, NO_WINDOW, START_PAGE] {

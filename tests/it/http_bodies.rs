@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{TestServer, gzip};
 
 #[test]
-fn bodies_are_packed_both_ways() {
+fn bodies_are_compressed_in_both_directions() {
     let server = TestServer::start();
     let client = server.client();
     let docs: Vec<Value> = (0..50).map(|n| json!({"doc_id": n.to_string(), "doc": "Great."})).collect();
@@ -40,7 +40,7 @@ fn bodies_are_packed_both_ways() {
 }
 
 #[test]
-fn all_members_of_a_packed_body_are_read() {
+fn all_members_of_a_compressed_body_are_read() {
     let server = TestServer::start();
     let body = json!({"docs": [{"doc_id": "1", "doc": "Great."}]}).to_string();
     let (start, end) = body.as_bytes().split_at(body.len() / 2);
@@ -85,7 +85,7 @@ fn texts_without_a_visible_character_are_named() {
 }
 
 #[test]
-fn half_a_surrogate_pair_is_the_problem_of_its_document() {
+fn half_a_surrogate_pair_fails_only_its_document() {
     let server = TestServer::start();
     let body = r#"{"docs":[{"doc_id":"1","doc":"Great."},{"doc_id":"2","doc":"Great \ud83d."},
         {"doc_id":"3","doc":"\ud83d\ude00 great.","entities":["a\udc00"]},{"doc_id":"\ud83d\ude00","doc":"\ud83d\ude00"}]}"#;

@@ -9,7 +9,7 @@ use crate::support::contract::stable;
 use crate::support::{Setup, TestServer, gzip};
 
 #[test]
-fn limits_are_named_where_they_are_passed() {
+fn exceeded_limits_are_named() {
     let limits = LimitsConfig {
         body_limit_bytes: 2000,
         max_documents: 3,
@@ -35,7 +35,7 @@ fn limits_are_named_where_they_are_passed() {
 }
 
 #[test]
-fn a_client_says_how_long_it_waits() {
+fn a_client_sets_its_timeout() {
     let mut setup = Setup::default();
     setup.settings.request_timeout = Duration::from_millis(100);
     setup.settings.request_timeout_max = Duration::from_secs(20);

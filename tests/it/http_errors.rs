@@ -69,7 +69,7 @@ fn bad_requests() -> Vec<BadRequest> {
 }
 
 #[test]
-fn bad_requests_get_the_contracts_answer_and_the_next_good_one_works() {
+fn bad_requests_get_the_documented_error_and_the_next_good_one_works() {
     let server = TestServer::start();
     let client = server.client();
     let mut answers = serde_json::Map::new();
@@ -103,7 +103,7 @@ fn a_hundred_problems_are_listed_and_the_others_counted() {
 }
 
 #[test]
-fn failures_of_the_models_are_told_apart() {
+fn failures_of_the_models_are_distinguished() {
     let server = TestServer::start();
     let client = server.client();
     let text = |text: &str| json!([{"doc_id": "1", "doc": "Great."}, {"doc_id": "2", "doc": text}]);
@@ -126,7 +126,7 @@ fn failures_of_the_models_are_told_apart() {
 }
 
 #[test]
-fn a_refusal_comes_as_early_as_it_can() {
+fn checks_run_from_the_cheapest_to_the_most_expensive() {
     let server = TestServer::start();
     let nothing_right = [("content-type", "text/plain")];
     let path = "/api/predicts?language=fr";
@@ -137,7 +137,7 @@ fn a_refusal_comes_as_early_as_it_can() {
 }
 
 #[test]
-fn a_page_of_another_origin_is_refused_as_any_other_client() {
+fn a_page_of_another_origin_gets_the_same_errors() {
     let server = TestServer::start();
     let (client, nobody) = (server.client(), server.anonymous());
     let unfit = server.client_with("sentor_live_x");
@@ -181,7 +181,7 @@ fn a_page_of_another_origin_is_refused_as_any_other_client() {
 }
 
 #[test]
-fn every_refusal_is_documented() {
+fn every_error_code_is_documented() {
     let page = std::fs::read_to_string("docs/errors.md").expect("docs/errors.md is there");
     for code in sentor::http::ErrorCode::ALL {
         let heading = format!("## {}\n", code.name());

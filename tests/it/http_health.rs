@@ -25,7 +25,7 @@ fn requests_keep_their_identifier() {
 }
 
 #[test]
-fn health_tells_what_clients_read() {
+fn health_has_the_members_that_clients_read() {
     let server = TestServer::start();
     for path in ["/api/health", "/api/predicts/health"] {
         let answer = server.anonymous().get(path);
@@ -38,7 +38,7 @@ fn health_tells_what_clients_read() {
 }
 
 #[test]
-fn before_the_models_are_there_the_server_says_so() {
+fn a_server_without_models_is_not_ready_and_says_so() {
     let server = TestServer::start_with(Setup { analyzer: None, ..Setup::default() });
     let client = server.client();
     assert_eq!(client.get("/api/health").json()["status"], "degraded");
@@ -53,7 +53,7 @@ fn before_the_models_are_there_the_server_says_so() {
 }
 
 #[test]
-fn pages_of_other_origins_call_only_where_they_may() {
+fn cors_allows_only_configured_origins() {
     let ask = [("origin", "https://shop.example"), ("access-control-request-method", "POST")];
     let closed = TestServer::start();
     let answer = closed.anonymous().request("OPTIONS", "/api/predicts", &ask, Vec::new());

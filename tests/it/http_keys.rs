@@ -7,7 +7,7 @@ use crate::support::contract::{JSON, example, stable};
 use crate::support::{TestServer, now};
 
 #[test]
-fn keys_let_in_and_keep_out() {
+fn valid_keys_are_accepted_and_others_are_rejected() {
     let server = TestServer::start();
     let docs = example();
     let answers = |key: &str| {
@@ -50,7 +50,7 @@ fn keys_let_in_and_keep_out() {
 }
 
 #[test]
-fn a_key_can_come_as_bearer_and_x_api_key_counts_more() {
+fn a_key_may_be_a_bearer_token_and_x_api_key_has_precedence() {
     let server = TestServer::start();
     let key = server.issue(NewKey::named("bearer"));
     let bearer = format!("bearer {}", key.expose());
@@ -68,7 +68,7 @@ fn a_key_can_come_as_bearer_and_x_api_key_counts_more() {
 }
 
 #[test]
-fn uses_of_a_key_are_noted_in_time() {
+fn the_last_use_of_a_key_is_recorded() {
     let server = TestServer::start();
     assert_eq!(server.client().get("/api/health").status, 200);
     let id: KeyId = server.store().records().expect("memory can be read")[0].id.clone();

@@ -6,7 +6,7 @@ use crate::support::TestServer;
 use crate::support::contract::{example, stable};
 
 #[test]
-fn documents_are_scored_as_the_contract_says() {
+fn documents_are_scored_as_the_contract_requires() {
     let server = TestServer::start();
     let client = server.client();
     let answer = client.predict("", &example());
@@ -37,7 +37,7 @@ fn languages_come_from_the_query_then_the_body() {
 }
 
 #[test]
-fn offsets_count_what_the_caller_counts() {
+fn offsets_are_in_the_unit_of_the_caller() {
     let server = TestServer::start();
     let client = server.client();
     let docs = json!([{"doc_id": "1", "doc": "😀 é Great café 😀.", "entities": ["café"]}]);
@@ -90,7 +90,7 @@ fn ten_thousand_documents_are_one_request() {
 }
 
 #[test]
-fn under_partial_a_bad_document_costs_only_itself() {
+fn under_partial_a_bad_document_fails_alone() {
     let server = TestServer::start();
     let client = server.client();
     let docs = json!([

@@ -38,7 +38,7 @@ fn works(server: &TestServer) {
 }
 
 #[test]
-fn http_1_0_is_spoken() {
+fn http_1_0_is_supported() {
     let server = TestServer::start();
     let key = key(&server);
     let answer = server.raw(&predict("HTTP/1.0", &format!("x-api-key: {key}\r\n"), BODY));
@@ -51,7 +51,7 @@ fn http_1_0_is_spoken() {
 }
 
 #[test]
-fn odd_key_headers_get_a_401_that_says_why() {
+fn odd_key_headers_get_a_401_with_the_reason() {
     let server = TestServer::start();
     let key = key(&server);
     let long = "k".repeat(10_000);
@@ -73,7 +73,7 @@ fn odd_key_headers_get_a_401_that_says_why() {
 }
 
 #[test]
-fn what_is_not_http_gets_a_body_too() {
+fn malformed_http_gets_an_error_body() {
     let server = TestServer::start();
     let many_headers = "a: b\r\n".repeat(150);
     let cases: [(Vec<u8>, u16, &str); 6] = [
@@ -95,7 +95,7 @@ fn what_is_not_http_gets_a_body_too() {
 }
 
 #[test]
-fn a_body_that_dribbles_is_given_up() {
+fn a_slow_body_times_out() {
     let mut setup = Setup::default();
     setup.settings.body_timeout = Duration::from_millis(700);
     let server = TestServer::start_with(setup);
@@ -118,7 +118,7 @@ fn a_body_that_dribbles_is_given_up() {
 }
 
 #[test]
-fn a_head_that_dribbles_is_hung_up_on() {
+fn a_slow_head_times_out() {
     let mut setup = Setup::default();
     setup.timeouts.header_timeout = Duration::from_millis(500);
     let server = TestServer::start_with(setup);
@@ -153,7 +153,7 @@ fn read_one(stream: &mut TcpStream) -> Option<u8> {
 }
 
 #[test]
-fn a_client_that_hangs_up_costs_nothing() {
+fn work_for_a_disconnected_client_is_withdrawn() {
     let server = TestServer::start();
     let request = predict("HTTP/1.1", &format!("x-api-key: {}\r\n", key(&server)), BODY);
     for length in [5, request.len() / 2, request.len() - 1, request.len()] {
@@ -175,7 +175,7 @@ fn work_for_a_client_that_went_away_is_dropped() {
 }
 
 #[test]
-fn a_large_body_is_refused_and_the_client_sees_it() {
+fn a_client_sees_the_rejection_of_a_large_body() {
     let server = TestServer::start();
     let key = key(&server);
     let length = 100 << 20;
@@ -218,7 +218,7 @@ fn a_large_body_is_refused_and_the_client_sees_it() {
 }
 
 #[test]
-fn a_refused_body_leaves_its_connection_open() {
+fn a_rejected_body_leaves_its_connection_open() {
     let server = TestServer::start();
     let key = key(&server);
     let mut stream = server.connect();
@@ -257,7 +257,7 @@ fn read_answer(stream: &mut TcpStream) -> u16 {
 }
 
 #[test]
-fn a_soft_stop_lets_requests_finish_and_takes_no_more() {
+fn a_soft_stop_finishes_requests_and_accepts_no_more() {
     let (server, gate) = TestServer::gated(Setup::default());
     let client = server.client();
     let running =
@@ -275,7 +275,7 @@ fn a_soft_stop_lets_requests_finish_and_takes_no_more() {
 }
 
 #[test]
-fn a_stop_is_hard_after_its_grace_or_the_second_word() {
+fn a_stop_is_hard_after_the_grace_time_or_a_second_signal() {
     for (grace, second_word) in
         [(Duration::from_millis(100), None), (Duration::from_mins(1), Some(Stop::Now))]
     {
@@ -297,7 +297,7 @@ fn a_stop_is_hard_after_its_grace_or_the_second_word() {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_before_it_is_read() {
+fn overload_rejects_requests_before_their_body_is_read() {
     let server = TestServer::start();
     let key = server.issue(NewKey::named("test"));
     // The head alone: the answer comes although the body never does.

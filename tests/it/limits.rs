@@ -50,7 +50,7 @@ fn stable(answer: &Answer) -> Value {
 }
 
 #[test]
-fn of_a_thousand_requests_at_once_exactly_the_limit_passes() {
+fn a_thousand_concurrent_requests_pass_exactly_up_to_the_limit() {
     let server = TestServer::start();
     let key = server.issue(key_of_plan("growth"));
     let (passed, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -83,7 +83,7 @@ fn of_a_thousand_requests_at_once_exactly_the_limit_passes() {
 }
 
 #[test]
-fn of_a_thousand_threads_exactly_the_limit_passes() {
+fn a_thousand_threads_pass_exactly_up_to_the_limit() {
     let store = Arc::new(MemoryStore::default());
     let meter = Meter::start(store, Plans::default(), Clock::from_fn(now)).expect("memory can be read");
     let (_, key) = key_of_plan("growth").generate(now(), &mut rand::rng());
@@ -101,7 +101,7 @@ fn of_a_thousand_threads_exactly_the_limit_passes() {
 }
 
 #[test]
-fn every_authenticated_answer_says_how_far_the_minute_is_used() {
+fn every_authenticated_answer_has_rate_limit_headers() {
     let server = server(Limit::RequestsPerMinute, 3);
     let key = server.issue(key_of_plan("small"));
     let client = server.client_with(key.expose());
@@ -130,7 +130,7 @@ fn every_authenticated_answer_says_how_far_the_minute_is_used() {
 }
 
 #[test]
-fn refusals_say_what_the_contract_says() {
+fn rejections_have_the_documented_body() {
     let hands = Hands::at("2026-03-31T23:59:58.5Z");
     let mut plans = plans(Limit::RequestsPerMinute, 1);
     plans.set("daily", Plan::UNLIMITED.with(Limit::RequestsPerDay, Some(1)));
@@ -161,7 +161,7 @@ fn refusals_say_what_the_contract_says() {
 }
 
 #[test]
-fn a_month_is_a_month_and_survives_a_restart() {
+fn a_monthly_quota_survives_a_restart() {
     let hands = Hands::at("2026-01-31T23:59:59.999Z");
     let store: Arc<MemoryStore> = Arc::default();
     let meter = || {
@@ -204,7 +204,7 @@ fn the_last_minute_survives_a_restart() {
 }
 
 #[test]
-fn a_clock_that_jumps_two_hours_blocks_and_frees_nobody() {
+fn a_clock_jump_of_two_hours_does_not_affect_rate_limits() {
     let moment = Arc::new(std::sync::Mutex::new(Moment { wall: now(), monotonic: Duration::from_hours(2) }));
     let clock = Clock::from_moments({
         let moment = Arc::clone(&moment);
@@ -268,7 +268,7 @@ fn a_key_and_its_successor_share_one_plan() {
 }
 
 #[test]
-fn requests_at_once_are_limited_and_a_client_that_leaves_makes_room() {
+fn concurrent_requests_are_limited_and_a_disconnect_makes_room() {
     let plans = plans(Limit::ConcurrentRequests, 1);
     let (server, gate) = TestServer::gated(Setup { plans, ..Setup::default() });
     let client = server.client_with(server.issue(key_of_plan("small")).expose());
@@ -286,7 +286,7 @@ fn requests_at_once_are_limited_and_a_client_that_leaves_makes_room() {
 }
 
 #[test]
-fn a_request_that_the_server_fails_costs_nothing_of_the_day() {
+fn a_failed_request_is_refunded() {
     let server = server(Limit::RequestsPerDay, 2);
     let client = server.client_with(server.issue(key_of_plan("small")).expose());
     let text = |text: &str| json!([{"doc_id": "1", "doc": text}]);
@@ -296,7 +296,7 @@ fn a_request_that_the_server_fails_costs_nothing_of_the_day() {
 }
 
 #[test]
-fn what_is_refused_by_its_head_costs_nothing_of_the_day_and_holds_no_place() {
+fn requests_rejected_by_their_head_are_refunded_and_hold_no_place() {
     let server = server(Limit::ConcurrentRequests, 1);
     let client = server.client_with(server.issue(key_of_plan("small")).expose());
     for origin in [None, Some(("origin", "https://elsewhere.example"))] {
@@ -315,7 +315,7 @@ fn padded(docs: &Value, bytes: usize) -> String {
 }
 
 #[test]
-fn usage_is_told_to_its_owner_and_to_admins() {
+fn usage_is_visible_to_its_owner_and_to_admins() {
     let server = TestServer::start();
     let key = server.issue(key_of_plan("starter"));
     let id = server.store().records().expect("memory can be read")[0].id.clone();
@@ -369,7 +369,7 @@ impl UsageStore for Fragile {
 }
 
 #[test]
-fn where_usage_cannot_be_written_scoring_goes_on_and_health_says_so() {
+fn if_usage_cannot_be_written_scoring_continues_and_health_reports_it() {
     let store = Arc::new(Fragile::default());
     let server =
         TestServer::start_with(Setup { usage_store: Some(Arc::clone(&store) as _), ..Setup::default() });
@@ -390,7 +390,7 @@ fn where_usage_cannot_be_written_scoring_goes_on_and_health_says_so() {
 }
 
 #[test]
-fn a_real_minute_has_an_edge_and_no_more_than_its_limit() {
+fn a_minute_on_the_real_clock_admits_no_more_than_its_limit() {
     let setup =
         Setup { plans: plans(Limit::RequestsPerMinute, 3), clock: Clock::system(), ..Setup::default() };
     let server = TestServer::start_with(setup);
@@ -429,7 +429,7 @@ fn record_of(server: &TestServer) -> KeyRecord {
 }
 
 #[test]
-fn a_key_that_is_revoked_under_load_is_out_within_a_second() {
+fn a_key_revoked_under_load_is_rejected_within_a_second() {
     let server = TestServer::start();
     let key = server.issue(key_of_plan("unlimited"));
     let id = record_of(&server).id;

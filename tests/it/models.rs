@@ -116,7 +116,7 @@ fn rust_and_python_agree() {
 }
 
 #[test]
-fn words_that_were_met_before_have_the_tokens_that_the_library_gives_the_text() {
+fn cached_words_have_the_tokens_of_the_library() {
     // Letters, marks that combine, spaces of all kinds, controls, scripts with and without spaces, and what looks special.
     let parts = [
         "the",
@@ -250,7 +250,7 @@ fn options(language: Language) -> Options {
 }
 
 #[test]
-fn a_text_scores_the_same_bits_whatever_shares_its_batch() {
+fn scores_do_not_depend_on_the_rest_of_the_batch() {
     let small = analyzer(1, 1);
     let large = Arc::new(analyzer(2, 2048));
     for language in Language::ALL {
@@ -284,7 +284,7 @@ fn a_text_scores_the_same_bits_whatever_shares_its_batch() {
 }
 
 #[test]
-fn an_entity_more_changes_nobody_elses_score() {
+fn another_entity_does_not_change_the_other_scores() {
     let analyzer = analyzer(1, 256);
     let text = "The camera is superb, but the staff in the shop were rude. Delivery took two weeks.";
     let score = |entities: &[&str]| {
@@ -325,7 +325,7 @@ fn blind_folder() -> TempDir {
 }
 
 #[test]
-fn a_model_that_is_blind_to_names_scores_all_names_alike() {
+fn a_model_with_masked_names_scores_all_names_alike() {
     let folder = blind_folder();
     let settings = Settings {
         models: vec![(Language::English, folder.path().to_owned())],

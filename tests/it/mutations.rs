@@ -93,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(200)) })]
 
     #[test]
-    fn a_body_is_scored_or_refused(seed in 0..BODIES.len(), changes in changes()) {
+    fn random_bodies_are_scored_or_rejected(seed in 0..BODIES.len(), changes in changes()) {
         let (_, client, _) = &*SERVER;
         let answer = client.post("/api/predicts", changed(BODIES[seed].as_bytes(), &changes));
         prop_assert!([200, 400, 422].contains(&answer.status), "{}", answer.status);
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_is_itself_or_none(changes in changes()) {
+    fn random_keys_are_parsed_exactly_or_rejected(changes in changes()) {
         let (key, _) = NewKey::named("test").generate(now(), &mut rand::rng());
         let bytes = changed(key.expose().as_bytes(), &changes);
         let text = String::from_utf8_lossy(&bytes);
@@ -110,14 +110,14 @@ proptest! {
     }
 
     #[test]
-    fn a_trace_is_followed_or_begun(changes in changes()) {
+    fn random_trace_headers_are_continued_or_replaced(changes in changes()) {
         let bytes = changed(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", &changes);
         let own = TraceContext::follow(Some(&String::from_utf8_lossy(&bytes))).traceparent();
         prop_assert!(TraceContext::follow(Some(&own)).parent_id.is_some());
     }
 
     #[test]
-    fn a_configuration_is_read_or_refused(changes in changes()) {
+    fn random_configurations_are_read_or_rejected(changes in changes()) {
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("sentor.toml"), changed(SETTINGS.as_bytes(), &changes)).expect("a file");
         let environment = Environment { working_directory: folder.path().to_owned(), ..Environment::default() };
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn a_manifest_is_read_or_refused(changes in changes()) {
+    fn random_manifests_are_read_or_rejected(changes in changes()) {
         static SEED: LazyLock<Vec<u8>> =
             LazyLock::new(|| std::fs::read("models/sentor-en/manifest.json").expect("the model is there"));
         let folder = TempDir::new().expect("a folder");
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn a_path_is_found_or_refused(changes in changes(), seed in 0..4_usize) {
+    fn random_paths_are_found_or_rejected(changes in changes(), seed in 0..4_usize) {
         let (server, _, _) = &*SERVER;
         let seed = ["/docs/errors", "/web/app.js", "/api/health", "/openapi.json"][seed];
         let path = changed(seed.as_bytes(), &changes);
@@ -162,7 +162,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(60)) })]
 
     #[test]
-    fn a_request_is_answered_or_hung_up_on(changes in changes()) {
+    fn random_requests_are_answered_or_closed(changes in changes()) {
         let (server, client, key) = &*SERVER;
         let mut stream = server.connect();
         // A server that has heard enough may close before all is sent.

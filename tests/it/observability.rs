@@ -42,7 +42,7 @@ fn metrics_need_their_scope() {
 }
 
 #[test]
-fn what_happens_is_counted() {
+fn requests_and_documents_are_counted() {
     let server = TestServer::start();
     let client = server.client();
     let docs = json!([
@@ -85,7 +85,7 @@ fn what_happens_is_counted() {
 }
 
 #[test]
-fn what_becomes_of_keys_is_counted_whoever_did_it() {
+fn changes_of_keys_are_counted_whoever_made_them() {
     let server = TestServer::start();
     let monitor = metrics_client(&server);
     let new = NewKey { expires_at: Some(now()), ..NewKey::named("old") };
@@ -225,7 +225,7 @@ fn documents_name_all_metrics_and_no_other() {
 }
 
 #[test]
-fn the_interface_is_described() {
+fn the_openapi_document_matches_its_snapshot() {
     let server = TestServer::start();
     let answer = server.anonymous().get("/openapi.json");
     assert_eq!(answer.status, 200);
@@ -294,7 +294,7 @@ fn collector() -> (String, std::thread::JoinHandle<ExportTraceServiceRequest>) {
 }
 
 #[test]
-fn traces_are_followed_and_sent() {
+fn traces_are_continued_and_exported() {
     let server = TestServer::start();
     let (address, delivery) = collector();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");

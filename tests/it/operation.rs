@@ -12,7 +12,7 @@ use crate::support::client::Client;
 use crate::support::program::{Server, run, sentor, text};
 
 #[test]
-fn a_log_that_nobody_reads_holds_no_request_up() {
+fn an_unread_log_blocks_no_request() {
     let data = TempDir::new().expect("a folder");
     let mut command = sentor(data.path());
     command.args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
@@ -34,7 +34,7 @@ fn a_log_that_nobody_reads_holds_no_request_up() {
 }
 
 #[test]
-fn no_log_level_spells_a_text() {
+fn no_log_level_logs_a_text() {
     /// Letters that no other text of a log has in this order.
     const SECRET: &str = "qzxjvkwyqzjxvk";
 
@@ -56,7 +56,7 @@ fn no_log_level_spells_a_text() {
 }
 
 #[test]
-fn a_hang_up_reloads_plans_limits_and_cors_and_names_what_takes_a_restart() {
+fn sighup_reloads_plans_limits_and_cors_and_names_settings_that_need_a_restart() {
     let data = TempDir::new().expect("a folder");
     let file = data.path().join("sentor.toml");
     std::fs::write(&file, "max_documents = 5\n").expect("a file");

@@ -24,7 +24,7 @@ fn variables() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_image_copies_what_is_there_and_sets_what_is_known() {
+fn the_image_copies_existing_files_and_sets_known_settings() {
     let dockerfile = read("packaging/Dockerfile");
     let ignored: BTreeSet<String> = read(".dockerignore").lines().map(str::to_owned).collect();
     let copies = instructions(&dockerfile, "COPY");
@@ -64,7 +64,7 @@ fn the_image_copies_what_is_there_and_sets_what_is_known() {
 }
 
 #[test]
-fn the_unit_gives_flags_that_there_are() {
+fn the_systemd_unit_uses_existing_flags() {
     let unit = read("packaging/sentor.service");
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("it starts something");
     let flags: Vec<&str> = start.split_whitespace().filter(|word| word.starts_with("--")).collect();

@@ -157,7 +157,7 @@ fn a_pair_model_scores_sentences_mentions_and_implicit_entities() {
 }
 
 #[test]
-fn a_long_text_is_read_window_by_window() {
+fn a_long_text_is_scored_in_windows() {
     let folder = folder(&network(&[IDS, MASK, TYPES], LOGITS));
     let analyzer = start(&folder).expect("the model is in order");
     let text = [TEXT; 20].join(" ");
@@ -170,7 +170,7 @@ fn a_long_text_is_read_window_by_window() {
 }
 
 #[test]
-fn segment_numbers_may_be_left_out() {
+fn segment_inputs_are_optional() {
     let folder = folder(&network(&[IDS, MASK], LOGITS));
     let analyzer = start(&folder).expect("the model is in order");
     let scored = score(&analyzer, "The good camera.", &["camera"]);
@@ -179,7 +179,7 @@ fn segment_numbers_may_be_left_out() {
 }
 
 #[test]
-fn a_model_that_is_not_what_it_says_is_refused_with_what_is_wrong() {
+fn a_model_that_contradicts_its_manifest_is_rejected_with_the_reason() {
     let fixed: Outlet<'_> = ("attention_mask", INT64, &[1, -1]);
     let narrow: Outlet<'_> = ("input_ids", INT32, ROWS);
     let cases: [(&[Outlet<'_>], Outlet<'_>, &str); 5] = [

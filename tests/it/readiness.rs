@@ -46,7 +46,7 @@ fn with_engine(engine: EngineStatistics) -> TestServer {
 }
 
 #[test]
-fn a_server_whose_engine_stands_still_is_not_ready() {
+fn a_server_with_a_stalled_engine_is_not_ready() {
     let with = |seconds| {
         let stalled = Duration::from_secs(seconds);
         with_engine(EngineStatistics { workers: 1, workers_alive: 1, stalled, ..EngineStatistics::default() })
@@ -105,7 +105,7 @@ impl Network for Gate {
 }
 
 #[test]
-fn an_engine_tells_how_long_it_has_stood_still() {
+fn an_engine_reports_for_how_long_it_has_stalled() {
     let (open, gate) = mpsc::channel();
     let gate = Arc::new(Mutex::new(gate));
     let settings = EngineSettings {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::support::program::{Server, run, text};
 
 #[test]
-fn a_stop_while_models_are_loaded_anew_is_a_clean_end() {
+fn a_stop_during_a_reload_is_clean() {
     let data = TempDir::new().expect("a folder");
     // ONNX Runtime crashes where the process ends beneath it; when it is loading, depends on the machine.
     for delay in [20, 150, 400] {
@@ -21,7 +21,7 @@ fn a_stop_while_models_are_loaded_anew_is_a_clean_end() {
 }
 
 #[test]
-fn what_cannot_be_loaded_anew_leaves_all_as_it_was() {
+fn a_failed_reload_changes_nothing() {
     let data = TempDir::new().expect("a folder");
     let config = data.path().join("sentor.toml");
     std::fs::write(&config, "").expect("a file");

@@ -36,7 +36,7 @@ fn results(client: &Client, query: &str, docs: &[&Value]) -> Vec<Value> {
 }
 
 #[test]
-fn pronouns_are_mentions_only_where_they_are_asked_for() {
+fn pronouns_are_mentions_only_on_request() {
     let data = TempDir::new().expect("a folder");
     let key = text(&run(data.path(), &["keys", "create", "shop"]).stdout);
     let server = Server::start(data.path());
@@ -66,7 +66,7 @@ fn pronouns_are_mentions_only_where_they_are_asked_for() {
 }
 
 #[test]
-fn a_text_scores_the_same_whatever_else_is_going_on_and_no_request_is_dropped_by_a_reload() {
+fn scores_are_the_same_under_load_and_reloads_drop_no_request() {
     let data = TempDir::new().expect("a folder");
     let key = text(&run(data.path(), &["keys", "create", "load"]).stdout);
     for remembers in [false, true] {
@@ -110,7 +110,7 @@ fn a_text_scores_the_same_whatever_else_is_going_on_and_no_request_is_dropped_by
 }
 
 #[test]
-fn a_model_whose_scores_depend_on_its_company_is_named_at_start() {
+fn a_dynamically_quantised_model_is_named_at_start() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentor-en");
     let (data, copy) = (TempDir::new().expect("a folder"), crate::support::folder::copy_of(&shipped));
     let manifest = std::fs::read_to_string(shipped.join("manifest.json")).expect("the manifest");

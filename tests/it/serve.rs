@@ -69,7 +69,7 @@ fn the_admin_interface_can_have_an_address_of_its_own() {
 }
 
 #[test]
-fn a_crowd_of_connections_waits_with_the_system_and_is_served() {
+fn hundreds_of_connections_wait_in_the_backlog_and_are_served() {
     const CROWD: usize = 300;
     // Where the system allows so many; it always does unless it was told otherwise.
     let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
@@ -99,7 +99,7 @@ fn a_crowd_of_connections_waits_with_the_system_and_is_served() {
 }
 
 #[test]
-fn the_line_of_a_request_is_written_before_the_next_one_comes() {
+fn the_line_of_a_request_is_written_without_another_request() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(data.path());
     let client = Client::new(&server.url, None);
@@ -109,7 +109,7 @@ fn the_line_of_a_request_is_written_before_the_next_one_comes() {
 }
 
 #[test]
-fn plain_http_where_others_can_reach_it_is_warned_of() {
+fn plain_http_beyond_loopback_is_warned_of() {
     let data = TempDir::new().expect("a folder");
     let warned = |address: &str| {
         // It ends by itself, for want of models.
@@ -120,7 +120,7 @@ fn plain_http_where_others_can_reach_it_is_warned_of() {
 }
 
 #[test]
-fn a_configured_key_lets_in_and_makes_no_other() {
+fn a_configured_key_is_accepted_and_no_other_key_is_made() {
     let (elsewhere, data) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let key = text(&run(elsewhere.path(), &["keys", "create", "container"]).stdout);
     let file = elsewhere.path().join("key");
@@ -141,7 +141,7 @@ fn a_configured_key_lets_in_and_makes_no_other() {
 }
 
 #[test]
-fn metrics_have_a_listener_of_their_own_where_one_is_set() {
+fn metrics_can_have_a_listener_of_their_own() {
     let data = TempDir::new().expect("a folder");
     let key = text(&run(data.path(), &["keys", "create", "shop"]).stdout);
     let id = serde_json::from_slice::<Value>(&run(data.path(), &["keys", "list", "--json"]).stdout)

@@ -151,7 +151,7 @@ fn tls_speaks_both_versions_of_http_and_follows_its_files() {
 }
 
 #[test]
-fn mutual_tls_lets_in_only_whom_the_authority_vouches_for() {
+fn mutual_tls_accepts_only_certificates_of_the_authority() {
     let authority = Authority::new();
     authority.issue("server.pem", "server.key");
     authority.issue("client.pem", "client.key");
@@ -170,7 +170,7 @@ fn mutual_tls_lets_in_only_whom_the_authority_vouches_for() {
 }
 
 #[test]
-fn files_that_make_no_tls_are_named_and_not_quoted() {
+fn unusable_tls_files_are_named_and_not_quoted() {
     let authority = Authority::new();
     authority.issue("server.pem", "server.key");
     let good = authority.files(None);

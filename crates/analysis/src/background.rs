@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_told_and_the_thread_lives_on() {
+    fn a_panic_is_reported_and_the_thread_survives() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         for turn in 0..20 {
             let panicked = runtime.block_on(run(|| -> usize { panic!("on purpose") }));

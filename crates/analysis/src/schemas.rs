@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_values_are_those_that_results_hold() {
+    fn the_enumerations_match_the_results() {
         assert_eq!(values::<Sentiment>(), Polarity::ALL.map(Polarity::label));
         let languages = sentor_text::language::Language::ALL;
         assert_eq!(values::<Language>(), languages.map(sentor_text::language::Language::code));

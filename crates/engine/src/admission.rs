@@ -151,13 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn a_request_larger_than_the_share_may_come_when_all_is_done() {
+    fn a_request_larger_than_the_share_waits_for_an_empty_queue() {
         let refused = decide(2000, None, 100, &[backlog(300, 1.0)]);
         assert_eq!(refused, Err(Rejection::QueueFull { retry_after: Duration::from_millis(200) }));
     }
 
     #[test]
-    fn a_deadline_counts_what_is_served_before_and_not_what_waits_behind() {
+    fn a_deadline_considers_only_work_that_is_served_first() {
         // Fifty of its own and fifty of the other's, by two workers: 50 ms of the 60 that are planned with.
         assert_eq!(decide(50, Some(100), 0, &[backlog(700, 1.0)]), Ok(()));
         // The other has four times the share.

@@ -84,7 +84,7 @@ mod tests {
     use crate::output::{BatchOutput, OutputLayout};
 
     #[test]
-    fn the_cache_stays_within_its_bytes_and_keeps_what_is_asked_for() {
+    fn the_cache_stays_within_its_bytes_and_keeps_frequent_entries() {
         let mut cache = OutputCache::new(100_000).expect("it is on");
         let key = |id: u32| SequenceKey {
             model: 0,

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_at_least_one() {
+    fn there_is_at_least_one_core() {
         assert!(available_cores() >= 1);
     }
 }

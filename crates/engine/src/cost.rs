@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_odd_batches_change_nothing() {
+    fn outliers_do_not_change_the_cost() {
         let mut cost = TokenCost::default();
         for turn in 0..200 {
             // A third of the batches take a thousand times as long.

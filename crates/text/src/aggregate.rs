@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_says_nothing() {
+    fn without_parts_the_result_is_neutral() {
         assert_eq!(sentence(&[]), Distribution::NEUTRAL);
         assert_eq!(entity(&[]), Distribution::NEUTRAL);
         assert_eq!(implicit(&[]), Distribution::NEUTRAL);
@@ -127,20 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn a_confident_mention_counts_more_than_a_torn_one() {
+    fn a_confident_mention_counts_more_than_an_uncertain_one() {
         let pooled = entity(&[of(NEGATIVE), of(TORN), of(TORN)]);
         assert_eq!(pooled.polarity(), Polarity::Negative);
     }
 
     #[test]
-    fn a_repeated_mention_counts() {
+    fn repeated_mentions_count() {
         let positive = distribution(0.02, 0.08, 0.90);
         assert_eq!(entity(&[of(NEGATIVE), positive, positive]).polarity(), Polarity::Positive);
         assert_eq!(entity(&[of(NEGATIVE), of(NEGATIVE), positive]).polarity(), Polarity::Negative);
     }
 
     #[test]
-    fn chatter_does_not_drown_the_verdict() {
+    fn neutral_sentences_do_not_outweigh_the_verdict() {
         let story = [(of(NEUTRAL), 15), (of(NEUTRAL), 15), (of(NEUTRAL), 15), (of(NEGATIVE), 12)];
         assert_eq!(document(&story).polarity(), Polarity::Negative);
         let windows = [of(NEUTRAL), of(NEUTRAL), of(NEGATIVE), of(NEUTRAL), of(NEUTRAL), of(NEUTRAL)];
@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_passes_through_bit_for_bit(one in any_distribution(), tokens in 0..500usize) {
+        fn a_single_distribution_is_unchanged(one in any_distribution(), tokens in 0..500usize) {
             prop_assert_eq!(sentence(&[(one, tokens)]), one);
             prop_assert_eq!(entity(&[one]), one);
             prop_assert_eq!(implicit(&[one]), one);

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_shows_nothing_is_blank() {
+    fn texts_without_visible_characters_are_blank() {
         for text in [
             "",
             " \n\t",

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_somewhat_too_long_stays_whole() {
+    fn a_slightly_too_long_sentence_stays_whole() {
         let packed = windows(&[0..3, 3..20, 20..25], &[], |_| false, LIMITS);
         assert_eq!(ranges(&packed), [0..3, 3..20, 20..25]);
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mention_goes_where_it_has_most_context() {
+    fn a_mention_is_assigned_to_the_window_with_the_most_context() {
         let found = [Window { tokens: 0..10 }, Window { tokens: 6..16 }, Window { tokens: 14..20 }];
         assert_eq!(
             assign(&found, &[8..9, 1..2, 9..11, 13..15, 0..20]),
@@ -262,7 +262,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn all_is_read_and_no_mention_is_split((sentences, mentions, limits, clauses) in any_case()) {
+        fn every_token_is_covered_and_no_mention_is_split((sentences, mentions, limits, clauses) in any_case()) {
             let tokens = sentences.last().map_or(0, |sentence| sentence.end);
             let found = windows(&sentences, &mentions, |token| clauses >> (token % 64) & 1 == 1, limits);
             let max = limits.max_tokens.max(1);
@@ -290,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn without_mentions_little_is_read_twice((sentences, _, limits, clauses) in any_case()) {
+        fn without_mentions_windows_overlap_little((sentences, _, limits, clauses) in any_case()) {
             let tokens = sentences.last().map_or(0, |sentence| sentence.end);
             let found = windows(&sentences, &[], |token| clauses >> (token % 64) & 1 == 1, limits);
             let read: usize = found.iter().map(|window| window.tokens.len()).sum();

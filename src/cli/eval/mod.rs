@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn data_sets_are_called_like_their_files() {
+    fn data_sets_have_the_names_of_their_files() {
         assert_eq!(set_name(Path::new("dev/mad_tsc_nl.explicit.jsonl.gz")), "mad_tsc_nl");
         assert_eq!(set_name(Path::new(".hidden")), ".hidden");
         assert_eq!(set_name(Path::new("-")), "-");

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_without_labels_does_not_count_but_predicting_it_costs() {
+    fn a_class_without_labels_is_ignored_but_predicting_it_is_an_error() {
         let confusion = Confusion([[2, 1, 0], [0, 0, 0], [0, 1, 2]]);
         assert!(close(confusion.macro_f1(), 4.0 / 5.0));
         assert!(close(Confusion::default().macro_f1(), 0.0));

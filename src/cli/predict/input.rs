@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_csv_without_a_text_column_says_which_flag_names_it() {
+    fn a_csv_without_a_text_column_is_an_error_that_names_the_flag() {
         let columns = Columns::default();
         let reader = Box::new(Cursor::new(b"a,b\n1,2\n"));
         let Err(error) = entries(reader, Path::new("x.csv"), None, &columns) else {

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_not_taken_for_a_text() {
+    fn a_missing_file_is_an_error_and_not_a_text() {
         for path in ["reviews.jsonl", "/data/reviews", "x.csv.gz"] {
             assert!(looks_like_path(Path::new(path)), "{path}");
         }

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_shows_text_that_a_terminal_cannot_obey() {
+    fn a_table_escapes_control_characters() {
         insta::assert_snapshot!(printed(OutputFormat::Table, "good\u{1b}[2J ham", &["ham", "eggs"]), @r"
         a (en)
           document  positive  50% █████

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_idle_stalled_or_served() {
+    fn a_connection_is_idle_stalled_or_active() {
         let activity = Activity::begin();
         let later = || Instant::now() + Duration::from_mins(1);
         let minute = |standstill| match standstill {

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_share_and_gets_it_back() {
+    fn an_address_has_a_limit_and_connections_are_released() {
         let shares = AddressShares::new(2, vec!["10.0.0.0/8".parse().expect("a valid network")]);
         let first = shares.count(ip("192.0.2.1")).expect("the first fits");
         let _second = shares.count(ip("::ffff:192.0.2.1")).expect("the second fits");

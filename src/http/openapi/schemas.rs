@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_the_handlers() {
+    fn the_enumerations_match_the_handlers() {
         assert!(words::<LanguageChoice>().iter().all(|word| Choice::parse(word).is_some()));
         assert!(words::<Offsets>().iter().all(|word| OffsetUnit::parse(word).is_some()));
         let scopes = sentor_store::keys::Scope::ALL.map(sentor_store::keys::Scope::name);

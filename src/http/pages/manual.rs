@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_the_place_that_it_names() {
+    fn every_error_code_has_its_section() {
         let errors = page("errors").expect("the page is there");
         for code in ErrorCode::ALL {
             assert!(errors.contains(&format!("<h2 id=\"{}\">", code.name())), "{}", code.name());

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_names_another_host_or_brings_code_in_its_text() {
+    fn no_page_names_another_host_or_has_inline_code() {
         for Asset { name, content, .. } in ASSETS {
             let hosts =
                 content.matches("://").count() - content.matches("http://www.w3.org/2000/svg").count();

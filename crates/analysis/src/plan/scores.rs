@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_entities_list_what_there_is_room_for() {
+    fn equal_entities_share_the_limit_of_listed_mentions() {
         let scored = [scored(4), scored(2), scored(0)];
         assert_eq!(listed(&[0, 1, 2], &scored, 10), (vec![4, 2, 0], 0));
         assert_eq!(listed(&[0, 0, 1, 0], &scored, 14), (vec![4, 4, 2, 4], 0));

@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_node_becomes_two_quick_ones() {
+    fn a_slow_node_becomes_two_fast_ones() {
         let before = node(&["a"], "x", "Gelu", "com.microsoft", &[]);
         let slow =
             node(&["x", "s", "g", "b"], "y", "SkipLayerNormalization", "com.microsoft", &[epsilon(1.0)]);
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_seen_is_masked_by_no_more_than_it_takes() {
+    fn masked_scores_are_as_near_as_possible() {
         let choose = |mask| node(&["seen", "zero", mask], "bias", "Where", "", &[]);
         for field in [field::TENSOR_FLOATS, field::TENSOR_BYTES] {
             let before =
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn both_are_done_in_one_go() {
+    fn both_rewrites_are_done_together() {
         let slow = node(&["x", "s", "g"], "y", "SkipLayerNormalization", "com.microsoft", &[]);
         let choose = node(&["seen", "zero", "far"], "bias", "Where", "", &[]);
         let tensors = |mask| [scalar("far", 9, mask), message(&[(8, b"g"), (9, b"data")])];
@@ -518,7 +518,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_too_broken_to_be_left_alone(
+        fn broken_networks_stay_as_they_are(
             mut bytes in prop::collection::vec(any::<u8>(), 0..200),
             cut in 0_usize..300,
             change in (0_usize..300, any::<u8>()),

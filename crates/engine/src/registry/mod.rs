@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_file_is_found_out() {
+    fn a_changed_file_fails_verification() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let hello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
         let manifest = manifest::tests::example().replace("SHA", hello).replace("\"SIZE\"", "5");

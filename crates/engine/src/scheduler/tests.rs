@@ -51,7 +51,7 @@ fn a_batch_has_one_bucket_and_at_most_its_tokens() {
 }
 
 #[test]
-fn a_single_row_does_not_wait_for_a_thousand() {
+fn one_sequence_does_not_wait_for_a_thousand_of_another_caller() {
     let mut scheduler = scheduler(1, 64);
     let (bulk, single) = (caller("bulk"), caller("single"));
     for sequence in 0..1000 {
@@ -66,7 +66,7 @@ fn a_single_row_does_not_wait_for_a_thousand() {
 }
 
 #[test]
-fn who_comes_back_all_the_time_gets_no_more_than_its_share() {
+fn a_caller_that_returns_often_gets_no_more_than_its_share() {
     let mut scheduler = scheduler(1, 32);
     let (bulk, eager) = (caller("bulk"), caller("eager"));
     for sequence in 0..1000 {
@@ -84,7 +84,7 @@ fn who_comes_back_all_the_time_gets_no_more_than_its_share() {
 }
 
 #[test]
-fn nobody_is_remembered_once_all_is_done() {
+fn idle_callers_are_forgotten() {
     let mut scheduler = scheduler(1, 64);
     for name in 0..100 {
         for sequence in 0..name % 3 {
@@ -116,7 +116,7 @@ fn batches_are_short_while_there_are_several_callers() {
 }
 
 #[test]
-fn what_is_left_of_a_batch_is_filled_by_others() {
+fn the_rest_of_a_batch_is_filled_by_other_callers() {
     let mut scheduler = scheduler(1, 4 * 96);
     for (name, sequence) in [("a", 1), ("b", 2), ("c", 3)] {
         push(&mut scheduler, &caller(name), bucket(0, 32), sequence);
@@ -140,7 +140,7 @@ fn batches(lengths: &[usize], shape: BatchShape, idle: usize) -> Vec<(usize, Vec
 }
 
 #[test]
-fn a_run_takes_in_neighbours_where_that_costs_less_than_a_start() {
+fn a_batch_merges_buckets_if_padding_costs_less_than_another_batch() {
     let shape = BatchShape { max_tokens: 128, overhead_tokens: 17 };
     assert_eq!(batches(&[32, 24, 16, 8], shape, 1), [(32, vec![32, 24, 16]), (8, vec![8])]);
     // The oldest is the shorter one.
@@ -156,7 +156,7 @@ fn a_run_takes_in_neighbours_where_that_costs_less_than_a_start() {
 }
 
 #[test]
-fn a_run_is_filled_with_the_nearest_lengths() {
+fn a_batch_is_filled_with_the_nearest_lengths() {
     let shape = BatchShape { max_tokens: 100, overhead_tokens: 1 };
     let lengths = [25, 30, 24, 20, 26, 33, 23];
     assert_eq!(batches(&lengths, shape, 1)[0], (25, vec![25, 24, 23, 20]));

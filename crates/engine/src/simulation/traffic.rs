@@ -35,7 +35,7 @@ proptest! {
     /// Nothing is lost, doubled or mixed up, and no bound is exceeded, whatever comes, fails and is withdrawn, with and
     /// without sharing of equal sequences.
     #[test]
-    fn every_request_has_one_fate(
+    fn every_request_has_exactly_one_outcome(
         arrivals in arrivals(120),
         deduplicate in any::<bool>(),
         cache_bytes in prop_oneof![Just(0_usize), Just(20_000), Just(10_000_000)],
@@ -61,7 +61,7 @@ proptest! {
 
     /// Later arrivals cannot stretch the time until an accepted request is answered.
     #[test]
-    fn nobody_starves(arrivals in arrivals(120)) {
+    fn no_caller_starves(arrivals in arrivals(120)) {
         // Without sharing, so that the bound follows from the requests alone.
         let settings = EngineSettings { deduplicate: false, ..SETTINGS };
         let Outcome { fates, .. } = simulate(&arrivals, settings, |_| false);

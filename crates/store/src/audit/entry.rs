@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_say_who_did_what() {
+    fn entries_name_the_actor_and_the_event() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a valid time");
         let (key, record) = NewKey::named("shop").generate(now, &mut rand::rng());
         let id = KeyId::new("kadmin");

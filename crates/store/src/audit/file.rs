@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_moved_away_starts_afresh() {
+    fn a_moved_file_is_started_anew() {
         let folder = TempDir::new().expect("a folder");
         let (file, store) = (AuditFile::new(folder.path()), Entries::default());
         for newest in [2, 4] {

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_without_a_key_are_only_counted() {
+    fn calls_without_a_key_get_no_line() {
         let mut throttle = Throttle::default();
         assert!((0..1000).all(|_| !throttle.admit(None, at(0))));
         assert_eq!(throttle.take_counted(at(59)), None);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_and_all_keys_together_get_a_bounded_number_of_lines() {
+    fn lines_are_bounded_per_key_and_in_total() {
         let mut throttle = Throttle::default();
         let mut lines = |number: u64, seconds| {
             let id = KeyId::new(format!("k{number}"));

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn texts_that_are_not_keys_are_rejected() {
         let wrong_environment = key().expose().replace("_test_", "_prod_");
         let too_long = "s".repeat(MAX_LENGTH + 1);
         let cases = [
@@ -248,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_changed_character_is_found_out(at in 0_usize..51, to in "[0-9A-Za-z_]") {
+        fn one_changed_character_fails_the_checksum(at in 0_usize..51, to in "[0-9A-Za-z_]") {
             let key = key();
             let mut changed = key.expose().to_owned();
             changed.replace_range(at..=at, &to);

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_looked_up_once_and_few_are_remembered() {
+    fn an_unknown_key_is_looked_up_once_and_few_are_remembered() {
         let mut gate = LookupGate::new(Duration::ZERO);
         assert!(gate.admit(&digest(0), Duration::ZERO));
         gate.remember_unknown(digest(0));

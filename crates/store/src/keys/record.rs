@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_not_taken_for_an_identifier() {
+    fn a_key_is_not_an_identifier() {
         let (key, record) = NewKey::named("test").generate(Timestamp::UNIX_EPOCH, &mut rand::rng());
         assert_eq!(KeyId::parse(record.id.as_str()), Some(record.id));
         assert_eq!(KeyId::parse(key.expose()), None);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_expires_at_its_moment_and_revocation_outweighs_that() {
+    fn a_key_expires_on_time_and_revocation_has_precedence() {
         let now = Timestamp::UNIX_EPOCH;
         let later = Timestamp::from_second(10).expect("a valid time");
         let (_, mut record) = NewKey::named("test").generate(now, &mut rand::rng());

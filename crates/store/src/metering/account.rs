@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_back_gives_no_second_day() {
+    fn a_clock_that_is_set_back_grants_no_second_day() {
         let morning = at("2026-03-02T00:00:00Z");
         let mut account = account(morning);
         let plan = plan(Limit::RequestsPerDay, 1);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_run_at_once_than_the_plan_says() {
+    fn a_plan_limits_concurrent_requests() {
         let now = at("2026-03-01T12:00:00Z");
         let mut account = account(now);
         let plan = plan(Limit::ConcurrentRequests, 2);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_used_again_and_what_is_written_is_right() {
+    fn refunded_requests_can_be_used_again_and_pending_changes_are_right() {
         let now = at("2026-03-01T12:00:00Z");
         let mut account = account(now);
         let plan = plan(Limit::RequestsPerDay, 1);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_jumps_moves_no_minute() {
+    fn a_wall_clock_jump_does_not_affect_the_minute() {
         let plan = plan(Limit::RequestsPerMinute, 1);
         let start = at("2026-03-01T12:00:00Z");
         let later = |seconds| start.monotonic + Duration::from_secs(seconds);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_counts_in_the_minute_alone() {
+    fn a_query_counts_in_the_minute_only() {
         let now = at("2026-03-01T12:00:00Z");
         let mut account = account(now);
         let plan = plan(Limit::RequestsPerMinute, 2).with(Limit::RequestsPerDay, Some(1));

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_limit_was_lowered_enough_must_leave_first() {
+    fn after_a_limit_is_lowered_enough_requests_must_age_out() {
         let mut window = MinuteWindow::default();
         for second in 0..10 {
             window.add(at(second * 1000), 1);

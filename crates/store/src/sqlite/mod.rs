@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_and_a_read_only_file_are_told_apart_and_cost_nothing_that_was_there() {
+    fn a_full_disk_and_a_read_only_file_are_distinguished_and_lose_no_data() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let store = SqliteStore::open(folder.path()).expect("a store can be made");
         add(&store).expect("there is room");

@@ -19,7 +19,7 @@ fn a_file_keeps_its_records_for_the_next_program() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_is_its_owners_alone_and_holds_no_key() {
+fn a_file_is_private_to_its_owner_and_contains_no_key() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = TempDir::new().expect("a folder");
     let below = folder.path().join("new/data");
@@ -37,7 +37,7 @@ fn a_file_is_its_owners_alone_and_holds_no_key() {
 }
 
 #[test]
-fn a_file_that_is_no_store_is_left_alone() {
+fn a_file_that_is_not_a_store_is_not_modified() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("sentor.db"), "not a database at all, but a text").expect("a file");
     let error = SqliteStore::open(folder.path()).expect_err("it is no store");
@@ -54,7 +54,7 @@ fn a_file_that_is_no_store_is_left_alone() {
 }
 
 #[test]
-fn a_file_of_every_earlier_schema_is_brought_up_to_date() {
+fn a_file_of_every_earlier_schema_is_migrated() {
     let schemas = ["tests/data/schema-1.sql", "tests/data/schema-2.sql"];
     for path in schemas {
         let folder = TempDir::new().expect("a folder");
@@ -105,7 +105,7 @@ fn a_file_that_another_program_holds_can_be_read_and_is_written_later() {
 const WRITER: &str = "SENTOR_TEST_WRITER";
 
 #[test]
-fn a_writer_for_another_test() {
+fn the_writer_process_of_another_test() {
     let Some(folder) = std::env::var_os(WRITER) else { return };
     let store = SqliteStore::open(folder.as_ref()).expect("the store opens");
     for number in 1.. {
@@ -120,14 +120,14 @@ fn a_writer_for_another_test() {
 
 #[cfg(unix)]
 #[test]
-fn what_was_acknowledged_outlives_a_hundred_kills() {
+fn acknowledged_writes_survive_a_hundred_kills() {
     use std::io::{BufRead as _, BufReader};
     let folder = TempDir::new().expect("a folder");
     let program = std::env::current_exe().expect("this program has a file");
     let (mut acknowledged, mut uses) = (Vec::new(), 0);
     for round in 0..100 {
         let mut writer = std::process::Command::new(&program)
-            .args(["--exact", "file::a_writer_for_another_test", "--nocapture"])
+            .args(["--exact", "file::the_writer_process_of_another_test", "--nocapture"])
             .env(WRITER, folder.path())
             .stdout(std::process::Stdio::piped())
             .spawn()
@@ -179,7 +179,7 @@ fn many_programs_can_open_and_write_at_once() {
 }
 
 #[test]
-fn a_database_of_another_program_is_left_alone() {
+fn a_database_of_another_program_is_not_modified() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("sentor.db");
     let connection = rusqlite::Connection::open(&path).expect("a file can be made");

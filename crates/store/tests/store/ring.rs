@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{add, add_to, by_hand, later, now, open, revoke, wait_for};
 
 #[test]
-fn a_ring_follows_what_another_program_does_within_a_second() {
+fn a_ring_sees_changes_of_other_processes_within_a_second() {
     let folder = TempDir::new().expect("a folder");
     let ring = KeyRing::follow(Arc::new(open(&folder)), None).expect("the store can be read");
     let elsewhere = open(&folder);
@@ -22,7 +22,7 @@ fn a_ring_follows_what_another_program_does_within_a_second() {
 }
 
 #[test]
-fn a_ring_follows_a_removal_that_somebody_made_by_hand() {
+fn a_ring_notices_a_row_deleted_by_hand() {
     let folder = TempDir::new().expect("a folder");
     let store = open(&folder);
     let (gone, record) = add(&store, NewKey::named("gone"));
@@ -37,7 +37,7 @@ fn a_ring_follows_a_removal_that_somebody_made_by_hand() {
 }
 
 #[test]
-fn a_ring_says_why_a_key_is_refused() {
+fn a_ring_reports_why_a_key_is_rejected() {
     let store: Arc<dyn KeyStore> = Arc::new(MemoryStore::default());
     let (key, record) =
         add_to(store.as_ref(), NewKey { expires_at: Some(later(1)), ..NewKey::named("short") });
@@ -55,7 +55,7 @@ fn a_ring_says_why_a_key_is_refused() {
 }
 
 #[test]
-fn the_store_outweighs_a_configured_key() {
+fn the_store_has_precedence_over_a_configured_key() {
     let store: Arc<dyn KeyStore> = Arc::new(MemoryStore::default());
     let (key, record) = add_to(store.as_ref(), NewKey::named("both"));
     revoke(store.as_ref(), &record.id, now()).expect("it is there");
@@ -64,7 +64,7 @@ fn the_store_outweighs_a_configured_key() {
 }
 
 #[test]
-fn an_unreadable_row_counts_as_revoked_and_hides_no_later_revocation() {
+fn an_unreadable_key_counts_as_revoked_and_hides_no_later_revocation() {
     let folder = TempDir::new().expect("a folder");
     let store = Arc::new(open(&folder));
     let (good, good_record) = add(store.as_ref(), NewKey::named("good"));
@@ -113,7 +113,7 @@ fn an_unreadable_row_counts_as_revoked_and_hides_no_later_revocation() {
 
 #[cfg(unix)]
 #[test]
-fn a_store_that_is_removed_or_exchanged_is_noticed_and_its_keys_are_refused() {
+fn a_removed_or_exchanged_store_is_noticed_and_its_keys_are_rejected() {
     let folder = TempDir::new().expect("a folder");
     let store = Arc::new(open(&folder));
     let (key, record) = add(store.as_ref(), NewKey::named("key"));
@@ -154,7 +154,7 @@ fn a_store_that_is_removed_or_exchanged_is_noticed_and_its_keys_are_refused() {
 }
 
 #[test]
-fn a_key_of_another_program_works_at_once() {
+fn a_key_made_by_another_process_works_at_once() {
     let folder = TempDir::new().expect("a folder");
     let ring = KeyRing::follow(Arc::new(open(&folder)), None).expect("the store can be read");
     let elsewhere = open(&folder);
@@ -170,7 +170,7 @@ fn a_key_of_another_program_works_at_once() {
 }
 
 #[test]
-fn a_ring_that_cannot_follow_says_for_how_long() {
+fn a_ring_reports_for_how_long_it_is_out_of_date() {
     let folder = TempDir::new().expect("a folder");
     let store = Arc::new(open(&folder));
     let ring = KeyRing::follow(Arc::clone(&store) as _, None).expect("the store can be read");

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn words_end_where_a_name_may() {
+    fn word_boundaries_are_where_names_can_end() {
         assert_eq!(edges("Apple's"), "Apple|'|s");
         assert_eq!(edges("top.Maar"), "top|.|Maar");
         assert_eq!(edges("iPad2_x"), "iPad2_x");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_inside_words_are_seen() {
+    fn visible_boundaries_inside_words_are_found() {
         assert!(is_visible_cut("iPad2", 4, false));
         assert!(is_visible_cut("SAP_HP", 4, false));
         assert!(is_visible_cut("TeamApple", 4, true));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn very_long_words_have_no_ends() {
+    fn very_long_words_have_no_boundaries() {
         let long = "a".repeat(1000);
         assert_eq!((word_start(&long, 500), word_end(&long, 500)), (None, None));
         assert_eq!((word_start("een woord.", 6), word_end("een woord.", 6)), (Some(4), Some(9)));

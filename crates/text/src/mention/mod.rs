@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn more_places_than_are_sorted_at_once_are_counted_too() {
+    fn mentions_beyond_the_gathered_ones_are_counted_too() {
         let text = "ab ".repeat(MOST_UNSORTED + 10);
         let (mentions, left_out) = found(&text, &["ab"], 5);
         assert_eq!((mentions.len(), left_out), (5, MOST_UNSORTED + 5));

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn places_lead_back() {
+    fn places_map_back_to_the_original() {
         let original = "De\u{200b}  ﬁets – cafe\u{301}s";
         let normalized = Normalized::new(original);
         assert_eq!(normalized.as_str(), "de fiets - cafe\u{301}s");
@@ -214,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_place_that_leads_back_is_a_character_border(original in "[a-cA-C éÉßﬁ\u{ad}\u{301}\u{323}\u{200b}\u{a0}’–-]{0,40}") {
+        fn every_mapped_place_is_a_character_boundary(original in "[a-cA-C éÉßﬁ\u{ad}\u{301}\u{323}\u{200b}\u{a0}’–-]{0,40}") {
             let normalized = Normalized::new(&original);
             let mut last = 0;
             for at in (0..=normalized.as_str().len()).filter(|&at| normalized.as_str().is_char_boundary(at)) {

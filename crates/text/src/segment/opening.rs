@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beginning_is_read_once_for_all_ends() {
+    fn the_beginning_of_a_sentence_is_read_once() {
         let text = "(\" Een zin. Nog een";
         let mut opening = Opening::new(0);
         assert_eq!(opening.content_before(text, 2), 2);
