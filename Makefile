@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 # More flags for `make run`, such as RUN_FLAGS='--listen 0.0.0.0:8080'.
 RUN_FLAGS ?=
 
-# A parallel make would have several cargos wait for one another, and mix their output.
+# Parallel cargos would wait for one another and mix their output.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -104,7 +104,7 @@ dist: ## Build the small, stripped program that is packaged
 sbom: ## Write the bill of materials, CycloneDX, to target/sbom.json (needs cargo-cyclonedx)
 	$(CARGO) cyclonedx --format json --override-filename sentor-sbom
 	@mkdir -p $(TARGET_DIR)
-# Where it was made is nobody's business.
+# The build folder's path is removed.
 	@sed 's|file://$(CURDIR)|file:///sentor|g' sentor-sbom.json > $(TARGET_DIR)/sbom.json && rm sentor-sbom.json
 
 .PHONY: licences

@@ -1,6 +1,6 @@
-//! Two ways to give ONNX Runtime its inputs, side by side and without the engine: views of reused buffers, which is what
-//! the engine does, and an IO binding that is made once for a shape and written over. The second is the best case of a
-//! binding, since the engine's shapes differ from run to run.
+//! Compares two ways to pass inputs to ONNX Runtime, without the engine: views of reused buffers, as in the engine, and
+//! an IO binding that is made once for a shape and overwritten. The latter is the best case of a binding, since the
+//! engine's shapes differ from run to run.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
@@ -41,7 +41,7 @@ fn runs(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A session with inputs of one shape and the output bound, so that runs neither look names up nor make tensors.
+/// A session whose inputs and output are bound for one shape, so that a run looks up no names and allocates no tensors.
 struct Bound<'a> {
     bare: &'a mut Bare,
     binding: IoBinding,
@@ -49,7 +49,7 @@ struct Bound<'a> {
 }
 
 impl<'a> Bound<'a> {
-    /// Binds for rows of the shape of these.
+    /// Binds inputs for sequences of this shape.
     fn new(bare: &'a mut Bare, rows: &[Sequence]) -> ort::Result<Self> {
         bare.inputs.fill(rows);
         let inputs = &bare.inputs;
@@ -71,7 +71,7 @@ impl<'a> Bound<'a> {
         Ok(Self { bare, binding, tensors })
     }
 
-    /// Writes rows of the bound shape over the last ones, and runs them.
+    /// Overwrites the inputs with sequences of the bound shape, and runs them.
     fn run(&mut self, rows: &[Sequence]) -> ort::Result<Vec<[f32; 3]>> {
         self.bare.inputs.fill(rows);
         for (tensor, source) in self.tensors.iter_mut().zip(sources(&self.bare.inputs)) {

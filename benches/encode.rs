@@ -1,4 +1,4 @@
-//! Text to tokens, for both models: one tweet, one review, a long article.
+//! Measures tokenization with both models: a tweet, a review, a long article.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sentor_engine::encode::Encoder;

@@ -1,7 +1,7 @@
-//! Sequences to logits: the engine with one worker against the shapes that requests make.
+//! Measures the engine with one worker on typical shapes of requests.
 //!
-//! One worker, so that the figure is the rate of one core; `pipeline` measures all of them. Divide a shape's
-//! rate by that of `8x32` to see what its batching costs.
+//! With one worker, the figure is the rate of one core; `pipeline` measures all cores. A shape's rate relative to
+//! `8x32` shows the cost of its batching.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sentor_engine::encode::{Sequence, SequenceSpan};

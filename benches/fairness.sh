@@ -1,5 +1,6 @@
 #!/bin/sh
-# Single sentences of one key, alone and beside another key's batches of 1,000 documents; benches/README.md has the method.
+# Measures single sentences of one key, alone and beside another key's batches of 1,000 documents. benches/README.md has
+# the method.
 set -eu
 cd "$(dirname "$0")/.."
 . benches/support/server.sh

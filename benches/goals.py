@@ -31,19 +31,20 @@ CARGO = shlex.split(os.environ.get("CARGO", "cargo"))
 SCALE = float(os.environ.get("GOALS_SCALE", "1"))
 MEMORY_SECONDS = float(os.environ.get("GOALS_MEMORY_SECONDS", 120 * SCALE))
 CORES = len(os.sched_getaffinity(0))
-# With three cores or more the generator has the last one to itself; with two it shares them, and its time is measured.
+# With three cores or more the generator has the last one to itself. With two it shares them, and its processor time is
+# measured.
 PINNED = CORES >= 3 and shutil.which("taskset") is not None
 ALL_CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORES = ALL_CORES[:-1] if PINNED else ALL_CORES
 MODELS = {"en": "sentor-en", "nl": "sentor-nl"}
 
-# A sentence that names ten things.
+# A sentence with ten entities.
 TEN = ["camera", "battery", "service", "screen", "price", "keyboard", "waiter", "room", "delivery", "software"]
 SENTENCE = (
     "The camera, the battery, the service, the screen, the price, the keyboard, the waiter, the room and the delivery were "
     "good, but the software was a disappointment."
 )
-# Twenty tokens with the two special ones, as the server's metrics confirm.
+# Twenty tokens, special ones included, as the server's metrics confirm.
 TWENTY = "The camera is better than I had hoped , but the battery broke after two weeks ."
 
 
@@ -195,7 +196,7 @@ class Goals:
                     load = one[kind]
                     tokens = load["documents_per_second"] * load["engine"]["tokens_per_document"]
                     plain.append(tokens / one["raw_tokens_per_second"])
-                    # Where the generator shares the cores, the raw rate is that of the time that it left.
+                    # If the generator shares the cores, the raw rate is scaled by the processor time that it left.
                     taken = 0.0 if PINNED else load["generator_cores"] or 0.0
                     corrected.append(plain[-1] * CORES / (CORES - taken))
                 last = rounds[-1][kind]

@@ -1,11 +1,11 @@
-//! Whether the time to refuse a key tells which of its characters is wrong.
+//! Tests whether the time to reject a key reveals which of its characters is wrong.
 //!
-//! The method is that of dudect (Reparaz, Balasch and Verbauwhede, 2017): two kinds of wrong keys are refused in random
-//! order, the slowest tenth is left out as noise of the machine, and Welch's t-test says whether the two means
-//! differ. Beyond 4.5 they do. For comparison, the same is done with an early exit, which must be found out.
+//! The method is that of dudect (Reparaz, Balasch and Verbauwhede, 2017): two kinds of wrong keys are rejected in
+//! random order, the slowest tenth is discarded as noise, and Welch's t-test decides whether the means differ. Beyond
+//! 4.5 they do. As a control, a comparison with an early exit must be detected.
 //!
-//! Each kind has a wrong key for each of many right ones: of one pair the test would find what any two keys differ in,
-//! such as where their digests fall in the table.
+//! Each kind has a wrong key for each of many right ones. With one pair, the test would detect any difference of two
+//! keys, such as the place of their digests in the table.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use wrong_key::wrong_at;
 
 const SAMPLES: usize = 400_000;
 
-/// Right keys, each with one wrong key of either kind.
+/// Number of right keys, each with one wrong key of either kind.
 const KEYS: usize = 500;
 
-/// Above this, two samples differ by more than chance.
+/// Above this t value, two samples differ by more than chance.
 const BOUND: f64 = 4.5;
 
 fn main() {
@@ -63,12 +63,12 @@ fn report(what: &str, t: f64) {
     println!("{what}: t = {t:.2}, {verdict} (bound {BOUND})");
 }
 
-/// Compares as no server should.
+/// A comparison that leaks time, for control.
 fn naive(one: &str, other: &str) -> bool {
     one.bytes().zip(other.bytes()).all(|(one, other)| black_box(one) == black_box(other))
 }
 
-/// Nanoseconds that `refuse` takes for each kind, of wrong keys and the numbers of the right ones beside them.
+/// Returns the nanoseconds that `refuse` takes for each kind. Each wrong key comes with the index of its right key.
 fn measure(kinds: &[Vec<String>; 2], refuse: impl Fn(usize, &str) -> bool) -> [Vec<f64>; 2] {
     let mut samples = [Vec::new(), Vec::new()];
     let mut random = rand::rng();
@@ -76,7 +76,7 @@ fn measure(kinds: &[Vec<String>; 2], refuse: impl Fn(usize, &str) -> bool) -> [V
     for _ in 0..SAMPLES {
         let kind = random.random_range(0..2);
         let number = random.random_range(0..KEYS);
-        // Always at one place in memory, so that both kinds are as near.
+        // Always at one place in memory, so that both kinds have the same cache distance.
         text.clear();
         text.push_str(&kinds[kind][number]);
         let text = black_box(&text);

@@ -1,7 +1,7 @@
-//! Keys: start-up and look-up by how many there are, letting in, and refusing wrong keys.
+//! Measures start-up and look-up by number of keys, authentication, and rejection of wrong keys.
 //!
-//! `look-up` and `wrong` must not depend on the number of keys, nor `wrong` on which character is wrong: the
-//! groups put those side by side.
+//! `look-up` and `wrong` must not depend on the number of keys, nor `wrong` on the position of the wrong character. The
+//! groups compare these.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ fn start_up(criterion: &mut Criterion) {
     for count in COUNTS {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = SqliteStore::open(folder.path()).expect("a store can be made").path().to_owned();
-        // One transaction: the store's own way is one for each key, with a sync to disk.
+        // One transaction for all keys: the store would use one for each, with a sync to disk.
         let mut connection = rusqlite::Connection::open(path).expect("it is a database");
         let transaction = connection.transaction().expect("nobody else writes");
         for number in 0..i64::try_from(count).expect("it fits") {

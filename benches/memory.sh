@@ -26,7 +26,7 @@ mean_t = sum(t for t, _ in late) / len(late)
 mean_m = sum(m for _, m in late) / len(late)
 spread = sum((t - mean_t) ** 2 for t, _ in late)
 slope = sum((t - mean_t) * (m - mean_m) for t, m in late) / spread * 3600
-# How far the slope of noise alone strays: two standard errors.
+# Two standard errors of the slope.
 rest = sum((m - mean_m - slope / 3600 * (t - mean_t)) ** 2 for t, m in late)
 error = 2 * (rest / max(1, len(late) - 2) / spread) ** 0.5 * 3600
 highest = max(m for _, m in samples)

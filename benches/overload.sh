@@ -1,21 +1,21 @@
 #!/bin/sh
-# Ten times the rate that can be done; benches/README.md has the method.
+# Sends ten times the rate that the server can score. benches/README.md has the method.
 set -eu
 cd "$(dirname "$0")/.."
 . benches/support/server.sh
 
-# The generator opens a connection for each request that finds none free. Where they are more than may be open, the rest waits with
-# the system, which has them try again after seconds, and what is measured is that.
+# The generator opens a connection for each request that finds none free. If there are more than the limit, the rest
+# waits in the system's backlog and retries after seconds, and the measurement shows that.
 SENTOR_API_KEY=$(new_key bench) SENTOR_REQUEST_TIMEOUT_MS=500 SENTOR_MAX_CONNECTIONS=15000
 export SENTOR_API_KEY SENTOR_REQUEST_TIMEOUT_MS SENTOR_MAX_CONNECTIONS
 documents=${BENCH_DOCUMENTS:-1}
 start_server
-# As much under way whatever the size of a request, and no more than is done in time.
+# The same number of documents in flight for every request size, and no more than can be scored in time.
 connections=$((documents < 16 ? 64 / documents : 4))
 load_json "$data/peak.json" --connections "$connections" --documents "$documents"
 rate=$(python3 -c 'import json, sys; print(max(1, round(json.load(open(sys.argv[1]))[0]["succeeded_per_second"] * 10)))' "$data/peak.json")
 
-# Processor time of the threads that talk to clients, in the system's ticks; nothing on systems other than Linux.
+# Processor time of the connection threads, in clock ticks; empty on systems other than Linux.
 http_ticks() { cat "/proc/$server/task/"*/stat 2>/dev/null | awk '$2 == "(http)" { ticks += $14 + $15 } END { print ticks + 0 }'; }
 
 before=$(http_ticks)
@@ -28,7 +28,7 @@ import json, sys
 peak, over = (json.load(open(path))[0] for path in sys.argv[1:3])
 cores, pinned = int(sys.argv[3]), bool(sys.argv[4])
 ratio = over["succeeded_per_second"] / max(peak["succeeded_per_second"], 1e-9)
-# Where the generator shares the server's cores, each rate is taken for the processor time that it left to the server.
+# If the generator shares the server's cores, each rate is scaled by the processor time that it left to the server.
 taken = lambda one: one["generator_cores"] or 0.0
 left = lambda one: cores - taken(one)
 for_time_left = ratio if pinned else ratio * left(peak) / left(over)

@@ -1,4 +1,4 @@
-//! Documents to scored documents, all cores: the whole use case without HTTP.
+//! Measures the whole pipeline on all cores, without HTTP.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sentor_analysis::{Analyzer, Document, Options, Settings, local_caller};
@@ -16,7 +16,7 @@ fn documents(criterion: &mut Criterion) {
             (Language::English, models.join("sentor-en")),
             (Language::Dutch, models.join("sentor-nl")),
         ],
-        // What is measured is the model, not the memory.
+        // The cache is off, so the model is measured.
         cache_bytes: 0,
         deduplicate: false,
         ..Settings::default()

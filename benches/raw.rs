@@ -1,7 +1,7 @@
-//! What ONNX Runtime does by itself with a model of the repository: the rate that the goals are ratios of.
+//! Measures ONNX Runtime alone with a model of the repository: the rate to which the goals are relative.
 //!
-//! `sweep` tries sessions, threads and shapes, and says which does best; `rate` measures one of them for longer; `latency`
-//! is the time of one run of one row. All print one line of JSON. No tokenizer, no queue, no padding: rows come ready.
+//! `sweep` tries sessions, threads and shapes, and reports the best; `rate` measures one of them for longer; `latency`
+//! is the time of one run of one sequence. All print one line of JSON. There is no tokenizer, no queue and no padding.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ struct Arguments {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 0.5, global = true)]
     seconds: f64,
-    /// What cargo gives every benchmark; it says nothing
+    /// Passed by cargo to every benchmark; ignored
     #[arg(long, hide = true, global = true)]
     bench: bool,
 }
@@ -44,7 +44,7 @@ enum Measure {
     Sweep,
     /// Tokens per second of one configuration
     Rate(Configuration),
-    /// Microseconds of one run of one row, on one thread
+    /// Microseconds of one run of one sequence, on one thread
     Latency {
         /// Its length, special tokens included
         #[arg(long, default_value_t = 20)]
@@ -52,7 +52,7 @@ enum Measure {
     },
 }
 
-/// Sessions that run beside one another, and what each is given.
+/// Parallel sessions, and the input of each.
 #[derive(Clone, Copy, clap::Args)]
 struct Configuration {
     /// Sessions, each on a thread of its own
@@ -61,15 +61,15 @@ struct Configuration {
     /// Threads of each session
     #[arg(long)]
     threads: usize,
-    /// Rows in a run
+    /// Sequences in a run
     #[arg(long)]
     rows: usize,
-    /// Tokens in a row
+    /// Tokens in a sequence
     #[arg(long)]
     tokens: usize,
 }
 
-/// Rows and their length: from a single row to runs that are larger than a core's cache likes.
+/// Sequences and their length: from a single sequence to batches larger than a core's cache.
 const SHAPES: [(usize, usize); 9] =
     [(1, 32), (2, 32), (4, 24), (4, 32), (8, 24), (8, 32), (16, 16), (32, 32), (2, 128)];
 
@@ -149,7 +149,7 @@ impl Bench {
         })
     }
 
-    /// Median and mean of one run after another.
+    /// Median and mean of consecutive runs.
     fn latency(&self, tokens: usize) -> Value {
         let mut session = self.session(1);
         let rows = [bare::sequence(&self.folder, tokens)];

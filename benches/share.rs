@@ -1,7 +1,7 @@
-//! Of the processor time that a document takes, the shares of text logic and tokenizer.
+//! Measures the shares of text logic and tokenizer in the processor time of a document.
 //!
-//! One worker, so that the time of a whole request is the processor time it takes. The three are measured in
-//! turn, round after round, so that a noisy neighbour disturbs all alike; the table has their medians.
+//! With one worker, the time of a whole request is its processor time. The three are measured in turns, so that noise
+//! affects all of them equally. The table has the medians.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ mod support;
 #[path = "support/texts.rs"]
 mod texts;
 
-/// A measurement never runs for less than this: short documents are repeated.
+/// Minimum time of a measurement; short documents are repeated.
 const SHORTEST: Duration = Duration::from_millis(5);
 const ROUNDS: usize = 15;
 
@@ -31,7 +31,7 @@ fn main() {
             models: vec![(language, path.clone())],
             workers: Some(1),
             max_queued_tokens: 1 << 20,
-            // What is measured is the work, not the memory of it.
+            // The cache is off.
             cache_bytes: 0,
             deduplicate: false,
             ..Settings::default()
@@ -84,7 +84,7 @@ fn measure(document: &Document, language: Language, encoder: &Encoder, analyzer:
     })
 }
 
-/// The mean time of one call.
+/// Returns the mean time of a call.
 fn time<T>(call: impl Fn() -> T) -> Duration {
     let start = Instant::now();
     let mut calls = 0;

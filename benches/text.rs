@@ -1,4 +1,4 @@
-//! The text logic alone, by length of text: language, sentences, mentions.
+//! Measures the text logic by length of text: language, sentences, mentions.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sentor_text::language::{Language, detect};

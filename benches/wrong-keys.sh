@@ -3,11 +3,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 . benches/support/server.sh
-# The two generators would slow each other on one core of their own, and the wrong keys with them.
+# Both generators on one core would slow each other, and so the wrong keys.
 serve= bench=
 
 right=$(new_key right)
-# A key of the right form that this server never issued: the dearest to refuse.
+# A well-formed key that was never issued: the most expensive to reject.
 wrong=$("$sentor" keys create wrong --data-dir "$data/elsewhere")
 # A line for each wrong key would measure the log.
 SENTOR_LOG_LEVEL=warn
@@ -15,14 +15,14 @@ export SENTOR_LOG_LEVEL
 start_server
 
 SENTOR_API_KEY=$right load --rate 20 --json >"$data/alone.json"
-# They go on for longer than the right ones are measured.
+# They are sent for longer than the right ones are measured.
 SENTOR_API_KEY=$wrong $bench "$sentor" bench --url "$url" --seconds "$((seconds + 10))" --connections 16 --json \
     >"$data/wrong.json" 2>/dev/null &
 flood=$!
 trap 'kill "$flood" "$server" 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM
 sleep 2
 SENTOR_API_KEY=$right load --rate 20 --json >"$data/beside.json"
-# It may say by its exit code that all of its requests were refused.
+# Its exit code may be an error, since all of its requests are rejected.
 wait "$flood" || true
 
 python3 - "$data/alone.json" "$data/beside.json" "$data/wrong.json" <<'PYTHON'

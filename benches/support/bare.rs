@@ -1,5 +1,5 @@
-//! ONNX Runtime alone, with the network and the options that the engine gives its sessions: what the engine is measured
-//! against. A process has one environment of it, so this and the engine cannot be in the same benchmark.
+//! ONNX Runtime alone, with the network and the session options of the engine, for comparison. A process has one
+//! environment of it, so this and the engine cannot be in the same benchmark.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub(crate) struct Inputs {
     pub(crate) span_end: Vec<i64>,
 }
 
-/// The library's environment, of which a process has one.
+/// The library's environment; a process has one.
 pub(crate) fn environment() -> Environment {
     sentor_engine::disable_telemetry();
     let library = sentor_engine::default_library().expect("there is a cache folder");
@@ -38,7 +38,7 @@ pub(crate) fn environment() -> Environment {
     builder.with_telemetry(false).build().expect("the first environment of this process")
 }
 
-/// A sequence of so many tokens, special ones included, with two spans: a sentence and a mention.
+/// Builds a sequence of this many tokens, special ones included, with two spans: a sentence and a mention.
 pub(crate) fn sequence(folder: &ModelFolder, tokens: usize) -> Sequence {
     let special = folder.manifest().tokens;
     let mut ids: Vec<u32> = (0..tokens).map(|index| 1000 + u32::try_from(index).unwrap_or(0)).collect();

@@ -1,4 +1,4 @@
-//! Where the benchmarks find the models.
+//! The models for benchmarks.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
-# Sourced by the load scripts, from the root of the repository: starts a server on a free port with a data folder of its
-# own, that remembers and shares nothing, so that every text counts. Sets `url`, and `serve` and `bench` (the commands
-# that keep server and generator on cores of their own, where there are enough).
+# Sourced by the load scripts, from the root of the repository. Starts a server on a free port with a data folder of its
+# own, without cache and sharing, so that every text is scored. Sets `url`, and `serve` and `bench` (the commands that
+# keep server and generator on separate cores, if there are enough).
 sentor=${SENTOR:-target/release/sentor}
 [ -x "$sentor" ] || { echo "run \`make build\` first: $sentor is missing" >&2; exit 1; }
 seconds=${BENCH_SECONDS:-10}
@@ -38,7 +38,7 @@ start_server() {
 
 load() { $bench "$sentor" bench --url "$url" --seconds "$seconds" --warm-up-seconds "$warm_up" "$@"; }
 
-# Runs a load with --json into FILE. Requests that fail are counted in the file, and do not end the script.
+# Runs a load with --json into FILE. Failed requests are counted in the file, and do not end the script.
 load_json() { # FILE OPTIONS...
     file=$1; shift
     load --json "$@" >"$file" || [ -s "$file" ]

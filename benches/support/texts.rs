@@ -1,4 +1,4 @@
-//! Texts that the benchmarks share.
+//! Texts for benchmarks.
 
 /// An English review sentence of ordinary length.
 pub(crate) const ENGLISH: &str =

@@ -1,8 +1,8 @@
-//! Keys of the right form that nobody issued.
+//! Well-formed keys that were never issued.
 
 use sentor_store::keys::ApiKey;
 
-/// `key` with another character at `place` of its random part, and the checksum that fits.
+/// Returns `key` with another character at `place` of its random part, and a matching checksum.
 pub(crate) fn wrong_at(key: &ApiKey, place: usize) -> ApiKey {
     let (body, _) = key.expose().rsplit_once('_').expect("a key has a checksum");
     let at = "sentor_live_".len() + place;

@@ -1,4 +1,4 @@
-//! The body of `POST /api/predicts`: whatever comes is read, or refused with a sound refusal.
+//! The body of `POST /api/predicts`: any input is parsed, or rejected with a valid error.
 
 #![no_main]
 

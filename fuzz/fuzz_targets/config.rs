@@ -1,5 +1,5 @@
-//! The configuration, as a file and as variables: read, or refused with at least one problem; and what is printed of it
-//! is read again.
+//! The configuration, as a file and as variables: any input is read, or rejected with at least one problem. The printed
+//! configuration parses again.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use sentor::config::{Config, ConfigError, Overrides, Surroundings};
 
-/// In memory, where there is such a folder.
+/// In memory, if the system has such a folder.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
     let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };

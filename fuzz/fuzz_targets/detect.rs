@@ -1,4 +1,4 @@
-//! The language of any text: found, with a sound confidence, and the same each time.
+//! Language detection: any text has a valid confidence and the same result each time.
 
 #![no_main]
 

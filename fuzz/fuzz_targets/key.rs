@@ -1,4 +1,4 @@
-//! Keys: what is read as one is one, and no other text is the same key.
+//! Keys: a text that parses is a valid key, and no other text is the same key.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Manifests: what is taken has room for a window and names files of its own folder only.
+//! Manifests: an accepted one has room for a window and names files of its own folder only.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Mentions: whole characters of the text, in order, those of one entity apart, and places in any unit that lead back.
+//! Mentions: on character boundaries, in order, without overlap for one entity, and with offsets that convert back from
+//! any unit.
 
 #![no_main]
 

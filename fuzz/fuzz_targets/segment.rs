@@ -1,4 +1,4 @@
-//! Sentences: they tile the text, none is empty, and white space belongs to the one before.
+//! Sentences: they tile the text, none is empty, and white space belongs to the preceding one.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What the tokenizers make of any text: tokens in order, in their places, that cover every span they are asked for.
+//! Tokenizers: the tokens of any text are in order and cover every requested span.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Windows: every token is read, no window is too long, and every mention that fits has a window with all of it.
+//! Windows: every token is in one, none is too long, and every mention that fits is whole in one.
 
 #![no_main]
 

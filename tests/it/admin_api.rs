@@ -177,7 +177,7 @@ fn a_disconnected_client_leaves_no_change_without_its_audit_entry() {
             admin.expose()
         );
         stream.write_all(head.as_bytes()).expect("the server reads");
-        // Sooner or later after the call, and without a look at the answer.
+        // At various times after the call, without reading the answer.
         std::thread::sleep(Duration::from_micros(100 * number));
         drop(stream);
     }
@@ -197,7 +197,7 @@ fn a_disconnected_client_leaves_no_change_without_its_audit_entry() {
     assert_eq!(server.audit_lines().iter().filter(is_revocation).count(), revoked());
 }
 
-/// A store that, told so, cannot be read for changes.
+/// A store whose changes cannot be read while `IS_UNFOLLOWABLE` is set.
 #[derive(Debug)]
 struct Unfollowable(Arc<MemoryStore>);
 
@@ -293,7 +293,7 @@ fn a_listing_pages_through_all_keys_in_a_stable_order() {
         let page = admin.get(&query).json();
         let keys = page["keys"].as_array().expect("a list").clone();
         names.extend(keys.iter().map(|key| key["name"].as_str().expect("a name").to_owned()));
-        // A key that is made meanwhile comes last.
+        // A key made during the listing comes last.
         server.issue(NewKey::named("later"));
         let Some(next) = page["next"].as_str().map(str::to_owned) else { break };
         query = format!("{KEYS}?limit=100&after={next}");

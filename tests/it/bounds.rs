@@ -1,5 +1,5 @@
-//! What one document can cost is bounded, whatever its text and its entities: the mentions of its answer, the sequences
-//! that it leads to, and the time of planning it.
+//! The cost of one document is bounded, whatever its text and its entities: the mentions in its answer, its sequences,
+//! and the time to plan it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -125,13 +125,13 @@ async fn planning_stops_when_its_caller_disconnects() {
     let analyzer = analyzer();
     let names: Vec<String> = (1..=1000).map(|length| "a".repeat(length)).collect();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    // One of them for each thread, and as many again that wait for one.
+    // One for each thread, and as many again in the queue.
     for _ in 0..2 * threads {
         let slow = document("a".repeat(1_000_000), names.clone(), MentionSource::Find);
         let leaves = analyzer.analyze(vec![slow], options(None));
         assert!(tokio::time::timeout(Duration::from_millis(50), leaves).await.is_err());
     }
-    // With any of them still at work, this would wait for a minute.
+    // If any of them were still running, this would take a minute.
     let other = document("The camera is good. ".repeat(500), Vec::new(), MentionSource::Find);
     let answers =
         analyzer.analyze(vec![other], options(Some(Instant::now() + Duration::from_secs(20)))).await;

@@ -76,7 +76,7 @@ fn limits_and_usage_outlive_a_killed_server() {
     assert_eq!((fourth.status, fourth.header("x-ratelimit-remaining")), (200, "0"));
     let fifth = client.predict("", &documents);
     assert_eq!((fifth.status, fifth.code().as_str()), (429, "rate_limit_exceeded"));
-    // The key's own question would count in its minute, which is spent.
+    // A query of the key itself would count in its minute, which is used up.
     let usage = server.client(admin.trim()).get(&format!("/api/usage?key={id}")).json();
     assert_eq!((&usage["total"]["requests"], &usage["key"]["day"]["remaining"]), (&json!(4), &json!(2)));
     server.stop("-TERM");

@@ -51,7 +51,7 @@ impl Scene {
         self.load().expect("a valid configuration")
     }
 
-    /// What is said to be wrong, without the folder of this run.
+    /// The error message, without the folder of this run.
     fn complaint(&self) -> String {
         let error = self.load().expect_err("a wrong configuration");
         error.to_string().replace(&self.path(""), "")

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use crate::support::program::{Server, isolate, text};
 
-/// A file system of `size` in memory at `folder`, and then `script`, a shell's, with the program as `$0`. Only what the
-/// script starts sees the file system, and it is gone with it. `None`, with a word on stderr, where this machine does not
-/// let a test make one.
+/// Mounts a file system of `size` in memory at `folder`, and runs the shell script `script` with the program as `$0`.
+/// Only the script's processes see the file system, which ends with them. Returns `None`, with a message on stderr, if
+/// the system does not allow a test to mount one.
 fn on_small_disk(size: &str, folder: &Path, script: &str) -> Option<Command> {
     let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
     let of = |way: &[&str], script: &str| {
@@ -59,7 +59,7 @@ fn on_a_full_disk_scoring_continues_and_usage_is_written_later() {
     let filler = std::fs::write(disk.join("filler"), vec![0; 4 << 20]);
     let error = filler.expect_err("four megabytes do not fit on two");
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-    // What the log of changes still has room for is used up by and by.
+    // The write-ahead log fills its remaining room over several writes.
     let started = Instant::now();
     while client.get("/api/health").json()["store"]["usage"] == "ok" {
         assert!(started.elapsed() < Duration::from_mins(1), "a full disk is never noticed");

@@ -1,4 +1,4 @@
-//! The engine with a shipped model: what it rejects, what it drops, how it ends, and how it reports damaged files.
+//! The engine with a shipped model: rejection, withdrawal, shutdown, and damaged files.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

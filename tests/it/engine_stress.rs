@@ -1,5 +1,5 @@
-//! The engine's threads with networks that are fast, slow, wrong and panicking, under callers that wait, withdraw and come
-//! in crowds: every accepted request is answered, with its own outputs.
+//! The engine's threads with networks that are fast, slow, wrong or panicking, under many callers that wait or
+//! withdraw: every accepted request is answered, with its own outputs.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -167,7 +167,7 @@ fn every_request_is_answered_despite_panics_failures_and_cancellation() {
     }
 }
 
-/// Panics with this when it is asked to die: dropping the panic panics again, outside of what guards a network.
+/// A panic payload that panics again when it is dropped, outside the guard around a network.
 struct Deadly;
 
 impl Drop for Deadly {
@@ -272,7 +272,7 @@ fn a_shutdown_answers_every_waiting_request() {
                 engine.shutdown(Instant::now() + patience);
             });
         });
-        // The storms have ended, so all were told; with patience, all that was taken was also done.
+        // Every request was answered. Without deadlines, every accepted request was also scored.
         assert!(seed % 2 == 0 || tally.dropped.load(Ordering::Relaxed) == 0);
         let after = runs.load(Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(2));

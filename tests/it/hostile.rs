@@ -1,5 +1,5 @@
-//! What one client sends, or does not read, holds up no other: work leaves the connection threads, answers are bounded, and
-//! connections end that are of no use.
+//! No client can block another by what it sends or does not read: large work leaves the connection threads, answers are
+//! bounded, and useless connections are closed.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ use crate::support::{Setup, TestServer, gzip};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Waits until `is_so`; panics where it takes a minute.
+/// Waits until `is_so` returns true; panics after a minute.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
@@ -45,7 +45,7 @@ impl Occupied {
         let running = Arc::new(AtomicUsize::new(0));
         for _ in 0..JOBS {
             let (gate, running) = (Arc::clone(&gate), Arc::clone(&running));
-            // Its first poll hands the work over.
+            // The first poll hands the work to the pool.
             let _ = background::run(move || {
                 running.fetch_add(1, Ordering::SeqCst);
                 let (is_open, opened) = &*gate;
@@ -76,7 +76,7 @@ fn sentence() -> Value {
     json!([{"doc_id": "1", "doc": "Great."}])
 }
 
-/// About a megabyte of names of entities, in as many documents as they need.
+/// About a megabyte of entity names, in several documents.
 fn entities() -> String {
     let names: Vec<String> = (0..90).map(|number| format!("name{number}")).collect();
     let docs: Vec<Value> =
@@ -112,8 +112,8 @@ fn large_requests_do_not_block_the_connection_threads() {
     }));
     let client = heavy.clone();
     requests.push(std::thread::spawn(move || client.predict("", &echo(1000, 20))));
-    // All of them wait for the background, and the connection threads serve on. Time alone would tell less: what would
-    // run on a connection thread needs no background, and so would be answered.
+    // All of them wait for the background pool, and the connection threads keep serving. Work on a connection thread
+    // would not need the pool and would be answered, so this does not depend on timing.
     let other = server.client();
     for _ in 0..20 {
         assert_eq!(server.anonymous().get("/livez").status, 200);
@@ -220,7 +220,7 @@ fn wrong_values_under_partial_cost_little() {
         let listed = details["fields"].as_array().expect("a list").len();
         let more = details["more"].as_u64().unwrap_or(0);
         assert!(listed >= 1, "each says at least one");
-        // The two members that are missing as well.
+        // And the two missing members.
         assert_eq!(listed as u64 + more, 100);
     }
     assert!(answer.bytes.len() < 1_000_000, "{}", answer.bytes.len());
@@ -345,9 +345,9 @@ fn answer_pings_until_closed(stream: &mut TlsStream) {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
-/// The peer takes no byte of any body.
+/// The peer accepts no byte of any body.
 const NO_WINDOW: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
-/// The start of a request's head, of which no more comes.
+/// The start of a request's head, without the rest.
 const HALF_HEAD: &[u8] = b"\0\0\x04\x01\0\0\0\0\x01\x82\x87\x84\x41";
 /// `GET /`, with the host `x`.
 const START_PAGE: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x87\x84\x41\x01x";
@@ -364,7 +364,7 @@ fn silent_http_2_peers_are_closed() {
         }
         stream
     });
-    // They answer pings, so that nothing but their silence is held against them.
+    // They answer pings, so their silence is the only reason to close them.
     streams.iter_mut().for_each(answer_pings_until_closed);
 }
 

@@ -1,4 +1,4 @@
-//! What may stand in a request to score documents, and how: compression, paths, and characters.
+//! Bodies and paths of requests to score documents: compression, spellings of the path, and characters.
 
 use std::io::Read as _;
 
@@ -29,7 +29,7 @@ fn bodies_are_compressed_in_both_directions() {
             flate2::read::GzDecoder::new(&*answer.bytes).read_to_end(&mut unpacked).expect("valid gzip");
             assert_eq!(unpacked, expected.bytes);
         }
-        // What the server packs, it can unpack: an answer as a request is well-formed, and has no docs.
+        // The server can decompress its own answers: an answer sent as a request is well-formed, and has no docs.
         let back = [("content-type", "application/json"), ("content-encoding", encoding)];
         assert_eq!(client.post_with("/api/predicts", &back, answer.bytes).status, 422, "{encoding}");
     }
@@ -96,6 +96,6 @@ fn half_a_surrogate_pair_fails_only_its_document() {
     assert!(results[0]["predicted_label"].is_string() && results[3]["predicted_label"].is_string());
     assert_eq!((path(1), path(2)), (json!("docs[1].doc"), json!("docs[2].entities[0]")));
     assert_eq!(results[3]["doc_id"], "😀");
-    // Without `partial`, such a body is no JSON.
+    // Without `partial`, such a body is not JSON.
     assert_eq!(server.client().post("/api/predicts", body).status, 400);
 }

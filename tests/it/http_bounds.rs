@@ -76,7 +76,7 @@ fn the_bytes_of_all_bodies_together_are_bounded() {
         gate.until_it_holds(1);
         let refused = client.post("/api/predicts", body("", 800));
         let small = client.post("/api/predicts", body("", 30));
-        // Packed, it seems to fit.
+        // By its compressed size it would fit.
         let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
         let packed = client.post_with("/api/predicts", &headers, gzip(body("", 800).as_bytes()));
         gate.open();

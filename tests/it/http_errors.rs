@@ -151,7 +151,8 @@ fn a_page_of_another_origin_gets_the_same_errors() {
         (&unfit, "/api/predicts", json, 100, 401),
         (&client, "/api/predicts", json, 9, 422),
     ];
-    // Whose head is looked at before the router, and whose after: a page of another origin needs the router's headers.
+    // Some of these are rejected before the router and some behind it. A page of another origin needs CORS headers in
+    // both cases.
     for (client, path, kind, bytes, status) in cases {
         let answers = [None, Some(("origin", "https://elsewhere.example"))].map(|origin| {
             let headers: Vec<_> = [kind].into_iter().chain(origin).collect();

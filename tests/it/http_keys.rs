@@ -72,7 +72,7 @@ fn the_last_use_of_a_key_is_recorded() {
     let server = TestServer::start();
     assert_eq!(server.client().get("/api/health").status, 200);
     let id: KeyId = server.store().records().expect("memory can be read")[0].id.clone();
-    // A change of the store makes the ring write what it knows.
+    // A change of the store makes the ring write the times of use.
     server.issue(NewKey::named("another"));
     let records = server.store().records().expect("memory can be read");
     let record = records.iter().find(|record| record.id == id).expect("the key is there");

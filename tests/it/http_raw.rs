@@ -1,4 +1,4 @@
-//! Clients that HTTP libraries would not let one be, and the end of the server.
+//! Clients that no HTTP library can play, and the shutdown of the server.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -105,7 +105,7 @@ fn a_slow_body_times_out() {
     stream.write_all(&head[..head.len() - 20]).expect("the server listens");
     let mut writer = stream.try_clone().expect("a socket can be cloned");
     std::thread::spawn(move || {
-        // A byte at a time, until the server has had enough.
+        // A byte at a time, until the server closes the connection.
         while writer.write_all(b" ").is_ok() && started.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(300));
         }
@@ -195,7 +195,7 @@ fn a_client_sees_the_rejection_of_a_large_body() {
     let (status, body) = status_and_body(&read_all(&mut stream));
     assert_eq!((status, body["error"]["code"].as_str()), (413, Some("payload_too_large")));
 
-    // Without a length, it is found out on the way.
+    // Without a length, the size is noticed while reading.
     let mut stream = server.connect();
     let chunked = format!("{}Transfer-Encoding: chunked\r\n\r\n", head(""));
     stream.write_all(chunked.as_bytes()).expect("the server listens");
@@ -207,7 +207,7 @@ fn a_client_sees_the_rejection_of_a_large_body() {
     stream.write_all(b"0\r\n\r\n").expect("the server reads on");
     assert_eq!(status_and_body(&read_all(&mut stream)).0, 413);
 
-    // Who asks first is told no, and no word more.
+    // A client with `Expect: 100-continue` gets the rejection only.
     let expecting = format!("{}Content-Length: {length}\r\n\r\n", head("Expect: 100-continue\r\n"));
     let mut stream = server.connect();
     stream.write_all(expecting.as_bytes()).expect("the server listens");
@@ -228,7 +228,7 @@ fn a_rejected_body_leaves_its_connection_open() {
              x-api-key: {key}\r\nContent-Length: {length}\r\n\r\n"
         )
     };
-    // In the packet of its head, in the next one, and in many.
+    // In the packet of the head, in the next one, and in many.
     for (together, length) in [(true, 1), (true, 4000), (false, 4000), (true, 1 << 20), (false, 1 << 20)] {
         let (head, body) = (request("wrong", length), " ".repeat(length));
         if together {

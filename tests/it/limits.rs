@@ -40,7 +40,7 @@ fn number(answer: &Answer, header: &str) -> u64 {
     answer.header(header).parse().unwrap_or_else(|_| panic!("{header}: {:?}", answer.header(header)))
 }
 
-/// A body without what changes from run to run.
+/// A body with fixed values in place of those that change from run to run.
 fn stable(answer: &Answer) -> Value {
     let mut body = answer.json();
     for name in ["request_id", "timestamp"] {
@@ -230,7 +230,7 @@ fn a_clock_jump_of_two_hours_does_not_affect_rate_limits() {
         move_on(0, wait);
     }
     server.meter().flush().expect("memory can be written");
-    // After a restart, with a clock that was put back since the requests were written.
+    // After a restart, with a clock that was set back since the requests were written.
     assert_eq!([client.predict("", &docs()).status, client.predict("", &docs()).status], [200, 200]);
     server.meter().flush().expect("memory can be written");
     move_on(-2, 1);
@@ -407,7 +407,7 @@ fn a_minute_on_the_real_clock_admits_no_more_than_its_limit() {
     for _ in 0..2 {
         ask(&client, &mut passed);
     }
-    // One more a little later, so that the window must slide and not start afresh.
+    // One more a little later, so that the window must slide and not start anew.
     std::thread::sleep(Duration::from_secs(5));
     ask(&client, &mut passed);
     let refused = ask(&client, &mut passed);
@@ -451,7 +451,7 @@ fn a_key_revoked_under_load_is_rejected_within_a_second() {
             });
         }
         std::thread::sleep(Duration::from_millis(500));
-        // Straight in the store, as another process does.
+        // Directly in the store, as another process would.
         server.change_keys(|keys| keys.revoke(&id)).expect("the key is there");
         revoked_at.set(Instant::now()).expect("it is set once");
     });

@@ -1,5 +1,5 @@
-//! The shipped models, through the encoder and the engine of the product: what the training side says they answer,
-//! and that an answer does not depend on what else runs.
+//! The shipped models, through the product's encoder and engine: their scores equal those of the training code, and do
+//! not depend on other requests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ struct Case {
     sentences: Vec<(usize, usize)>,
     mentions: Vec<(usize, usize)>,
     implicit: Vec<String>,
-    /// Places of names, which the model is not to see.
+    /// Places of names, which are masked for the model.
     #[serde(default)]
     hidden: Vec<(usize, usize)>,
     input_ids: Vec<u32>,
@@ -117,7 +117,8 @@ fn rust_and_python_agree() {
 
 #[test]
 fn cached_words_have_the_tokens_of_the_library() {
-    // Letters, marks that combine, spaces of all kinds, controls, scripts with and without spaces, and what looks special.
+    // Letters, combining marks, spaces of all kinds, control characters, scripts with and without spaces, and special
+    // tokens.
     let parts = [
         "the",
         "Dé",
@@ -176,7 +177,7 @@ fn cached_words_have_the_tokens_of_the_library() {
         library.set_encode_special_tokens(true);
         let mut runner = TestRunner::new(proptest::test_runner::Config::with_cases(2000));
         let outcome = runner.run(&texts, |text| {
-            // Small letters enough: sentences in capitals are read otherwise, which is not in question here.
+            // Enough small letters, since sentences in capitals are lower-cased.
             let text = text + &" of words in small letters".repeat(12);
             let expected = library.encode(text.as_str(), false).expect("it has a token for every text");
             // Starts and ends never decrease, and the library's sometimes do.
@@ -205,7 +206,7 @@ fn analyzer(workers: usize, max_batch_tokens: usize) -> Analyzer {
 fn start(settings: Settings) -> Analyzer {
     let models =
         MODELS.iter().map(|&(language, name)| (language, root().join("models").join(name))).collect();
-    // Every text is to be run, and none remembered.
+    // Every text is scored; nothing is cached or shared.
     let settings = Settings { models, cache_bytes: 0, deduplicate: false, ..settings };
     Analyzer::start(&settings).expect("ONNX Runtime has been fetched and the models load")
 }
@@ -307,7 +308,7 @@ fn another_entity_does_not_change_the_other_scores() {
     assert!(one.entities[0].is_explicit() && !one.entities[1].is_explicit());
 }
 
-/// The English model with other aspect words than its own, as a folder of its own.
+/// A copy of the English model with other aspect words.
 fn blind_folder() -> TempDir {
     let shipped = root().join("models/sentor-en");
     let blind = crate::support::folder::copy_of(&shipped);
@@ -354,7 +355,7 @@ fn a_model_with_masked_names_scores_all_names_alike() {
     {
         assert_eq!(of_name(name, rival), expected, "{name} and {rival}");
     }
-    // What is judged is still read, and so is a name that the text does not have.
+    // Aspects are still read, and so is a name that is not in the text.
     let of_part = |part: &str| bits(&score(format!("The {part} died after a week."), &[part]));
     assert_ne!(of_part("battery"), of_part("screen"));
     let of_absent = |name: &str| bits(&score("It never works.".to_owned(), &[name]));

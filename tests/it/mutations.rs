@@ -1,8 +1,8 @@
-//! Inputs that are nearly right: seeds with pieces flipped, lost, doubled and put in. Nothing may panic, hang or be
-//! taken for what it is not.
+//! Inputs that are nearly valid: seeds with pieces changed, removed, doubled and inserted. Nothing may panic or hang,
+//! and nothing invalid may be accepted.
 //!
-//! The same parsers would be the targets of a coverage-guided fuzzer, which needs a nightly compiler; this runs with
-//! the stable one, on every change. `PROPTEST_CASES=20000 cargo test --release --test mutations` goes on for longer.
+//! `fuzz/` has the same parsers for a coverage-guided fuzzer, which needs a nightly compiler. This runs with the stable
+//! one, on every change. `PROPTEST_CASES=20000 cargo test --release --workspace --test it mutations` runs longer.
 
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -33,7 +33,7 @@ const REQUEST: &str = "POST /api/predicts?language=en HTTP/1.1\r\nHost: x\r\nCon
 const SETTINGS: &str = "listen = \"[::1]:0\"\ncors_origins = [\"https://a.example\", \"*\"]\nworkers = 0x10\n\
                         log_level = \"info,sentor::http=debug\"\n[plans.gold]\nrequests_per_minute = 10\nweight = 4\n";
 
-/// Pieces that parsers look at.
+/// Pieces that parsers treat specially.
 const PIECES: [&str; 24] = [
     "\"", "\\", "\\u", "\\ud800", "{", "}", "[", "]", ":", ",", "null", "1e999", "-", "\r\n", "\r\n\r\n",
     "\0", "\u{202e}", "😀", "é", "=", "#", "%00", "../", "docs",
@@ -132,7 +132,7 @@ proptest! {
             LazyLock::new(|| std::fs::read("models/sentor-en/manifest.json").expect("the model is there"));
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("manifest.json"), changed(&SEED, &changes)).expect("a file");
-        // What is read may still be right: a name has no wrong letters.
+        // A mutated file may still be valid: any letters are a valid name.
         if let Err(error) = ModelFolder::open(folder.path()) {
             prop_assert!(error.to_string().contains("manifest.json"), "the message names the file: {error}");
         }
@@ -165,7 +165,7 @@ proptest! {
     fn random_requests_are_answered_or_closed(changes in changes()) {
         let (server, client, key) = &*SERVER;
         let mut stream = server.connect();
-        // A server that has heard enough may close before all is sent.
+        // The server may close the connection before everything is sent.
         let _ = stream.write_all(&changed(REQUEST.replace("KEY", key).as_bytes(), &changes));
         let answer = read_all(&mut stream);
         prop_assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 "), "{answer}");
@@ -174,7 +174,7 @@ proptest! {
     }
 }
 
-/// As many as `PROPTEST_CASES` says, or else so many that all of it takes seconds.
+/// The number in `PROPTEST_CASES`, or else one that takes seconds.
 fn cases(default: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(default)
 }

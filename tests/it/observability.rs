@@ -1,4 +1,4 @@
-//! The metrics, the description of the interface, and the pages, as a running server shows them.
+//! Metrics, OpenAPI description, pages and traces of a running server.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -24,7 +24,7 @@ fn metrics(server: &TestServer) -> String {
     String::from_utf8(answer.bytes).expect("metrics are text")
 }
 
-/// The value of the series that a line starts with, as it is written.
+/// The value of the series that a line starts with, as text.
 fn value<'t>(text: &'t str, series: &str) -> &'t str {
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in\n{text}"))
@@ -143,7 +143,7 @@ fn a_listener_for_metrics_shows_them_to_all_and_nothing_else() {
     assert_eq!(server.client().predict("", &json!([])).code(), "not_found");
 }
 
-/// The conventions that `promtool check metrics` looks for, and those of this project.
+/// The conventions that `promtool check metrics` checks, and those of this project.
 #[test]
 fn names_follow_the_conventions() {
     let server = TestServer::start();
@@ -207,7 +207,7 @@ fn documents_name_all_metrics_and_no_other() {
         let unknown: Vec<_> = named(&page).difference(&there).cloned().collect();
         assert!(unknown.is_empty(), "{path} names {unknown:?}");
         assert!(named(&page).len() > 4, "{path}");
-        // What Prometheus itself adds.
+        // Labels that Prometheus itself adds.
         let given = ["job", "instance", "le"].map(str::to_owned);
         let known = labels_in(&text).into_iter().chain(given).collect();
         let unknown: Vec<_> = labels_in(&page.replace("\\\"", "\"")).difference(&known).cloned().collect();

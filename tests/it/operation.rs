@@ -1,4 +1,4 @@
-//! The running program as an operator meets it: its log, and `sentor health`.
+//! The operator's view of the running program: its log, and `sentor health`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
@@ -35,7 +35,7 @@ fn an_unread_log_blocks_no_request() {
 
 #[test]
 fn no_log_level_logs_a_text() {
-    /// Letters that no other text of a log has in this order.
+    /// Letters that appear in this order in no other text of a log.
     const SECRET: &str = "qzxjvkwyqzjxvk";
 
     let data = TempDir::new().expect("a folder");
@@ -48,7 +48,7 @@ fn no_log_level_logs_a_text() {
     let (_, _, log) = server.stop("-TERM");
     assert!(log.contains("\"level\":\"DEBUG\"") || log.contains("request answered"), "{log}");
     assert!(!log.contains(SECRET));
-    // Single letters between other signs, such as `Replacing char 'V'`, spell the text where it is a subsequence of them.
+    // Single letters in other lines, such as `Replacing char 'V'`, leak the text if it is a subsequence of them.
     let pieces = log.split(|letter: char| !letter.is_alphanumeric());
     let mut letters = pieces.filter(|piece| piece.chars().count() == 1).flat_map(str::chars);
     let spelled = SECRET.chars().take_while(|&letter| letters.any(|found| found == letter)).count();
@@ -90,7 +90,7 @@ fn sighup_reloads_plans_limits_and_cors_and_names_settings_that_need_a_restart()
     assert_eq!(client.post("/api/predicts", longer.clone()).status / 100, 4, "the plan allows 10 characters");
     assert_eq!(server.client(&key_of("gold")).post("/api/predicts", longer).status, 200);
 
-    // A configuration that cannot be used leaves all as it was.
+    // An invalid configuration changes nothing.
     std::fs::write(&file, "max_documents = 5\nnonsense = 1\n").expect("a file");
     server.signal("-HUP");
     server.wait_for_log("there is no setting `nonsense`");

@@ -1,4 +1,4 @@
-//! What `packaging/` names is there: files, settings, flags; and the program finds its models where it is installed.
+//! The files, settings and flags that `packaging/` names exist, and an installed program finds its models.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,14 +11,14 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The words of all lines that begin with `instruction`, continuation lines included.
+/// Returns the words of all lines that begin with `instruction`, continuation lines included.
 fn instructions(dockerfile: &str, instruction: &str) -> Vec<Vec<String>> {
     let joined = dockerfile.replace("\\\n", " ");
     let lines = joined.lines().filter_map(|line| line.strip_prefix(instruction)?.strip_prefix(' '));
     lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
 }
 
-/// The names of all settings, as variables.
+/// Returns the environment variables of all settings.
 fn variables() -> BTreeSet<String> {
     sentor::config::settings().map(Setting::variable).collect()
 }
@@ -35,7 +35,7 @@ fn the_image_copies_existing_files_and_sets_known_settings() {
             assert!(!ignored.contains(source), "{source} is ignored");
         }
     }
-    // What the build needs must reach it.
+    // The build context must contain the files that the build needs.
     for needed in ["Cargo.lock", "src", "crates", "web", "docs", "benches", "examples", "scripts", "models"] {
         assert!(Path::new(needed).exists() && !ignored.contains(needed), "{needed}");
     }
@@ -74,7 +74,7 @@ fn the_systemd_unit_uses_existing_flags() {
     for flag in flags {
         assert!(help.contains(flag), "{flag} is no flag of `sentor serve`");
     }
-    // Who is told to stop must have the time that the settings give.
+    // The stop timeout must be longer than the grace time in the settings.
     let seconds =
         unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("it says how long");
     let setting = sentor::config::settings().find(|setting| setting.name == "shutdown_grace_ms");

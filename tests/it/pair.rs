@@ -1,5 +1,4 @@
-//! Models of signature `pair`: a tiny one scores as it should, and one that is not what it should be is refused with a
-//! message that says what is wrong.
+//! Models of signature `pair`: a tiny one has the computed scores, and an invalid one is rejected with the reason.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,7 +17,7 @@ const MASK: Outlet<'_> = ("attention_mask", INT64, ROWS);
 const TYPES: Outlet<'_> = ("token_type_ids", INT64, ROWS);
 const LOGITS: Outlet<'_> = ("logits", FLOAT, &[-1, 3]);
 
-/// What each word adds to the logits; the network counts those of the second segment three times.
+/// The logits of each word; the network counts those of the second segment three times.
 const WORDS: [(&str, [f32; 3]); 4] = [
     ("good", [0.0, 0.0, 2.0]),
     ("bad", [2.0, 0.0, 0.0]),
@@ -31,7 +30,7 @@ fn shipped() -> ModelFolder {
     ModelFolder::open(&path).expect("the model folder is in the repository")
 }
 
-/// A network that adds up what the words of a pair say: `Σ mask · (1 + 2 · type) · table[id]`.
+/// A network that sums the logits of a pair's words: `Σ mask · (1 + 2 · type) · table[id]`.
 fn network(inputs: &[Outlet<'_>], output: Outlet<'_>) -> Vec<u8> {
     let encoder = Encoder::open(&shipped()).expect("the tokenizer is in the model folder");
     let vocabulary = 30_522;
@@ -72,7 +71,7 @@ fn network(inputs: &[Outlet<'_>], output: Outlet<'_>) -> Vec<u8> {
     crate::support::onnx::model(&nodes, &constants, inputs, &[output])
 }
 
-/// A folder with this network, the tokenizer of the shipped model, and a manifest that fits.
+/// A folder with this network, the tokenizer of the shipped model, and a matching manifest.
 fn folder(network: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let tokenizer = std::fs::read(shipped().tokenizer()).expect("the tokenizer is in the model folder");
@@ -116,7 +115,7 @@ fn score(analyzer: &Analyzer, text: &str, entities: &[&str]) -> DocumentAnalysis
     answers.expect("the queue is empty").remove(0).expect("the document is scored")
 }
 
-/// The logits that come to these probabilities, up to a constant: negative and positive against neutral.
+/// The logits of these probabilities, up to a constant: negative and positive relative to neutral.
 fn against_neutral(probabilities: [f32; 3]) -> [f32; 2] {
     let [negative, neutral, positive] = probabilities.map(f32::ln);
     [negative - neutral, positive - neutral]
@@ -150,7 +149,7 @@ fn a_pair_model_scores_sentences_mentions_and_implicit_entities() {
     assert_logits(battery.sentiment.probabilities(), [6.0, 3.0]);
     assert_logits(price.sentiment.probabilities(), [4.5, 9.0]);
     assert_eq!(again.sentiment, camera.sentiment);
-    // Two sentences, and a sequence for each entity; the one that comes twice is planned once, so that the engine has
+    // Two sentences, and a sequence for each entity. The entity that comes twice is planned once, so the engine has
     // nothing to deduplicate.
     let statistics = analyzer.statistics().engine;
     assert_eq!((statistics.models[0].sequences, statistics.deduplicated_sequences), (5, 0));

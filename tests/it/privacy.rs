@@ -1,4 +1,4 @@
-//! The program talks to its clients and to nobody else, and writes to its data folder alone: no telemetry of a library.
+//! The program connects to nobody but its clients, and writes to its data folder only: no library sends telemetry.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeSet;
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The program with `home` as its home, temporary and working folder, and without the choice that it must make itself.
+/// The program with `home` as its home, temporary and working folder. Its environment does not disable telemetry, which
+/// the program must do itself.
 fn sentor(home: &Path) -> Command {
     let library = std::env::var_os("SENTOR_ONNXRUNTIME").map(PathBuf::from);
     let library = library.or_else(sentor_engine::default_library).expect("ONNX Runtime has been fetched");
@@ -31,7 +32,7 @@ fn sentor(home: &Path) -> Command {
 /// State of a listening socket in `/proc/net/tcp`.
 const LISTENS: &str = "0A";
 
-/// Everything below `home` but the data folder.
+/// All files below `home` outside the data folder.
 fn written(home: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![home.to_owned()];
@@ -50,7 +51,7 @@ fn written(home: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The lines of the process's sockets of one kind (`tcp`, `udp`, …) in `/proc`, by inode.
+/// Returns the lines of the process's sockets of one kind (`tcp`, `udp`, …) in `/proc`, by inode.
 fn sockets(process: u32, kind: &str) -> Vec<String> {
     let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process runs");
     let own: BTreeSet<String> = descriptors
@@ -87,7 +88,8 @@ fn serve_writes_to_its_data_folder_and_has_no_socket_but_its_listener() {
     let mut stdout = BufReader::new(server.stdout.take().expect("it is piped"));
     stdout.read_line(&mut line).expect("it can be read");
     assert!(line.starts_with("listening on "), "{line}");
-    // The library used to look up its vendor's host as soon as it was loaded, and every few seconds after that.
+    // Without the variable, ONNX Runtime looks up its vendor's host when it is loaded, and every few seconds after
+    // that.
     let started = Instant::now();
     let mut seen = Vec::new();
     while started.elapsed() < Duration::from_secs(2) {

@@ -1,4 +1,4 @@
-//! `GET /readyz`: what makes a server say that no request should be sent to it.
+//! `GET /readyz`: the states in which a server is not ready.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::support::client::Answer;
 use crate::support::fake::{FakeAnalyzer, Outcomes};
 use crate::support::{Setup, TestServer};
 
-/// Why a server is not ready, as it says.
+/// The reason in the answer of a server that is not ready.
 fn reason(answer: &Answer) -> Value {
     assert_eq!((answer.status, answer.code().as_str()), (503, "not_ready"));
     assert!(!answer.header("retry-after").is_empty());
@@ -87,13 +87,13 @@ fn a_server_whose_store_is_held_by_another_program_is_not_ready_until_it_is_free
     assert!(!refusal.json().to_string().contains(&path), "a stranger learns no path");
     assert_eq!(client.predict("", &json!([{"doc_id": "1", "doc": "Great."}])).status, 200, "scoring goes on");
     other.execute_batch("ROLLBACK").expect("it is held");
-    // What was found counts for a moment; it must not count for ever.
+    // A result is reused for a moment only.
     while client.get("/readyz").status != 200 {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// Runs only when it is let.
+/// Runs only when the test allows it.
 struct Gate(Arc<Mutex<mpsc::Receiver<()>>>);
 
 impl Network for Gate {

@@ -10,7 +10,7 @@ use crate::support::program::{Server, run, text};
 #[test]
 fn a_stop_during_a_reload_is_clean() {
     let data = TempDir::new().expect("a folder");
-    // ONNX Runtime crashes where the process ends beneath it; when it is loading, depends on the machine.
+    // ONNX Runtime crashes if the process ends while it loads. When that is depends on the machine.
     for delay in [20, 150, 400] {
         let server = Server::start_with(data.path(), &[], &[]);
         server.signal("-HUP");

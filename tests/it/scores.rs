@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::support::client::Client;
 use crate::support::program::{Server, run, text};
 
-/// Texts of many lengths in both languages, each with the query that it is asked with.
+/// Texts of many lengths in both languages, each with its query.
 fn mixed_documents() -> Vec<(&'static str, Value)> {
     let english = "The camera is superb, but the battery is a joke. ";
     let dutch = "De camera is prachtig, maar de batterij is waardeloos. ";
@@ -20,7 +20,7 @@ fn mixed_documents() -> Vec<(&'static str, Value)> {
                 _ => ("?language=nl", dutch, "prijs"),
             };
             let mut text = format!("Number {number}. {}", sentence.repeat(1 + number % 4));
-            // Lengths that are no multiple of anything.
+            // Irregular lengths.
             text.truncate(text.len() - number);
             let entities = &["camera", "batterij", "battery", price][..number % 5];
             (query, json!({"doc_id": number.to_string(), "doc": text, "entities": entities}))
@@ -28,7 +28,7 @@ fn mixed_documents() -> Vec<(&'static str, Value)> {
         .collect()
 }
 
-/// Scores documents that were asked for in one request.
+/// Scores documents in one request.
 fn results(client: &Client, query: &str, docs: &[&Value]) -> Vec<Value> {
     let answer = client.predict(query, &json!(docs));
     assert_eq!(answer.status, 200, "{}", text(&answer.bytes));
@@ -83,7 +83,7 @@ fn scores_are_the_same_under_load_and_reloads_drop_no_request() {
                 let (client, documents, alone) = (client.clone(), &documents, &alone);
                 scope.spawn(move || {
                     for turn in 0..3 {
-                        // Batches of one language, of sizes and in orders of their own.
+                        // Batches of one language, in different sizes and orders.
                         let size = 1 + (thread * 5 + turn * 3) % 9;
                         let chosen: Vec<usize> = (0..size)
                             .map(|place| (place * 2 * (thread + 1) + turn * 2 + thread % 2) % documents.len())

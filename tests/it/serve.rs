@@ -71,7 +71,7 @@ fn the_admin_interface_can_have_an_address_of_its_own() {
 #[test]
 fn hundreds_of_connections_wait_in_the_backlog_and_are_served() {
     const CROWD: usize = 300;
-    // Where the system allows so many; it always does unless it was told otherwise.
+    // Skipped if the system allows fewer; its default is higher.
     let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
         .ok()
         .and_then(|text| text.trim().parse().ok());
@@ -81,7 +81,7 @@ fn hundreds_of_connections_wait_in_the_backlog_and_are_served() {
     let data = TempDir::new().expect("a folder");
     let server = Server::start(data.path());
     let address = server.url.strip_prefix("http://").and_then(|at| at.parse().ok()).expect("an address");
-    // A server that is halted accepts nothing: what has connected meanwhile waits with the system.
+    // A halted server accepts nothing, so new connections wait in the backlog.
     server.signal("-STOP");
     let connect =
         |_| TcpStream::connect_timeout(&address, Duration::from_secs(10)).expect("the system takes it");
@@ -112,7 +112,7 @@ fn the_line_of_a_request_is_written_without_another_request() {
 fn plain_http_beyond_loopback_is_warned_of() {
     let data = TempDir::new().expect("a folder");
     let warned = |address: &str| {
-        // It ends by itself, for want of models.
+        // It ends by itself, since there are no models.
         let output = run(data.path(), &["serve", "--listen", address, "--models-dir", "/nowhere"]);
         text(&output.stderr).matches("travel unencrypted").count()
     };
@@ -172,7 +172,7 @@ fn metrics_can_have_a_listener_of_their_own() {
     ] {
         assert!(read.contains(series), "{series} is not in {read}");
     }
-    // Another process does it, and the server counts it.
+    // Another process revokes the key, and the server counts that.
     assert!(run(data.path(), &["keys", "revoke", &id]).status.success());
     let revoked = "sentor_key_events_total{event=\"revoked\"} 1";
     let started = Instant::now();

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::support::client::Client;
 use crate::support::{Setup, TestServer, now};
 
-/// An authority, and the files of what it vouches for.
+/// A certificate authority, and the files that it has signed.
 struct Authority {
     folder: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,

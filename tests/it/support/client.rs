@@ -1,10 +1,10 @@
-//! A small typed client.
+//! An HTTP client for tests.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Talks to one server, with one key or none.
+/// A client of one server, with one key or none.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
@@ -12,7 +12,7 @@ pub(crate) struct Client {
     key: Option<String>,
 }
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -28,7 +28,7 @@ impl Answer {
         })
     }
 
-    /// The machine-readable name of the refusal.
+    /// The error code.
     pub(crate) fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap_or("none").to_owned()
     }
@@ -51,7 +51,7 @@ impl Client {
         self.get_with(path, &[])
     }
 
-    /// The status, where there is an answer at all.
+    /// Returns the answer, or `None` without one.
     pub(crate) fn try_get(&self, path: &str) -> Option<u16> {
         let answer = self.agent.get(format!("{}{path}", self.base)).call();
         answer.ok().map(|answer| answer.status().as_u16())
@@ -61,7 +61,7 @@ impl Client {
         self.request("GET", path, headers, Vec::new())
     }
 
-    /// Posts bytes that say that they are JSON.
+    /// Posts bytes with the content type JSON.
     pub(crate) fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         self.post_with(path, &[("content-type", "application/json")], body)
     }

@@ -1,10 +1,10 @@
-//! What the tests of the wire contract share: example documents and bodies for snapshots.
+//! Helpers for the tests of the wire contract: example documents, and bodies for snapshots.
 
 use serde_json::{Value, json};
 
 use crate::support::client::Answer;
 
-/// The documentation's own example.
+/// The example of the documentation.
 pub(crate) fn example() -> Value {
     json!([
         {"doc_id": "doc1", "doc": "Great phone from Apple! I love the camera.", "entities": ["Apple", "camera"]},
@@ -13,7 +13,7 @@ pub(crate) fn example() -> Value {
     ])
 }
 
-/// A body without what changes from run to run.
+/// Status and body of an answer, with fixed values in place of those that change from run to run.
 pub(crate) fn stable(answer: &Answer) -> Value {
     let mut body = answer.json();
     if let Some(error) = body.get_mut("error").and_then(Value::as_object_mut) {

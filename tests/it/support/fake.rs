@@ -1,4 +1,4 @@
-//! An analyzer by word lists: quick, and always of one opinion.
+//! A fast and deterministic analyzer with word lists in place of models.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,15 +15,15 @@ use sentor_text::sentiment::Distribution;
 use sentor_text::span::Span;
 use tokio::sync::Semaphore;
 
-/// Scores by word lists. A text with one of these marks makes trouble: `[overloaded]`, `[no model]`,
-/// `[too late]`, `[shutting down]` fail the request, `[model]` fails the document, `[panic]` panics, and
-/// `[slow]` takes a second and a half, if the deadline allows.
+/// Scores by word lists. Marks in a text cause failures: `[overloaded]`, `[no model]`, `[too late]`, `[shutting down]`
+/// fail the request, `[model]` fails the document, `[panic]` panics, and `[slow]` takes a second and a half, if the
+/// deadline allows.
 pub(crate) struct FakeAnalyzer;
 
 /// A [`FakeAnalyzer`] that keeps texts with `[held]` until it is opened.
 pub(crate) struct Gate {
     held: AtomicUsize,
-    /// Has no permits, and is closed when the gate is opened.
+    /// Has no permits; closed when the gate opens.
     shut: Semaphore,
 }
 
@@ -34,7 +34,7 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Waits until it holds so many requests; panics where it takes a minute.
+    /// Waits until it holds this many requests; panics after a minute.
     pub(crate) fn until_it_holds(&self, requests: usize) {
         let started = Instant::now();
         while self.held.load(Ordering::SeqCst) != requests {
@@ -43,13 +43,13 @@ impl Gate {
         }
     }
 
-    /// Lets go what it holds, and what comes later.
+    /// Releases the held requests and all later ones.
     pub(crate) fn open(&self) {
         self.shut.close();
     }
 }
 
-/// Counts a request among the held ones while it lives.
+/// Counts a request as held until it is dropped.
 struct Held<'a>(&'a AtomicUsize);
 
 impl<'a> Held<'a> {
@@ -81,10 +81,10 @@ impl Analyze for Gate {
     }
 }
 
-/// What an analyzer answers.
+/// The answer of an analyzer.
 pub(crate) type Outcomes = Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>;
 
-/// A request whose body is announced with this length is refused before it is read.
+/// A request with this content length is rejected before its body is read.
 pub(crate) const FORESEEN_BYTES: usize = 4321;
 
 impl Analyze for FakeAnalyzer {
@@ -131,7 +131,7 @@ impl Analyze for FakeAnalyzer {
         vec![model("fake-en", vec!["en"]), model("fake-nl", vec!["nl"])]
     }
 
-    /// Of an engine that has done nothing.
+    /// The statistics of an unused engine.
     fn statistics(&self) -> AnalyzerStatistics {
         let of = |name: &str| ModelStatistics { name: name.to_owned(), ..ModelStatistics::default() };
         let mut statistics = AnalyzerStatistics::default();

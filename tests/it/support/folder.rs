@@ -1,4 +1,4 @@
-//! A folder of a model to change without changing the model.
+//! Copies of model folders, which tests can change.
 
 use std::path::Path;
 

@@ -30,7 +30,7 @@ use fake::{FakeAnalyzer, Gate};
 /// The time on the server's clock.
 pub(crate) const NOW: &str = "2026-03-01T12:00:00Z";
 
-/// How a test server differs from the default one.
+/// Differences of a test server from the default one.
 pub(crate) struct Setup {
     pub(crate) settings: AppSettings,
     pub(crate) timeouts: Timeouts,
@@ -39,11 +39,11 @@ pub(crate) struct Setup {
     pub(crate) clock: Clock,
     pub(crate) role: ListenerRole,
     pub(crate) tls: Option<Arc<Tls>>,
-    /// Where usage is kept; `None`: with the keys.
+    /// The store of usage; `None`: that of the keys.
     pub(crate) usage_store: Option<Arc<dyn UsageStore>>,
-    /// What is changed over HTTP, and must be writable; `None`: where the keys are.
+    /// The store that the admin interface changes; `None`: that of the keys.
     pub(crate) changed_store: Option<Arc<dyn Store>>,
-    /// Makes the store that the key ring follows, of the one with the keys.
+    /// Wraps the store of keys for the key ring.
     pub(crate) ring_store: fn(Arc<MemoryStore>) -> Arc<dyn KeyStore>,
 }
 
@@ -71,7 +71,7 @@ impl Default for Setup {
     }
 }
 
-/// A running server; it ends with the value.
+/// A running server, which ends when it is dropped.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) app: Arc<App>,
@@ -128,7 +128,7 @@ impl TestServer {
         Self { address, app, store, services, data_dir, stop, thread: Mutex::new(Some(thread)) }
     }
 
-    /// A server that holds texts with `[held]`, and what holds them.
+    /// Starts a server that holds texts with `[held]`, and returns its gate.
     pub(crate) fn gated(setup: Setup) -> (Self, Arc<Gate>) {
         let gate = Arc::new(Gate::default());
         (Self::start_with(Setup { analyzer: Some(Arc::clone(&gate) as _), ..setup }), gate)
@@ -142,7 +142,7 @@ impl TestServer {
         key
     }
 
-    /// Changes keys straight in the store, as another process does.
+    /// Changes keys directly in the store, as another process would.
     pub(crate) fn change_keys<T>(&self, change: impl FnOnce(KeyAdmin<'_>) -> T) -> T {
         let clock = Clock::from_fn(now);
         change(KeyAdmin::new(self.store.as_ref(), &clock, Actor::CommandLine))
@@ -156,7 +156,7 @@ impl TestServer {
         self.services.keys.refresh().expect("memory can be read");
     }
 
-    /// A meter that starts from what the store has, as that of the next process does.
+    /// A meter restored from the store, as in the next process.
     pub(crate) fn restarted_meter(&self) -> Meter {
         let (plans, clock) = (self.meter().plans().as_ref().clone(), self.services.clock.clone());
         Meter::start(Arc::clone(&self.store) as _, plans, clock).expect("memory can be read")
@@ -166,7 +166,7 @@ impl TestServer {
         &self.services.meter
     }
 
-    /// The lines of the audit file, but for the keys that [`TestServer::issue`] made.
+    /// The lines of the audit file, without those of [`TestServer::issue`].
     pub(crate) fn audit_lines(&self) -> Vec<serde_json::Value> {
         self.services.audit.flush();
         let text =
@@ -175,7 +175,7 @@ impl TestServer {
         lines.filter(|line: &serde_json::Value| line["actor"] != "command_line").collect()
     }
 
-    /// Ends the audit thread, which then writes what it only counted.
+    /// Stops the audit thread, which then writes its counts.
     pub(crate) fn close_audit(&self) {
         self.services.audit.close();
     }
@@ -194,17 +194,17 @@ impl TestServer {
         Client::new(&format!("http://{}", self.address), Some(key))
     }
 
-    /// A bare connection.
+    /// A TCP connection.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the server listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes settings");
         stream
     }
 
-    /// Sends `bytes` as they are, and returns all that comes back until the server closes.
+    /// Sends raw `bytes`, and returns everything that the server sends until it closes.
     pub(crate) fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
-        // A server that has heard enough may close before all is sent.
+        // The server may close the connection before everything is sent.
         let _ = stream.write_all(bytes);
         read_all(&mut stream)
     }
@@ -254,7 +254,7 @@ pub(crate) fn now() -> Timestamp {
     NOW.parse().expect("a valid time")
 }
 
-/// All that comes until the other side closes or falls silent.
+/// Returns everything that the peer sends until it closes or pauses.
 pub(crate) fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -265,7 +265,7 @@ pub(crate) fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The status and the JSON body of an answer that came raw.
+/// Parses the status and the JSON body of a raw answer.
 pub(crate) fn status_and_body(answer: &str) -> (u16, serde_json::Value) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);

@@ -1,11 +1,11 @@
-//! Networks of a few nodes, written as the protobuf of ONNX: what a test needs and no more.
+//! Writes small ONNX networks as protobuf.
 
-/// Numbers of ONNX for what a tensor holds.
+/// ONNX codes of element types.
 pub(crate) const FLOAT: u64 = 1;
 pub(crate) const INT32: u64 = 6;
 pub(crate) const INT64: u64 = 7;
 
-/// An input or output: its name, what it holds, and its dimensions; a negative one is not fixed.
+/// An input or output: its name, element type, and dimensions; a negative one is dynamic.
 pub(crate) type Outlet<'a> = (&'a str, u64, &'a [i64]);
 
 /// A tensor in the network.
@@ -14,7 +14,7 @@ pub(crate) enum Constant<'a> {
     Integers(&'a str, &'a [u64], Vec<i64>),
 }
 
-/// An operation: what it is, what goes in, what comes out, and attributes that are whole numbers.
+/// A node: operation, inputs, outputs, and integer attributes.
 pub(crate) type Node<'a> = (&'a str, &'a [&'a str], &'a str, &'a [(&'a str, u64)]);
 
 /// The bytes of a model file.
@@ -128,7 +128,7 @@ impl Message {
     }
 
     fn varint(&mut self, mut value: u64) {
-        // Seven bits a byte, the lowest first; the eighth says that more follow.
+        // Seven bits a byte, the lowest first; the eighth is set if more follow.
         while value >= 128 {
             self.0.push(value.to_le_bytes()[0] | 128);
             value >>= 7;

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
 
-/// The program with an environment of the test's own.
+/// The program with a clean environment.
 pub(crate) fn sentor(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sentor"));
     isolate(&mut command, data_dir);
     command
 }
 
-/// Gives a command the environment of the test, and nothing of that which the test was started in.
+/// Removes the developer's settings from the environment of a command, and sets the data folder.
 pub(crate) fn isolate(command: &mut Command, data_dir: &Path) {
     for (name, _) in std::env::vars_os() {
-        // What says where ONNX Runtime is must reach the program.
+        // The program still needs the path of ONNX Runtime.
         if name.to_string_lossy().starts_with("SENTOR_") && name != "SENTOR_ONNXRUNTIME" {
             command.env_remove(name);
         }
@@ -42,9 +42,9 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) stdout: BufReader<ChildStdout>,
-    /// What has been logged so far.
+    /// The log so far.
     pub(crate) log: Arc<Mutex<Vec<u8>>>,
-    /// Reads the log as it comes: a full pipe would hold the server up.
+    /// Reads the log all the time: a full pipe would block it.
     pub(crate) reader: std::thread::JoinHandle<()>,
     pub(crate) url: String,
 }
@@ -94,7 +94,7 @@ impl Server {
         assert!(sent.expect("kill is there").success());
     }
 
-    /// Waits until the log holds `words`; a minute is for a machine that has much else to do.
+    /// Waits until the log contains `words`, up to a minute on a busy machine.
     pub(crate) fn wait_for_log(&self, words: &str) {
         let started = Instant::now();
         while !text(&self.log.lock().expect("no reader panics")).contains(words) {
@@ -103,7 +103,7 @@ impl Server {
         }
     }
 
-    /// Sends a signal, and returns the exit code and all that was printed and logged.
+    /// Sends a signal, and returns the exit code, stdout and the log.
     pub(crate) fn stop(mut self, signal: &str) -> (Option<i32>, String, String) {
         self.signal(signal);
         let mut stdout = String::new();
@@ -121,7 +121,7 @@ pub(crate) fn key_in(text: &str) -> Option<String> {
     found.filter(|word| word.starts_with("sentor_")).map(str::to_owned).find(|word| word.len() > 40)
 }
 
-/// Calls until the answer has this status. On a machine with nothing to spare that may take longer than the second that is promised.
+/// Calls until the answer has this status. On a busy machine that may take longer than the documented second.
 pub(crate) fn reaches_status(client: &Client, status: u16) -> bool {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(20) {

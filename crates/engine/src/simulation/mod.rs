@@ -1,5 +1,5 @@
-//! The scheduler state under traffic, with a clock and a model that are only numbers: hours pass in a moment, and every
-//! property of the queue can be checked from outside.
+//! Simulates the scheduler state under traffic, with a clock and a model that are plain numbers: hours pass in a
+//! moment, and every property of the queue can be checked from outside.
 
 mod traffic;
 
@@ -93,7 +93,7 @@ fn sequence(&(_, length, text): &Spec) -> Sequence {
     Sequence { ids, spans: vec![SequenceSpan::new(0, length - 1), SequenceSpan::new(0, 0)] }
 }
 
-/// What the model returns for a sequence: everything that it depends on, so that a mix-up shows.
+/// The model's output for a sequence: everything that it depends on, so that a mix-up is visible.
 fn output(sequence: &Sequence) -> SequenceOutput {
     let text = sequence.ids.last().copied().unwrap_or_default();
     let row = |span: &SequenceSpan| [sequence.ids.len() as f32, text as f32, span.last as f32];

@@ -1,4 +1,4 @@
-//! What every backend must do. A new backend adds one test that calls [`check_store`].
+//! The conformance suite of all backends. A new backend adds one test that calls [`check_store`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{add_to, later, now, open, revoke, rotate};
 
-/// Checks what every store must do. The store is new.
+/// Runs the suite on a new store.
 pub(crate) fn check_store(store: &dyn Store) {
     check_keys(store);
     check_pages(store);

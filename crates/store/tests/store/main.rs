@@ -1,4 +1,4 @@
-//! The stores: one suite for every backend, and what only a file can do.
+//! Tests of the stores: one suite for every backend, and tests of the SQLite file.
 
 mod conformance;
 

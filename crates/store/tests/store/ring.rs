@@ -1,4 +1,4 @@
-//! The key ring: who is let in, and how it follows a store that others change, break or exchange.
+//! The key ring: authentication, and how it follows a store that others change, break or exchange.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,7 +147,7 @@ fn a_removed_or_exchanged_store_is_noticed_and_its_keys_are_rejected() {
     // An earlier copy of the same store: revocations would be undone.
     by_hand(&store).execute("UPDATE keys_revision SET revision = 0", []).expect("it can be written");
     check(true);
-    // Another program makes a new file at the same path, and its changes would be missed.
+    // Another program creates a new file at the same path, whose changes would be missed.
     std::fs::remove_file(&path).expect("it is there");
     std::fs::write(&path, "").expect("a file can be made");
     check(true);

@@ -1,4 +1,4 @@
-//! What a store keeps of the past: usage and the audit trail.
+//! The history in a store: usage and the audit trail.
 
 use std::sync::Arc;
 

@@ -69,7 +69,7 @@ fn aggregation() {
     });
 }
 
-/// Three probabilities, and a length in tokens after an `x`.
+/// Parses three probabilities, and a length in tokens after an `x`.
 fn part(text: &str) -> (Distribution, usize) {
     let (probabilities, tokens) = text.split_once(" x").unwrap_or((text, "1"));
     let number = |word: &str| word.parse().expect("probabilities are numbers");
@@ -78,7 +78,7 @@ fn part(text: &str) -> (Distribution, usize) {
     (Distribution::from_weights(weights), tokens.parse().expect("a length is a number"))
 }
 
-/// Checks each case of a file and shows all that fail: `judge` gives what is expected and what is found.
+/// Checks each case of a file and lists all failures. `judge` returns the expected and the actual result.
 fn check(name: &str, file: &'static str, judge: impl Fn(Language, &str) -> (String, String)) {
     let mut failures = String::new();
     for (line, language, case) in cases(file) {
@@ -90,8 +90,7 @@ fn check(name: &str, file: &'static str, judge: impl Fn(Language, &str) -> (Stri
     assert!(failures.is_empty(), "found instead:\n{failures}");
 }
 
-/// The lines of a case file that are cases, with their language and line number. A heading `[nl]` changes
-/// the language.
+/// Returns the cases of a file, with their line number and language. A heading `[nl]` changes the language.
 fn cases(file: &'static str) -> impl Iterator<Item = (usize, Language, &'static str)> {
     let mut language = Language::English;
     file.lines().enumerate().filter_map(move |(index, line)| {
@@ -103,8 +102,8 @@ fn cases(file: &'static str) -> impl Iterator<Item = (usize, Language, &'static 
     })
 }
 
-/// `|` marks where one sentence ends and the next begins, `⏎` a line break; `not met: reason =>` may stand
-/// before a published case.
+/// ` may stand before a published case. => `|` marks where one sentence ends and the next begins, `⏎` a line break.
+/// `not met: reason =>` before a published case marks a known deviation. =>` may stand before a published case.
 fn sentence_case(language: Language, case: &str) -> (String, String) {
     let marked = match case.strip_prefix("not met: ") {
         Some(rest) => rest.split_once(" => ").expect("a reason ends in =>").1,
@@ -148,7 +147,7 @@ fn pronoun_case(language: Language, case: &str) -> (String, String) {
     let marked = marked.trim().replace('⏎', "\n");
     let mut text = String::new();
     for (index, part) in marked.split(['[', ']']).enumerate() {
-        // Every second part stood in brackets.
+        // Every second part was in brackets.
         text.push_str(if index % 2 == 1 { part.split('=').next().unwrap_or(part) } else { part });
     }
     let mentions = EntityMatcher::new(&names, language).find(&text);

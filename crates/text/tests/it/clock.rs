@@ -1,4 +1,4 @@
-//! The processor time of a thread, which other load on the machine changes little.
+//! The processor time of a thread, which other load on the machine hardly affects.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub(crate) fn thread_time() -> Duration {
     Duration::try_from(time).expect("a thread's time is not negative")
 }
 
-/// Time of the clock, where a thread's is not to be had.
+/// Wall-clock time, on systems without processor time of a thread.
 #[cfg(not(unix))]
 pub(crate) fn thread_time() -> Duration {
     use std::sync::LazyLock;

@@ -1,6 +1,6 @@
-//! Of the labelled targets of a folder of data sets, which share is found as an exact mention at its place.
+//! Measures the share of labelled targets that are found as an exact mention at their place.
 //!
-//! Needs data that is not in the repository, and so does not run by itself:
+//! Needs data that is not in the repository, so it runs only on request:
 //!
 //! ```sh
 //! TRAINING_DATA=DATA cargo test --release --test text_coverage -- --ignored --nocapture
@@ -33,7 +33,7 @@ struct Counts {
     targets: usize,
     exact: usize,
     in_place: usize,
-    /// Missed, but the name was not looked up in vain: it is mentioned elsewhere in the text.
+    /// Missed at its place, but mentioned elsewhere in the text.
     elsewhere: usize,
 }
 
@@ -74,12 +74,12 @@ fn gold_targets_are_found() {
 }
 
 impl Counts {
-    /// Counts a target; gives the mentions that were found where it is not among the exact ones.
+    /// Counts a target. Returns the mentions found at its place, unless one is exact.
     fn add(&mut self, target: &Target) -> Option<Vec<Mention>> {
         let language = Language::parse(&target.lang).expect("a target is English or Dutch");
         let map = OffsetMap::new(&target.text, OffsetUnit::CodePoint);
         let byte = |units| map.to_bytes(units).expect("a target lies in its text");
-        // Some labels have white space at their ends; a mention never has.
+        // Some labels have white space at their ends; mentions never do.
         let place = Span::new(byte(target.start), byte(target.end)).trim(&target.text);
         let found = EntityMatcher::new(&[&target.entity], language).find(&target.text);
         self.targets += 1;

@@ -1,5 +1,4 @@
-//! Ten megabytes take time in proportion: nothing here may take more than a generous bound, which only a
-//! hang or something quadratic reaches.
+//! Texts of ten megabytes take linear time. Only a hang or quadratic work exceeds the generous bound.
 
 use sentor_text::language::{self, Language};
 use sentor_text::mention::EntityMatcher;
@@ -10,10 +9,10 @@ use crate::clock::thread_time;
 
 const TEXT_BYTES: usize = 10_000_000;
 
-/// Every byte ends hundreds of entities here, and each has to be looked at.
+/// Every byte ends hundreds of entities here, and each occurrence is examined.
 const NESTED_BYTES: usize = 20_000;
 
-/// Of the processor. Quadratic time would be hours.
+/// In processor time. Quadratic work would take hours.
 const HANG: Duration = Duration::from_mins(2);
 
 #[test]

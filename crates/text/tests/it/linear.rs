@@ -1,8 +1,8 @@
-//! All text logic takes time in proportion to the text, whatever the text.
+//! All text logic takes linear time, whatever the text.
 //!
-//! Each shape is a text that some rule has to look at again and again. It is processed at one length and at eight times
-//! that length: linear work takes about eight times as long, quadratic work 64 times. Processor time of the thread is
-//! measured, which other load on the machine changes little, and a ratio counts only if several tries confirm it.
+//! Each shape is a text that some rule could read again and again. It is processed at one length and at eight times
+//! that length: linear work takes about eight times as long, quadratic work 64 times. The test measures processor time
+//! of the thread, which other load hardly affects, and a ratio counts only if several tries confirm it.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -25,15 +25,15 @@ const FACTOR: usize = 8;
 /// Between the 8 of linear and the 64 of quadratic work.
 const MOST_RATIO: f64 = 24.0;
 
-/// Shorter times say nothing: loading a table may take as long.
+/// Minimum time to compare: loading a table may take as long.
 const LEAST: Duration = Duration::from_micros(100);
 
 const TRIES: usize = 4;
 
-/// Mentions that are kept, as a server keeps them.
+/// Maximum mentions, as in a server.
 const MOST_MENTIONS: usize = 10_000;
 
-/// What is repeated, behind a beginning and before an end, and the entities that are looked for.
+/// A text with a repeated part between a beginning and an end, and the entities to find.
 struct Shape {
     begin: &'static str,
     repeat: &'static str,
@@ -98,7 +98,7 @@ const SHAPES: [Shape; 72] = [
     shape("----- "),
     shape("= = "),
     shape("• "),
-    // Emoji, marks, characters that are not seen.
+    // Emoji, marks, invisible characters.
     shape("😀"),
     shape("a😀"),
     after("1111111111", "1😀 A"),
@@ -221,7 +221,7 @@ fn aggregation_is_linear() {
     assert!(ratio <= MOST_RATIO, "{ratio:.0}");
 }
 
-/// How many times as long eight times the size takes; the least of several tries.
+/// Returns the factor by which eight times the size takes longer; the lowest of several tries.
 fn ratio(run: impl Fn(usize) -> Duration) -> f64 {
     let mut least = f64::INFINITY;
     for _ in 0..TRIES {

@@ -1,4 +1,4 @@
-//! What holds for any text: nothing is lost, nothing panics, and no text is slow.
+//! Properties of any text: nothing is lost, nothing panics, and no text is slow.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::thread_time;
 
-/// Pieces that the rules look at, to meet each other in every order.
+/// Pieces that the rules treat specially, combined in any order.
 const PIECES: [&str; 70] = [
     " ",
     "  ",
@@ -111,7 +111,7 @@ proptest! {
     }
 }
 
-/// All that holds for any text and any entities.
+/// Checks the properties of any text and any entities.
 fn check(text: &str, entities: &[String]) -> Result<(), TestCaseError> {
     let detection = language::detect(text);
     prop_assert!((0.0..=1.0).contains(&detection.confidence));
@@ -163,7 +163,7 @@ fn check_mentions(text: &str, entities: &[String], mentions: &[Mention]) -> Resu
     Ok(())
 }
 
-/// The offsets that go over the wire cut out the same text in Python, in JavaScript and in Rust.
+/// Offsets on the wire select the same text in Python, in JavaScript and in Rust.
 fn check_offsets(text: &str, spans: impl Iterator<Item = Span>) -> Result<(), TestCaseError> {
     let units =
         [OffsetUnit::CodePoint, OffsetUnit::Utf16, OffsetUnit::Utf8].map(|unit| OffsetMap::new(text, unit));
@@ -180,8 +180,7 @@ fn check_offsets(text: &str, spans: impl Iterator<Item = Span>) -> Result<(), Te
     Ok(())
 }
 
-/// Looks for texts that break [`check`], or that take much longer than their length explains, as long as
-/// `SENTOR_FUZZ_SECONDS` says:
+/// Searches for texts that break [`check`] or take too long for their length, for `SENTOR_FUZZ_SECONDS`:
 ///
 /// ```sh
 /// SENTOR_FUZZ_SECONDS=600 cargo test --release --test text_properties -- --ignored --nocapture
@@ -214,7 +213,7 @@ fn fuzz() {
 /// Texts of a few kilobytes take milliseconds.
 const HANG: Duration = Duration::from_secs(20);
 
-/// A piece, a line of the case files, or any characters at all.
+/// A piece, a line of the case files, or any characters.
 fn any_part() -> impl Strategy<Value = String> {
     let lines: Vec<String> = [
         include_str!("../data/sentences.txt"),
