@@ -22,7 +22,7 @@ COLOURS = {"ink": "#1f2933", "faint": "#5f6b7a", "bar": "#2f6f9f", "ground": "#f
 
 
 def draw(charts: list[dict]) -> str:
-    """The SVG of all charts, one below another."""
+    """The SVG with all charts."""
     parts, y = [], 14
     for chart in charts:
         y += 16

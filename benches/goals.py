@@ -61,7 +61,7 @@ def on_cores(cores):
 
 
 class Server:
-    """A server on a free port with a data folder of its own; ends with the `with` block."""
+    """A server on a free port with a new data folder, for the `with` block."""
 
     def __init__(self, **settings):
         self.data = tempfile.mkdtemp(prefix="sentor-goals-")
@@ -94,7 +94,7 @@ class Server:
         shutil.rmtree(self.data, ignore_errors=True)
 
     def settle(self):
-        """Waits until the server has used no processor time for a moment: what it does when idle is done."""
+        """Waits until the server has used no processor time for a moment."""
         last, since, until = None, time.monotonic(), time.monotonic() + 20
         while time.monotonic() < until:
             used = sum(self.metrics("sentor_thread_cpu_seconds_total").values())
@@ -117,7 +117,7 @@ class Server:
         return {labels: float(value) for labels, value in found}
 
     def counters(self):
-        """What is needed to tell how the work was done."""
+        """Reads the counters from which a rate and the used cores follow."""
         names = [
             "sentor_engine_tokens_total", "sentor_engine_padded_tokens_total", "sentor_engine_batches_total",
             "sentor_engine_sequences_total", "sentor_engine_busy_seconds_total", "sentor_documents_total",
@@ -128,7 +128,7 @@ class Server:
         return found
 
     def load(self, *options):
-        """Runs the generator, and adds how the server did the work."""
+        """Runs the generator, and adds the server's counters."""
         before = self.counters()
         command = [*on_cores(ALL_CORES[-1:]), SENTOR, "bench", "--url", self.url, "--json", *map(str, options)]
         run = subprocess.run(command, env=self.environment | {"SENTOR_API_KEY": self.key}, capture_output=True, text=True)
@@ -154,7 +154,7 @@ class Server:
 
 
 def raw_program():
-    """Builds the benchmark `raw`, and returns where it is."""
+    """Builds the benchmark `raw`, and returns its path."""
     build = [*CARGO, "bench", "--locked", "--bench", "raw", "--no-run", "--message-format", "json"]
     built = subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
@@ -176,7 +176,7 @@ class Goals:
         say(f"  {what}: {figure}")
 
     def throughput(self):
-        """Batches of 32 and single documents over the raw rate, in turns, so that a slow minute slows all."""
+        """Batches of 32 and single documents over the raw rate, in turns, so that noise affects all equally."""
         for language, model in MODELS.items():
             best = self.raw("sweep", "--model", model, "--seconds", seconds(0.4))["best"]
             shape = [f"--{name}={best[name]}" for name in ("sessions", "threads", "rows", "tokens")]
@@ -217,7 +217,7 @@ class Goals:
         self.note("documents/s over the plain server", ">= 50", f"{ratio:.0f}" if ratio else "-", bool(ratio) and ratio >= 50, remark)
 
     def entities(self):
-        """The same sentence with one of its ten named entities and with all, one request after another."""
+        """The same sentence with one of its ten entities and with all, in alternating requests."""
         with Server() as server:
             server.settle()
             times = {1: [], 10: []}
@@ -240,7 +240,7 @@ class Goals:
         self.note("p99 beside 1,000-document batches", "<= 3.0", f"{ratio:.2f}", ratio <= 3, remark)
 
     def overload(self):
-        """With single documents, the hardest: a refusal costs the more against what it refuses; and with requests of 16."""
+        """With single documents, for which a rejection is relatively most expensive, and with requests of 16."""
         for words, documents in (("single documents", 1), ("requests of 16", 16)):
             figures = self.script("overload.sh", seconds(10), BENCH_DOCUMENTS=documents)
             ratio, plain = figures["goodput_ratio_for_time_left"], figures["goodput_ratio"]
@@ -287,7 +287,7 @@ class Goals:
         self.note("its slope", "zero", f"{slope:+.1f} MiB/h", verdict, remark)
 
     def cold(self):
-        """From the start of the process to the line that says it listens and is ready; files in memory, and not."""
+        """Time from the start of the process to its ready line, with the files in the page cache and without."""
         found = {"warm": [], "evicted": []}
         for _ in range(5 if SCALE >= 0.5 else 1):
             for kind, all_of in found.items():
@@ -302,7 +302,7 @@ class Goals:
         self.note("cold start to ready", "<= 1 s", f"{worst:.2f} s", worst <= 1, remark)
 
     def script(self, name, length, warm_up=None, **settings):
-        """Runs one of the scripts with what it takes from the environment, and returns the figures that it writes."""
+        """Runs one of the scripts with environment variables, and returns the figures that it writes."""
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
             environment = os.environ | {
                 "BENCH_SECONDS": f"{length:g}", "BENCH_WARM_UP_SECONDS": f"{warm_up or seconds(2):g}",
@@ -317,7 +317,7 @@ class Goals:
 
 
 class Client:
-    """One connection that sends ready bytes: as little time of its own as can be had."""
+    """One connection that sends prepared bytes, to add as little client time as possible."""
 
     def __init__(self, server):
         self.server = server
@@ -335,7 +335,7 @@ class Client:
         self.socket.close()
 
     def post(self, body):
-        """Seconds until the whole answer has come."""
+        """Seconds until the whole answer has arrived."""
         request = self.head + str(len(body)).encode() + b"\r\n\r\n" + body
         begun = time.perf_counter()
         self.socket.sendall(request)
@@ -355,7 +355,7 @@ def body(text, entities):
 
 
 def evict():
-    """Asks the system to drop the server's files from its memory."""
+    """Asks the system to drop the server's files from the page cache."""
     cache = os.environ.get("SENTOR_CACHE_DIR") or pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "sentor"
     files = [SENTOR, *(ROOT / "models").glob("*/*"), *pathlib.Path(cache).glob("onnxruntime-*/*")]
     for path in filter(pathlib.Path.is_file, files):

@@ -1,4 +1,4 @@
-"""Compares ways to make one score of several mentions, on labelled development data.
+"""Compares ways to aggregate the scores of several mentions, on labelled development data.
 
     python3 benches/pooling.py DATA/dev target/release/sentor
 
@@ -25,7 +25,7 @@ TEXTS_PER_SET = 250
 
 
 def scored_mentions(data, sentor):
-    """(language, data set, label, probabilities) of each target that is found at its place."""
+    """(language, data set, label, probabilities) of each target found at its place."""
     mentions = []
     for language in ("en", "nl"):
         documents = []

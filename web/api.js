@@ -9,19 +9,19 @@ export function keepKey(key) {
   else sessionStorage.removeItem(KEY);
 }
 
-/** A refusal, or no answer at all (`status` 0). */
+/** An error answer, or none at all (`status` 0). */
 export class Failure extends Error {
   constructor(status, code, message, retryAfter, requestId) {
     super(message);
     this.status = status;
     this.code = code;
-    /** Seconds, where the server says when to come back. */
+    /** Seconds after which to retry, if the server says so. */
     this.retryAfter = retryAfter;
     this.requestId = requestId;
   }
 }
 
-/** Scores documents; offsets count as JavaScript's strings do. */
+/** Scores documents; offsets are in UTF-16 units, as in JavaScript's strings. */
 export function predict(docs, query, signal) {
   return call(predictPath({ ...query, offsets: "utf16" }), {
     method: "POST",
@@ -33,7 +33,7 @@ export function predict(docs, query, signal) {
 
 export const health = () => call("/api/health", {});
 
-/** The same request for a shell; the key is that of the reader's environment. */
+/** The same request as a shell command; the key comes from the reader's environment. */
 export function curl(docs, query) {
   const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
   return [

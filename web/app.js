@@ -43,7 +43,7 @@ function listenForFiles() {
     // The same file can then be chosen again after it was changed.
     if (file) open(file).then(() => { event.target.value = ""; });
   });
-  // A file that misses the field would make the browser leave the page.
+  // A file dropped beside the field would make the browser leave the page.
   document.addEventListener("dragover", (event) => { event.preventDefault(); byId("drop").classList.add("over"); });
   document.addEventListener("dragleave", () => byId("drop").classList.remove("over"));
   document.addEventListener("drop", (event) => {
@@ -63,7 +63,7 @@ function listenForFiles() {
   byId("download-jsonl").addEventListener("click", batch.downloadJsonl);
 }
 
-/** Does something that may fail, and shows why it did. */
+/** Runs an action and shows its error. */
 async function attempt(action) {
   byId("problem").hidden = true;
   try {
@@ -124,7 +124,7 @@ async function copy(button) {
     button.textContent = "Copied";
     say("Copied.");
   } catch {
-    // Without the right to write there, the reader copies what is selected.
+    // Without access to the clipboard, the text is selected for the reader to copy.
     getSelection().selectAllChildren(source);
     button.textContent = "Selected";
   }

@@ -1,16 +1,16 @@
-// A file of documents: which columns to read, the requests, and the table of what came back.
+// Scores a file of documents: choice of columns, requests, and the table of results.
 
 import { Failure, predict } from "./api.js";
 import { byId, download, element, fill } from "./dom.js";
 import { labelled } from "./render.js";
 import { parseTable, writeCsv } from "./table.js";
 
-/** Few enough that the bar moves, and enough that requests cost little beside the model. */
+/** Documents per request: few enough that the bar moves, and enough that requests cost little beside the model. */
 const DOCUMENTS_A_REQUEST = 32;
-/** How often a request is sent again that the server has no room for. */
+/** Maximum retries of a request that the overloaded server rejects. */
 const MOST_TRIES = 10;
 const ROWS_A_PAGE = 100;
-/** A browser holds the file, its documents and all results at once. */
+/** Limit of a file, since a browser holds the file, its documents and all results in memory. */
 const LARGEST_FILE_BYTES = 50 * 1024 * 1024;
 
 const TEXT_NAMES = ["doc", "text", "review", "comment", "body", "content", "message", "sentence", "tekst"];
@@ -22,7 +22,7 @@ let scored = [];
 let view = { sort: "index", descending: false, page: 0 };
 let running = null;
 
-/** Reads a file and asks which of its columns are what. */
+/** Reads a file and asks for the roles of its columns. */
 export async function openFile(file) {
   if (file.size > LARGEST_FILE_BYTES) throw new Error(`${file.name} is larger than 50 MiB; \`sentor predict\` takes files of any size.`);
   table = parseTable(file.name, await file.text());
@@ -48,7 +48,7 @@ function offer(id, chosen, mayBeNone) {
   fill(byId(id), options);
 }
 
-/** Scores every row, in order; `say` is told how far it is. */
+/** Scores every row, in order; calls `say` with the progress. */
 export async function runFile(language, commonEntities, say) {
   const documents = readDocuments(commonEntities);
   running = new AbortController();
@@ -96,7 +96,7 @@ function entitiesOf(cell) {
   return items.map((item) => item.trim()).filter(Boolean);
 }
 
-/** Waits and asks again where the server says that it is busy. */
+/** Waits and retries if the server is overloaded. */
 async function patiently(ask, say) {
   for (let tries = 1; ; tries += 1) {
     try {
@@ -194,7 +194,7 @@ export function downloadJsonl() {
   download("sentor.jsonl", "application/x-ndjson", lines.map((line) => `${line}\n`).join(""));
 }
 
-/** One line for each document and entity, as spreadsheets like it; a document without entities has one line. */
+/** One line for each document and entity, for spreadsheets; a document without entities has one line. */
 export function downloadCsv() {
   const columns = ["doc_id", "doc", "sentiment", "negative", "neutral", "positive", "entity", "entity_sentiment", "entity_negative", "entity_neutral", "entity_positive", "entity_mentions", "error"];
   const figures = (of) => (of ? [of.negative, of.neutral, of.positive] : ["", "", ""]);

@@ -1,4 +1,4 @@
-// Builds elements. Texts only ever become text nodes, so nothing that a document says can become markup.
+// Builds elements. Texts only become text nodes, so no document can inject markup.
 
 /** An element with properties, `data-…` and `aria-…` attributes, and children that are elements or texts. */
 export function element(tag, properties = {}, ...children) {
@@ -14,12 +14,12 @@ export function element(tag, properties = {}, ...children) {
 /** The element with this identifier. */
 export const byId = (id) => document.getElementById(id);
 
-/** Puts `children` in place of all that `parent` holds. */
+/** Replaces the children of `parent`. */
 export function fill(parent, ...children) {
   parent.replaceChildren(...children.flat(Infinity));
 }
 
-/** Offers `text` as a file. */
+/** Downloads `text` as a file. */
 export function download(name, type, text) {
   const url = URL.createObjectURL(new Blob([text], { type }));
   const link = element("a", { href: url, download: name });

@@ -1,4 +1,4 @@
-// Draws the reference of the interface from its OpenAPI description, and sends the examples for real.
+// Renders the API reference from the OpenAPI description, and sends its examples to the server.
 
 import { keepKey, readKey, serverUrl } from "./api.js";
 import { byId, element, fill } from "./dom.js";
@@ -25,7 +25,7 @@ async function draw() {
   openTarget();
 }
 
-/** A link to a shape opens it. */
+/** Opens the schema that a link points to. */
 function openTarget() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (target?.tagName === "DETAILS") target.open = true;
@@ -107,7 +107,7 @@ function pretty(text) {
   }
 }
 
-/** A shape in full: its members, or its words. */
+/** A schema in full: its members, or its values. */
 function describe(schema) {
   const about = schema.description ? [element("p", {}, prose(schema.description))] : [];
   if (schema.enum) return element("div", {}, about, element("p", {}, schema.enum.map((word) => JSON.stringify(word)).join(", ")));
@@ -144,7 +144,7 @@ function typeOf(schema, description) {
   return schema.maximum === undefined ? types : `${types} from ${schema.minimum} to ${schema.maximum}`;
 }
 
-/** Words between backticks are code. */
+/** Renders words between backticks as code. */
 const prose = (text) => text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
 const anchor = (name) => `shape-${name}`;
 const pre = (value) => element("pre", { tabIndex: 0 }, typeof value === "string" ? value : JSON.stringify(value, null, 2));

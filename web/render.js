@@ -26,7 +26,7 @@ function sentenceElement(doc, sentence, mentions) {
   const parts = [sign(label, `${label} sentence: `)];
   let at = sentence.start;
   for (const group of overlapping(mentions)) {
-    // A mention may run on into the next sentence, which shows those letters itself.
+    // A mention may extend into the next sentence, which shows those letters itself.
     const end = Math.min(group.end, sentence.end);
     parts.push(doc.slice(at, group.start), mentionButton(doc.slice(group.start, end), group.mentions));
     at = end;
@@ -38,7 +38,7 @@ function sentenceElement(doc, sentence, mentions) {
   return made;
 }
 
-/** Mentions that share letters (Apple, Apple Watch) become one place that tells of all of them. */
+/** Joins overlapping mentions (Apple, Apple Watch) to one place with all of them. */
 export function overlapping(mentions) {
   const groups = [];
   for (const mention of [...mentions].sort((one, other) => one.start - other.start || other.end - one.end)) {
@@ -94,7 +94,7 @@ export function labelled(label, probability) {
   return element("span", {}, sign(label), ` ${label} ${percent(probability)}`);
 }
 
-/** Three probabilities as a bar, and as figures for those who do not see it. */
+/** Three probabilities as a bar, and as figures for screen readers. */
 function bar(probabilities) {
   const spans = LABELS.map((label) => {
     const span = element("span", { className: label });
@@ -120,7 +120,7 @@ function tipLines(title, probabilities) {
 const percent = (probability) => `${(probability * 100).toFixed(probability < 0.0995 ? 1 : 0)} %`;
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
-/** Shows a tip while `target` is hovered or focused; a press shows it too, for those who have no pointer. */
+/** Shows a tip while `target` is hovered or focused; a press shows it on touch screens. */
 function describe(target, content) {
   const show = (event) => {
     event.stopPropagation();

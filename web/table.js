@@ -1,6 +1,6 @@
 // Reads and writes tables: CSV (RFC 4180, with a comma, semicolon or tab) and one JSON object a line.
 
-/** Objects by column name, and the names in order. Fails with a sentence that says which line is wrong. */
+/** Parses objects by column name, and the names in order. Throws an error that names the wrong line. */
 export function parseTable(name, text) {
   const content = text.replace(/^\uFEFF/, "");
   if (!content.trim()) throw new Error(`${name} is empty.`);
@@ -38,7 +38,7 @@ function parseCsv(text) {
   return { columns, rows };
 }
 
-/** What stands most often in the first line, outside quotes. */
+/** The most frequent separator of the first line, outside quotes. */
 function separatorOf(text) {
   const line = text.slice(0, 10_000).replace(/"[^"]*"/g, "").split(/\r?\n/, 1)[0];
   const count = (separator) => line.split(separator).length;
@@ -51,7 +51,7 @@ function csvRecords(text, separator) {
   const endCell = () => { cells.push(cell); cell = ""; wasQuoted = false; };
   const endRecord = () => {
     endCell();
-    // An empty line is no record.
+    // An empty line is not a record.
     if (cells.length > 1 || cells[0] !== "") records.push({ cells, line: start });
     cells = [];
     start = line;
@@ -94,7 +94,7 @@ function isNumber(text) {
   return /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text);
 }
 
-/** CSV that spreadsheets take for text. */
+/** CSV whose cells spreadsheets treat as text. */
 export function writeCsv(columns, rows) {
   const cell = (value) => {
     const safe = guardFormulas(String(value ?? ""));

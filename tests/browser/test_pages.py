@@ -1,4 +1,4 @@
-"""The pages, as somebody with a browser meets them; run.py starts the server and says where it is."""
+"""Tests of the pages in a browser; run.py starts the server and passes its address."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 SETTINGS = json.loads(os.environ["SENTOR_BROWSER_TEST"])
 URL = SETTINGS["url"]
 SHOTS = Path(SETTINGS["shots"])
-# A busy machine takes many times what an idle one does.
+# A busy machine takes many times as long as an idle one.
 TIMEOUT_SECONDS = 60
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
     "--disable-background-networking", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1200,1000",
 ]
-# The rules of WCAG 2.1 A and AA, and what axe knows to be good besides.
+# The rules of WCAG 2.1 A and AA, and axe's best practices.
 AXE_RUN = """
 const done = arguments[arguments.length - 1];
 axe.run({runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}).then(
@@ -62,11 +62,11 @@ class Pages(unittest.TestCase):
         self.open("/")
 
     def tearDown(self):
-        # A break of the content policy is one of these messages too.
+        # Violations of the content security policy are among these messages.
         severe = [line["message"] for line in self.driver.get_log("browser") if line["level"] == "SEVERE"]
         self.assertEqual([line for line in severe if "status of 401" not in line], [])
 
-    # What a reader does.
+    # Actions of a user.
 
     def open(self, path):
         self.driver.get(URL + path)
@@ -136,7 +136,7 @@ class Pages(unittest.TestCase):
         over = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         self.assertEqual(self.driver.execute_script(over), 0, f"{where} scrolls sideways")
 
-    # What they see.
+    # What the user sees.
 
     def test_a_text_is_shown_with_its_sentences_mentions_and_entities(self):
         self.score_example()

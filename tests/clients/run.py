@@ -21,13 +21,13 @@ from environment import pinned, prepared  # noqa: E402
 from options import runner  # noqa: E402
 from server import Server, create_key  # noqa: E402
 
-# A key as a secret scanner finds it.
+# The pattern of a key for a secret scanner.
 KEY = re.compile(r"sentor_(live|test)_[0-9A-Za-z]{32,}")
 COMMON = HERE / "requirements.txt"
 RELEASES = HERE / "releases.txt"
 # A body limit that a test can exceed a few hundred times, and a queue in which one long document leaves no room.
 TIGHT_BODY_BYTES = 100_000
-# Plans that are used up by one request.
+# Plans that one request uses up.
 PLANS = "[plans.once-a-minute]\nrequests_per_minute = 1\n[plans.once-a-day]\nrequests_per_day = 1\n"
 TIGHT_LIMITS = ["--body-limit-bytes", str(TIGHT_BODY_BYTES), "--queue-tokens", "16"]
 
@@ -59,21 +59,21 @@ def version(line):
 
 
 def install(line, folder):
-    """A Python that has this release."""
+    """A Python with this release installed."""
     return prepared(folder / version(line), [*pinned(COMMON), line], f"sentor-ml {version(line)}")
 
 
 def run_tests(program, data, pythons):
     """Run the tests with each Python; returns the releases that fail."""
     config = data / "sentor.toml"
-    # Every text costs: the tests that fill the queue send one text again and again.
+    # No cache and no sharing: the tests that fill the queue send one text repeatedly.
     config.write_text("cache_bytes = 0\ndeduplicate = false\n" + PLANS, encoding="utf-8")
     os.environ["SENTOR_CONFIG"] = str(config)
     keys = {
         "once a minute": create_key(program, data, "--plan", "once-a-minute")["key"],
         "once a day": create_key(program, data, "--plan", "once-a-day")["key"],
         "good": create_key(program, data)["key"],
-        # Over long before the servers have loaded their models.
+        # Ends long before the servers have loaded their models.
         "expired": create_key(program, data, "--expires", "1s")["key"],
         "unscoped": create_key(program, data, "--scope", "cluster")["key"],
     }
@@ -94,7 +94,7 @@ def run_tests(program, data, pythons):
         for started in (server, tight):
             if not started.is_running():
                 failed.append("the server ended early")
-    # Both have ended, so their logs are whole.
+    # Both have ended, so their logs are complete.
     for log in (server.log(), tight.log()):
         if KEY.search(log):
             failed.append("a key is in the log")

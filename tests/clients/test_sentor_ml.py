@@ -38,7 +38,7 @@ EXAMPLE = [
     {"doc": "Samsung's new phone is amazing!", "doc_id": "2", "entities": ["Samsung", "phone"]},
 ]
 
-# Takes some tenths of a second, which is long enough to be interrupted.
+# Takes some tenths of a second, long enough to be interrupted.
 LONG_DOCUMENT = {"doc_id": "a", "doc": "A great product with a bad manual. " * 300, "entities": ["product"]}
 
 
@@ -196,7 +196,7 @@ class Errors(ClientTest):
             predict(client(base_url="http://nowhere.invalid"), [])
 
     def test_a_wrong_parameter(self):
-        # Whatever the client appends becomes part of a parameter that means nothing.
+        # The client's suffix becomes part of a meaningless parameter.
         broken = client(base_url=f"{BASE}/predicts?offsets=lines&rest=")
         self.assert_error(SentorAPIError, "400", predict, broken, self.DOCUMENTS)
 
@@ -206,7 +206,7 @@ class Errors(ClientTest):
         self.assert_error(SentorAPIError, "405", client(base_url=f"{BASE}/predicts?rest=").check_health)
 
     def test_a_body_over_the_limit(self):
-        # Twice and five hundred times the limit: also while the client is still sending.
+        # Twice and five hundred times the limit, so that the server also answers while the client is still sending.
         for size in [2 * SETTINGS["tight_body_bytes"], 500 * SETTINGS["tight_body_bytes"]]:
             with self.subTest(size=size):
                 document = {"doc_id": "a", "doc": "x" * size, "entities": []}
@@ -214,7 +214,7 @@ class Errors(ClientTest):
 
     def test_a_full_queue(self):
         def code(_):
-            """What one of several clients at once is told; `None` where it is answered."""
+            """The error of one of several concurrent clients; `None` if it succeeds."""
             try:
                 predict(client(base_url=TIGHT_BASE, timeout=120), [LONG_DOCUMENT])
             except SentorAPIError as error:
@@ -222,14 +222,14 @@ class Errors(ClientTest):
                 return error.code
             return None
 
-        # Whichever comes first is let in; some other one comes before that is done.
+        # The first one is admitted; another one arrives while it runs.
         with ThreadPoolExecutor(4) as pool:
             codes = set(pool.map(code, range(12)))
         self.assertEqual(codes, {None, "503"})
 
     def test_no_server(self):
         with socket.socket() as taken:
-            # Bound and not listening: nobody answers there, and nobody else can take the port.
+            # Bound and not listening: nothing answers, and no other process can take the port.
             taken.bind(("127.0.0.1", 0))
             nowhere = client(base_url=f"http://127.0.0.1:{taken.getsockname()[1]}/api")
             with self.assertRaises(requests.exceptions.ConnectionError):
@@ -244,7 +244,7 @@ class Errors(ClientTest):
 
 @unittest.skipUnless(hasattr(sentor.SentorClient, "cluster"), "this release has no clusters")
 class Clusters(ClientTest):
-    """The server has no clusters yet; until it does, the client must be able to read that it has none."""
+    """The server has no clusters yet, and the client must be able to read its answer."""
 
     DOCUMENTS = [{"doc_id": str(n), "text": f"Product {n} is great.", "entities": []} for n in range(5)]
 

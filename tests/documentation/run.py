@@ -86,7 +86,7 @@ def help_of(program, *command):
 
 
 def broken_links():
-    """Links of Markdown files to files that are not there."""
+    """Links of Markdown files to missing files."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benches/*.md"), *ROOT.glob("training/*.md")]
     found = []
     for page in pages:
@@ -109,7 +109,7 @@ def environment_of(program, data, key):
 
 
 def blocks(page):
-    """Line number, language and code of each block that is to be run."""
+    """Line number, language and code of each block to run."""
     text = page.read_text(encoding="utf-8")
     for match in BLOCK.finditer(text):
         language = match["language"]
@@ -122,9 +122,9 @@ def blocks(page):
 
 
 def run(language, code, folder, environment):
-    """What went wrong, or nothing."""
+    """The error, or an empty string."""
     if language == "sh":
-        # A refusal of the server is a failure of the example.
+        # An error of the server fails the example.
         command = ["bash", "-euo", "pipefail", "-c", f'curl() {{ command curl --fail-with-body --max-time 60 "$@"; }}\n{code}']
     elif language == "python":
         command = [sys.executable, "-c", code]

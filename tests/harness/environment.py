@@ -12,7 +12,7 @@ def pinned(path):
 
 
 def prepared(environment, requirements, name):
-    """A Python that has these requirements, each with its hash; made on the first run, or where they changed."""
+    """A Python with these requirements, each with its hash; built on the first run and after changes."""
     python = environment / "bin" / "python"
     text = "\n".join(requirements) + "\n"
     state = hashlib.sha256(f"{sys.version}\n{text}".encode()).hexdigest()
@@ -20,7 +20,7 @@ def prepared(environment, requirements, name):
     if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == state:
         return python
     print(f"installing {name}", flush=True)
-    # Without a pip of its own, which would take most of the time: this Python's pip does the work.
+    # Without its own pip, whose installation would take most of the time: this Python's pip installs.
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", environment], check=True)
     listed = environment / "requirements.txt"
     listed.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The options that all runners have."""
+"""Options of all runners."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def runner(description):
-    """A parser that knows --sentor; options of the runner's own can be added."""
+    """A parser with --sentor, to which a runner adds its options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--sentor", type=existing, default=ROOT / "target/release/sentor", help="the program to test [default: %(default)s]"
@@ -17,7 +17,7 @@ def runner(description):
 
 
 def existing(path):
-    """The program, wherever the tests run then."""
+    """The absolute path of the program."""
     program = Path(path).resolve()
     if not program.is_file():
         sys.exit(f"{path} is missing; `make build` makes it")

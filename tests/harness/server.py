@@ -1,4 +1,4 @@
-"""Starting the real server on a free port, and making keys for it."""
+"""Starts the real server on a free port, and makes keys for it."""
 
 import json
 import subprocess
@@ -47,13 +47,13 @@ class Server:
         return self.process.poll() is None
 
     def log(self):
-        """All that was logged so far."""
+        """The log so far."""
         self.log_file.seek(0)
         return self.log_file.read()
 
 
 def create_key(program, data, *flags):
-    """A new key with all that is known of it; the key itself is under "key"."""
+    """A new key with its record; the key itself is under "key"."""
     command = [program, "keys", "create", "client test", "--json", "--data-dir", data, *flags]
     made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode != 0:

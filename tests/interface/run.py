@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Let schemathesis call the real server with all that its own description allows, and with much that it does not.
+"""Let schemathesis call the real server with requests that its description allows, and with invalid ones.
 
 A fixed seed makes a failure repeatable; --seed tries others.
 """

@@ -1,4 +1,4 @@
-"""The committed chart is the one that its script draws from the committed figures."""
+"""Tests that the committed chart is up to date with the committed figures."""
 
 import subprocess
 import sys

@@ -18,7 +18,7 @@ CONTENT = b"not really a library"
 def load_script():
     loader = importlib.machinery.SourceFileLoader("fetch_onnxruntime", str(SCRIPT))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    # Found there by dataclasses; and no compiled copy is left beside the script.
+    # dataclasses look the module up there. No compiled copy is left beside the script.
     with mock.patch.dict("sys.modules", {loader.name: module}), mock.patch("sys.dont_write_bytecode", True):
         loader.exec_module(module)
     return module

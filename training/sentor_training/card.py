@@ -1,4 +1,4 @@
-"""Stage card: write models/NAME/README.md and calibration.png from the manifest and what evaluate found."""
+"""Stage card: write models/NAME/README.md and calibration.png from the manifest and the results of evaluate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .recipes import SHIPPED, Recipe, copies_of
 from .terms import terms_of
 
 LANGUAGE_NAMES = {"en": "English", "nl": "Dutch"}
-# Recipe's base → (name on the hub, what it is, its licence, where the fetch stage gets it).
+# Base of a recipe → (name on the hub, description, licence, source of the fetch stage).
 BASES = {
     "bge-small-en-v1.5": (
         "BAAI/bge-small-en-v1.5", "BERT, 12 layers of 384, uncased, 30,522 pieces", "MIT",
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def trained_on(recipe: Recipe, languages: list[str], data: Path) -> list[str]:
-    """The data sets that went in: in one of the languages, with a share above nothing."""
+    """The data sets of the training: in one of the languages, with a share above 0."""
     firsts = ((name, first_target(path)) for name, _, path in files(data / "train"))
     names = {PARALLEL, *(name for name, first in firsts if first and first["lang"] in languages)}
     return [name for name in sorted(names) if copies_of(recipe, name) > 0]
@@ -79,7 +79,7 @@ ROBUSTNESS_NAMES = {
 
 
 def robustness_section(model: str, path: Path) -> list[str]:
-    """What the robustness stage found, if it ran."""
+    """The results of the robustness stage, if it ran."""
     if not path.exists():
         return []
     found = json.loads(path.read_text())
@@ -96,7 +96,7 @@ def robustness_section(model: str, path: Path) -> list[str]:
 
 
 def teachers_of(config: dict) -> str:
-    """Which teachers a model has learnt from, beside the labels of the data."""
+    """The teachers of a model, beside the labels of the data."""
     taught = [f"`training/labels/{name}`" for name in config.get("labels", [])]
     return f"It learnt from {' and '.join(taught)} too." if taught else "It had no teacher."
 

@@ -1,4 +1,4 @@
-"""Stage carry: take a trained English teacher's judgement over to Dutch, across sentences that mean the same.
+"""Stage carry: transfer a trained English teacher's labels to Dutch through pairs of translated sentences.
 
 Of each pair of `parallel/en-nl.tsv.gz` the English sentence and the names that both sentences have are scored; the scores are then labels of
 the Dutch sentence and of the same names in it. They go to training/labels/parallel.TEACHER.jsonl.gz, one Dutch text a line: `text` names it
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def pairs_of(data: Path) -> Iterator[tuple[str, str]]:
-    """English and Dutch sentences that mean the same."""
+    """Pairs of an English sentence and its Dutch translation."""
     with gzip.open(data / "parallel" / "en-nl.tsv.gz", "rt", encoding="utf-8") as lines:
         next(lines)
         for line in lines:
@@ -49,7 +49,7 @@ def pairs_of(data: Path) -> Iterator[tuple[str, str]]:
 
 
 def shared_names(english: str, dutch: str, aspect_words: frozenset[str]) -> list[tuple[Span, Span]]:
-    """Where both sentences have the same name, once each; English place and Dutch place."""
+    """Names that both sentences have exactly once, with the English and the Dutch place."""
     found = []
     for match in CAPITALISED.finditer(dutch):
         name = match.group()
@@ -80,19 +80,19 @@ def run(options: argparse.Namespace) -> None:
 
 
 def is_carried(path: Path) -> bool:
-    """Whether a file of labels is of this stage."""
+    """Whether this stage wrote a file of labels."""
     return path.name.startswith(f"{PARALLEL}.")
 
 
 def balanced(groups: list[Group]) -> list[Group]:
-    """The groups that say something, and of those that are neutral throughout as many again; the same ones each time."""
+    """All groups with an opinion, and the same number of neutral ones; deterministic."""
     neutral = [group for group in groups if all(target.label == 1 for target in group.targets)]
     others = [group for group in groups if any(target.label != 1 for target in group.targets)]
     return others + random.Random(0).sample(neutral, min(len(neutral), len(others)))
 
 
 def carried_groups(data: Path, paths: Iterable[Path]) -> list[Group]:
-    """Dutch sentences with the labels that files of this stage give them and their names; the first file that has a sentence counts."""
+    """Dutch sentences with their labels and those of their names, from files of this stage; the first file with a sentence wins."""
     dutch = {key_of(group): group for group in (Group(text, "nl") for _, text in pairs_of(data))}
     for path in paths:
         with gzip.open(path, "rt", encoding="utf-8") as lines:

@@ -28,7 +28,7 @@ NAMES = {
     "positive": {"positive", "pos", "positief", "+", "1", "+1"},
 }
 MARKED = re.compile(r"\[([^|\[\]]+)\|([^\[\]|]+)\]")
-# A record, or what is wrong with a row; with the number of its line, row or task.
+# A record, or the problem of a row; with the number of its line, row or task.
 Found = Iterator[tuple[int, dict | ValueError]]
 
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def label_of(name: str) -> str:
-    """The label that a name stands for. ValueError for other names."""
+    """Parse the name of a label. ValueError for other names."""
     for label in LABELS:
         if name.strip().lower() in NAMES[label]:
             return label
@@ -134,7 +134,7 @@ def from_label_studio(path: Path, text_field: str) -> Found:
 
 
 def code_points(text: str, start: int, end: int, surface: str | None) -> tuple[int, int]:
-    """A span in code points, where Label Studio counted in UTF-16 units as browsers do. ValueError where neither gives `surface`."""
+    """Convert a span of Label Studio, in code points or UTF-16 units, to code points. ValueError if neither selects `surface`."""
     if surface is None or text[start:end] == surface:
         return start, end
     units = text.encode("utf-16-le")
@@ -145,7 +145,7 @@ def code_points(text: str, start: int, end: int, surface: str | None) -> tuple[i
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the JSON Lines file and say what is in it."""
+    """Write the JSON Lines file and print a summary of it."""
     readers: dict[str, Callable[[], Found]] = {
         ".csv": lambda: from_table(options.source, options.columns), ".tsv": lambda: from_table(options.source, options.columns),
         ".txt": lambda: from_brackets(options.source), ".json": lambda: from_label_studio(options.source, options.text_field),

@@ -10,7 +10,7 @@ from typing import Iterable, Iterator
 
 LABELS = ("negative", "neutral", "positive")
 
-# Never trained on: terms that allow research only, and labels without a target.
+# Excluded from training: data for research only, and labels without a target.
 EXCLUDED_PREFIXES = ("pyabsa_", "aux_xed")
 
 
@@ -24,9 +24,9 @@ class Target:
     label: int
     dataset: str
     domain: str
-    # What teachers say: probabilities of the three labels.
+    # The teachers' probabilities of the three labels.
     soft: list[float] | None = None
-    # A word that teachers alone have judged.
+    # A word that only teachers have labelled.
     is_dense: bool = False
 
     @property
@@ -36,14 +36,14 @@ class Target:
 
 @dataclass
 class Group:
-    """One text with all its targets, from whatever data sets."""
+    """A text with all its targets, from all data sets."""
 
     text: str
     lang: str
     targets: list[Target] = field(default_factory=list)
-    # Label of the text as a whole, where it is known.
+    # Label of the text as a whole, if known.
     whole: int | None = None
-    # What teachers say of the text as a whole.
+    # The teachers' probabilities for the text as a whole.
     whole_soft: list[float] | None = None
 
 
@@ -62,12 +62,12 @@ def read_targets(path: Path) -> Iterator[dict]:
 
 
 def first_target(path: Path) -> dict | None:
-    """The first line of one file, which tells the language and domain of all, if it has any."""
+    """The first line of a file, which has the language and domain of all lines; None for an empty file."""
     return next(read_targets(path), None)
 
 
 def text_key(text: str) -> str:
-    """What two texts share when they are the same but for case, spacing and punctuation."""
+    """A key that is equal for texts that differ only in case, spacing and punctuation."""
     return "".join(c for c in text.lower() if c.isalnum())
 
 
@@ -93,7 +93,7 @@ def group_by_text(folder: Path, datasets: Iterable[str] | None = None) -> list[G
 
 
 def training_groups(data: Path) -> list[Group]:
-    """The training groups: allowed data sets alone, texts that also stand in dev taken out."""
+    """The training groups: allowed data sets only, without texts that are also in dev."""
     dev_keys = set()
     for _, _, path in files(data / "dev"):
         dev_keys.update(text_key(record["text"]) for record in read_targets(path))
@@ -119,7 +119,7 @@ def write_groups(groups: Iterable[Group], path: Path) -> None:
 
 
 def read_groups(path: Path) -> list[Group]:
-    """Read what `write_groups` wrote."""
+    """Read groups that `write_groups` wrote."""
     groups = []
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:

@@ -1,4 +1,4 @@
-"""The dev files of a model's language, scored."""
+"""Scores the dev files of a model's language."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from .data import files, first_target
 from .scoring import Runner, Scored, score_file
 
-# Its labels are projected and have no target: a score on it says nothing.
+# Its labels are projected and have no target, so a score on it is meaningless.
 UNSCORED = ("aux_xed",)
 
 
@@ -22,13 +22,13 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
 
 
 def choice_of(options: argparse.Namespace) -> str:
-    """What a command needs to score the same sets and texts again; empty for all."""
+    """Command-line options that select the same sets and texts; empty for all."""
     sets = "" if options.sets == [""] else " --sets " + " ".join(options.sets)
     return sets + (f" --texts {options.texts}" if options.texts else "")
 
 
 def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, aspect_words: frozenset[str] | None, sets: Sequence[str] = ("",), first_texts: int | None = None) -> Iterator[tuple[str, str, str, Scored]]:
-    """(data set, `explicit` or `implicit`, domain, scores) of every dev file in `lang`; names are hidden where aspect words are given."""
+    """(data set, `explicit` or `implicit`, domain, scores) of every dev file in `lang`; names are masked if aspect words are given."""
     for dataset, kind, path in files(data / "dev"):
         first = first_target(path)
         if first is None or first["lang"] != lang or dataset in UNSCORED or not dataset.startswith(tuple(sets)):
@@ -37,7 +37,7 @@ def score_dev(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, aspect_w
 
 
 def score_whole(data: Path, lang: str, tokenizer: Tokenizer, run: Runner, sets: Sequence[str] = ("",), first_texts: int | None = None) -> Iterator[tuple[str, str, str, Scored]]:
-    """(data set, `sentence`, domain, scores) of every dev file in `lang` that labels texts as a whole. No name is hidden."""
+    """(data set, `sentence`, domain, scores) of every dev file in `lang` that labels texts as a whole. No name is masked."""
     for dataset, kind, path in files(data / "whole" / "dev"):
         first = first_target(path)
         if first is not None and first["lang"] == lang and dataset.startswith(tuple(sets)):

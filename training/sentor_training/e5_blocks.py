@@ -18,7 +18,7 @@ import numpy as np
 
 MAGIC = b"E5S1"
 BLOCK_WEIGHTS, BLOCK_BYTES = 32, 18
-# Row of `<mask>` in the word embeddings; it stands after the pieces.
+# Row of `<mask>` in the word embeddings, after the pieces.
 MASK_ROW = 250_001
 # Marks a piece that begins a word.
 WORD_START = "▁"
@@ -41,7 +41,7 @@ class Stored:
 
 
 class Reader:
-    """Reads numbers one after the other."""
+    """Reads consecutive numbers."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0

@@ -22,7 +22,7 @@ from .scoring import Scored
 
 # A set counts as one of three classes where each has at least this many dev targets: with fewer, its F1 is chance.
 LEAST_OF_EACH_CLASS = 20
-# Sets that were composed or translated for this project.
+# Sets that were written or translated for this project.
 MADE_HERE = ("written_", "translated_")
 
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def figures(scored: Scored, counts: np.ndarray) -> dict:
-    """What is said of one set; `counts` are its `counts_of`."""
+    """The report of a set; `counts` are its `counts_of`."""
     matrix = counts.sum(axis=0)
     intervals = bootstrap(counts)
     return {
@@ -65,12 +65,12 @@ def score_whole_texts(folder: Path, options: argparse.Namespace) -> Iterator[tup
 
 
 def counts_of(scored: Scored) -> np.ndarray:
-    """What was said of one set's targets, by text."""
+    """The predictions for a set's targets, by text."""
     return confusion_by_text(scored.gold, scored.logits.argmax(axis=1), scored.texts)
 
 
 def print_gain(what: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """By how much one model is better than another on some sets."""
+    """The gain of a model over another on some sets."""
     measured, (low, high) = gain(pairs)
     print(f"  {what}: {100 * measured:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})")
 

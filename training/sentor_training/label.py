@@ -1,4 +1,4 @@
-"""Stage label: let a trained teacher, or a model that is shipped, score the training texts of a student, for the student to learn from.
+"""Stage label: score the training texts of a student with a trained teacher or a shipped model.
 
 It judges every target, each text as a whole, and up to eight other words of it, names hidden.
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def in_bfloat16(model: torch.nn.Module) -> Runner:
-    """Runs a model without gradients, in the arithmetic that it was trained in."""
+    """Runs a model without gradients, in the arithmetic of its training."""
     score, device = torch_runner(model), next(model.parameters()).device
 
     def run(*tensors: torch.Tensor) -> np.ndarray:
@@ -55,11 +55,11 @@ def in_bfloat16(model: torch.nn.Module) -> Runner:
 
 @dataclass
 class Teacher:
-    """A model that labels, and how it reads."""
+    """A labelling model, with its tokenizer and limits."""
 
     tokenizer: Tokenizer
     special: SpecialTokens
-    # None where it reads names.
+    # None if it reads names.
     aspect_words: frozenset[str] | None
     # Of a row, in tokens.
     positions: int
@@ -67,19 +67,19 @@ class Teacher:
 
     @classmethod
     def of_run(cls, root: Path, model: str, name: str | None, device: str = "cpu") -> "Teacher":
-        """What a run left behind."""
+        """Load the model of a training run."""
         trained = load_trained(root, model, name)
         return cls(trained.tokenizer, trained.special, trained.aspect_words, trained.model.shape.positions, in_bfloat16(trained.model.to(device)))
 
     @classmethod
     def of_folder(cls, folder: Path, threads: int) -> "Teacher":
-        """An exported model, as it is served."""
+        """Load an exported model."""
         tokenizer, aspect_words, score = open_folder(folder, threads)
         positions = json.loads((folder / "manifest.json").read_text())["max_tokens"]
         return cls(tokenizer, SpecialTokens.of(tokenizer), aspect_words, positions, score)
 
     def row_of(self, group: Group) -> Row | None:
-        """A group's row, names hidden; none where it is too long or a span has no token.
+        """A group's row with masked names; none if it is too long or a span has no token.
 
         Its spans are those of the group's targets in their order, the text as a whole, and its `dense_words`.
         """

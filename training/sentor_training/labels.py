@@ -1,4 +1,4 @@
-"""What teachers say of training targets, in files small enough to commit: `training/labels/STUDENT.TEACHER.jsonl.gz`.
+"""Teachers' labels of training targets, in files small enough to commit: `training/labels/STUDENT.TEACHER.jsonl.gz`.
 
 One line is one text. `text` is the first 16 hex digits of the SHA-1 of its language and text. `parts` has the
 probabilities of negative and positive of each of its targets in thousandths, in the order of the prepared groups. `dense`,
@@ -25,9 +25,9 @@ from .paths import REPOSITORY
 from .rows import Span
 
 FOLDER = REPOSITORY / "training" / "labels"
-# The data set of sentences that have a Dutch twin, and so the first part of the name of their labels.
+# The data set of sentences with a Dutch translation, and the first part of their label file's name.
 PARALLEL = "parallel"
-# Words of a text that a teacher judges beside its targets.
+# Words of a text that a teacher labels besides its targets.
 MOST_DENSE_WORDS = 8
 LEAST_LETTERS_OF_A_DENSE_WORD = 4
 
@@ -38,12 +38,12 @@ def parts_of(logits: np.ndarray) -> list[list[int]]:
 
 
 def distributions_of(parts: list[list[int]]) -> list[list[float]]:
-    """What `parts_of` wrote, as probabilities of the three labels."""
+    """Probabilities of the three labels from the output of `parts_of`."""
     return [[negative / 1000, (1000 - negative - positive) / 1000, positive / 1000] for negative, positive in parts]
 
 
 def write_labels(content: bytes, path: Path) -> None:
-    """Pack lines of labels into a file, beside the old one first; the same lines under the same name make the same file."""
+    """Compress lines of labels into a file, atomically and deterministically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{path}.tmp", "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as packed:
         packed.write(content)
@@ -52,7 +52,7 @@ def write_labels(content: bytes, path: Path) -> None:
 
 
 def key_of(group: Group) -> str:
-    """Names a text without repeating it."""
+    """An identifier of a text that does not contain it."""
     return hashlib.sha1(f"{group.lang}\0{group.text}".encode()).hexdigest()[:16]
 
 
@@ -71,37 +71,37 @@ def dense_words(group: Group) -> list[Span]:
 
 
 def labels_path(student: str, teacher: str) -> Path:
-    """Where a teacher's labels of a student's training targets are kept."""
+    """Path of a teacher's labels of a student's training targets."""
     return FOLDER / f"{student}.{teacher}.jsonl.gz"
 
 
 def labels_for(student: str) -> list[Path]:
-    """The labels of every teacher that has labelled a student's training targets, or sentences with a Dutch twin."""
+    """The label files of a student's training targets, and of sentences with a Dutch translation."""
     return sorted([*FOLDER.glob(f"{student}.*.jsonl.gz"), *FOLDER.glob(f"{PARALLEL}.*.jsonl.gz")])
 
 
 class Judgements:
-    """Sums, by text, of the distributions that several files give."""
+    """Sums of the distributions of several files, by text."""
 
     def __init__(self) -> None:
         self.sums: dict[str, list[list[float]]] = {}
         self.counts: dict[str, int] = {}
 
     def add(self, text: str, triples: list[list[float]]) -> None:
-        """Take in what one file says of a text; of another number of spans than before, nothing."""
+        """Add a file's labels of a text; ignored if the number of spans differs."""
         known = self.sums.setdefault(text, [[0.0] * 3 for _ in triples])
         if len(known) == len(triples):
             self.sums[text] = [[a + b for a, b in zip(*pair)] for pair in zip(known, triples)]
             self.counts[text] = self.counts.get(text, 0) + 1
 
     def means(self, text: str, spans: int) -> list[list[float]]:
-        """Mean distributions of a text's spans; none where it was not judged or had another number of spans."""
+        """Mean distributions of a text's spans; none if it has no labels or another number of spans."""
         sums = self.sums.get(text, [])
         return [[value / self.counts[text] for value in triple] for triple in sums] if len(sums) == spans else []
 
 
 def add_labels(groups: Iterable[Group], paths: list[Path]) -> int:
-    """Give each target, each text and some of its other words the mean of what the files say; returns how many targets got one.
+    """Give each target, each text and some of its other words the mean of all files; returns the number of labelled targets.
 
     A text whose targets have changed since it was labelled is left without.
     """

@@ -32,7 +32,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def calibration_bins(probabilities: np.ndarray, gold: np.ndarray, bins: int = 10) -> list[tuple[int, float, float]]:
-    """(count, mean confidence, accuracy) of each confidence bin that holds something."""
+    """(count, mean confidence, accuracy) of each confidence bin that is not empty."""
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == gold
     index = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -54,7 +54,7 @@ def confusion_by_text(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarra
 
 
 def bounds(values: Iterable[float]) -> tuple[float, float]:
-    """Between which 95 % of the values lie."""
+    """The interval that contains 95 % of the values."""
     low, high = np.percentile(list(values), [2.5, 97.5])
     return float(low), float(high)
 
@@ -67,7 +67,7 @@ def bootstrap(counts: np.ndarray, draws: int = 500, seed: int = 0) -> dict[str, 
 
 
 def gain(pairs: list[tuple[np.ndarray, np.ndarray]], draws: int = 1000, seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """By how much the mean macro-F1 over data sets of one model is above another's, and its 95 % interval.
+    """The gain in mean macro-F1 over data sets of a model against another, and its 95 % interval.
 
     Each pair is a data set's `confusion_by_text` of the one and of the other; both are drawn with the same texts. ValueError where
     the two did not score the same targets.

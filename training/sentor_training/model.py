@@ -15,7 +15,7 @@ from torch.nn import functional
 from .quantise import ActivationRange, QuantLinear
 
 
-# The score of what a token may not see. The exported graph adds less to it, for the same shares (see onnx_graph.py).
+# Attention score of masked positions. The exported graph adds a smaller number with the same effect (see onnx_graph.py).
 MASKED = -1e4
 
 
@@ -225,13 +225,13 @@ class SpanClassifier(nn.Module):
         self.head = Head(shape, dropout)
 
     def smoothed(self) -> Iterator[tuple[ActivationRange, QuantLinear]]:
-        """Each range that is told apart by channel, with the layer that reads it: both halves of the feed-forward part."""
+        """Each range with scales by channel, with the layer that reads it: both halves of the feed-forward part."""
         for layer in self.encoder.layer:
             yield layer.intermediate.input_range, layer.intermediate.dense
             yield layer.output.input_range, layer.output.dense
 
     def states(self, ids: torch.Tensor, attention: torch.Tensor) -> list[torch.Tensor]:
-        """What each layer makes of the tokens, first layer first; each [rows, tokens, hidden]."""
+        """Hidden states after each layer, first layer first; each [rows, tokens, hidden]."""
         positions, allowed = layout_of(ids, attention, self.sep)
         bias = self.encoder.relative_attention_bias(positions) if self.encoder.relative_attention_bias else None
         states = [self.embeddings(ids, positions)]

@@ -16,7 +16,7 @@ import numpy as np
 
 # Rows of MPNet's special tokens.
 CLS, PAD, SEP, UNK, MASK = 0, 1, 2, 3, 30_526
-# BERT's pieces stand behind the first four of them; the special ones among BERT's own were never trained.
+# BERT's pieces follow the first four of them. The special ones among BERT's own were never trained.
 FIRST_PIECE = 4
 # Row of the embedding of the first position.
 FIRST_POSITION = 2

@@ -1,4 +1,4 @@
-"""Which entities are names, and rows in which names are hidden: a score must not depend on whose it is.
+"""Decides which entities are names, and masks them in rows: a score must not depend on a name.
 
 A name's tokens, wherever the text has it, become one `[MASK]`, so that "Apple is slow" and "Samsung is slow" are the same row. Entities
 that say what is judged (`battery`, `Service`) are left: `sentor` decides in the same way, from the words that the model's folder lists.
@@ -14,12 +14,12 @@ from typing import Iterable
 from .data import Group
 from .rows import Span
 
-# The file of them, in a prepared folder and in a model's.
+# The file of aspect words, in a prepared folder and in a model's.
 ASPECT_WORDS = "aspect-words.txt"
 
-# Names of things that are judged are of these: letters, digits and marks between them.
+# The words of entities: letters and digits, with single marks between them.
 WORD = re.compile(r"\w+(?:['’.&]\w+)*")
-# A name's small words: "Bank of America", "Van der Valk".
+# The small words inside a name: "Bank of America", "Van der Valk".
 MOST_LETTERS_OF_A_PARTICLE = 3
 LEAST_TARGETS = 2
 LEAST_SHARE_IN_LOWER_CASE = 0.5
@@ -31,7 +31,7 @@ def words_of(entity: str) -> list[str]:
 
 
 def is_name(entity: str, aspect_words: frozenset[str] | set[str]) -> bool:
-    """Whether an entity is a name: every word has a capital or a digit or is short, and one with a capital is no aspect's."""
+    """Whether an entity is a name: every word has a capital or a digit or is short, and one with a capital is not an aspect word."""
     if "#" in entity[1:] or "_" in entity:
         return False  # a category: SERVICE#GENERAL
     words = words_of(entity)
@@ -42,7 +42,7 @@ def is_name(entity: str, aspect_words: frozenset[str] | set[str]) -> bool:
 
 
 def places_of(name: str, text: str) -> list[Span]:
-    """Where a name stands in a text, whole and in any case."""
+    """Places of a name in a text, as a whole word and in any case."""
     return [match.span() for match in re.finditer(r"(?<!\w)" + re.escape(name) + r"(?!\w)", text, re.IGNORECASE)]
 
 
@@ -80,12 +80,12 @@ def aspect_words_of(folder: Path) -> frozenset[str] | None:
 
 
 def read_aspect_words(path: Path) -> frozenset[str]:
-    """The words of a file with one a line."""
+    """Parse a file with one word a line."""
     return frozenset(path.read_text(encoding="utf-8").split())
 
 
 def hidden_places(text: str, targets: Iterable[tuple[str, Span]], aspect_words: frozenset[str] | None) -> list[Span]:
-    """Where a text has the names among its targets, each given as its entity and its place: there, and wherever else it stands.
+    """All places of the names among a text's targets, each given as its entity and its place.
 
     Nowhere for a model that reads names and so has no aspect words.
     """

@@ -1,4 +1,4 @@
-"""The exported graph, built node by node so that nothing in it depends on a converter's taste.
+"""The exported graph, built node by node so that it does not depend on a converter.
 
 What makes a row's logits independent of what else is in the run:
 
@@ -20,10 +20,10 @@ from onnx import TensorProto, helper, numpy_helper
 from .quantise import ACTIVATION_LEVELS, activation_parameters, quantise_rows, quantise_weight
 
 CONTRIB = "com.microsoft"
-# Added to the scores of what a token may not see. Far more would be no better: the shares would be denormal numbers, which are slow to compute with.
+# Added to the scores of masked positions. A much larger number would produce denormal numbers, which are slow to compute with.
 MASKED = -50.0
 
-# Between the names of layers whose weights stand side by side in one product.
+# Separator of the names of layers whose weights are concatenated in one product.
 PART_SEPARATOR = "+"
 
 
@@ -159,7 +159,7 @@ class SpanGraph:
 
     def _norm(self, x: str, skip: str, name: str) -> str:
         gamma, beta = (self.b.constant(self.w[part], np.float32, part) for part in (f"{name}.weight", f"{name}.bias"))
-        # ONNX Runtime would make one slow kernel of Add and this; src/engine/graph.rs has the figures.
+        # ONNX Runtime would make one slow kernel of Add and this; benches/RESULTS.md has the figures.
         return self.b.add("LayerNormalization", self.b.add("Sum", x, skip), gamma, beta, epsilon=self.epsilon)
 
     def _linear(self, x: str, parts: list[tuple[str, float]], range_name: str) -> str:

@@ -1,4 +1,4 @@
-"""Labelled texts of one's own: a JSON Lines file with one target a line, checked line by line.
+"""Your own labelled texts: a JSON Lines file with one target a line, checked line by line.
 
 | field | meaning |
 | --- | --- |
@@ -26,14 +26,14 @@ MOST_PROBLEMS_SHOWN = 20
 
 @dataclass
 class Checked:
-    """A file's texts and the problems of its lines, each as `file:line: what is wrong`."""
+    """A file's texts and the problems of its lines, each as `file:line: problem`."""
 
     groups: list[Group] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     lines: int = 0
 
     def counts(self) -> str:
-        """A line for people: texts, targets and how they are labelled."""
+        """A summary line: texts, targets and labels."""
         labels = [0, 0, 0]
         for group in self.groups:
             for target in group.targets:
@@ -44,7 +44,7 @@ class Checked:
 
 
 def place_of(record: dict) -> tuple[int, int]:
-    """Start and end of a record's target, looked up where they are missing; (-1, -1) for a topic. ValueError where they are wrong."""
+    """Start and end of a record's target, searched if they are missing; (-1, -1) for a topic. ValueError if they are wrong."""
     text, entity = record["text"], record["entity"]
     if "start" not in record and "end" not in record:
         found = text.find(entity)
@@ -62,7 +62,7 @@ def place_of(record: dict) -> tuple[int, int]:
 
 
 def check_record(record: object) -> tuple[str, str, int, int, int]:
-    """Text, entity, start, end and label of a record. ValueError where it is not one."""
+    """Text, entity, start, end and label of a record. ValueError for any other record."""
     if not isinstance(record, dict):
         raise ValueError("a line must be a JSON object")
     for name in ("text", "entity", "label"):
@@ -76,7 +76,7 @@ def check_record(record: object) -> tuple[str, str, int, int, int]:
 
 
 def numbered_records(path: Path) -> Iterator[tuple[int, object | ValueError]]:
-    """Line number and parsed JSON of each line that is not blank; a ValueError where it is not JSON."""
+    """Line number and parsed JSON of each line that is not blank; a ValueError if it is not JSON."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():

@@ -1,4 +1,4 @@
-"""Where things lie: the shared data, the run folders, the repository's models."""
+"""Paths of the shared data, the run folders and the repository's models."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def base_folder(options: argparse.Namespace, default: str) -> Path:
 
 
 def fallback_share(full_path: Path, cut_path: Path, texts: list[str]) -> dict:
-    """How often words of real text fall to other (smaller) pieces after the cut, and to [UNK]."""
+    """Shares of words of real text that get other (smaller) pieces after the cut, and [UNK]."""
     full, cut = load_tokenizer(str(full_path)), load_tokenizer(str(cut_path))
     words = Counter(word for text in texts for word in text.split())
     changed = unknown = total = 0
@@ -51,7 +51,7 @@ def fallback_share(full_path: Path, cut_path: Path, texts: list[str]) -> dict:
 
 
 def sets_left_out(recipe: Recipe, data: Path) -> dict[str, str]:
-    """Data sets of DATA/train that the recipe does not learn from, and why."""
+    """Data sets of DATA/train that the recipe excludes, and why."""
     reasons = {}
     for name, _, path in files(data / "train"):
         first = first_target(path)

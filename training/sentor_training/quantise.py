@@ -91,7 +91,7 @@ class ActivationRange(nn.Module):
         self.low = nn.Parameter(torch.zeros(()))
         self.high = nn.Parameter(torch.zeros(()))
         self.register_buffer("smoothing", None if channels is None else torch.ones(channels))
-        # Extremes by channel while observing; all in one where channels are not told apart.
+        # Extremes by channel while observing; a single one without scales by channel.
         self.register_buffer("lows", torch.zeros(channels or 1), persistent=False)
         self.register_buffer("highs", torch.zeros(channels or 1), persistent=False)
         self.mode = "off"
@@ -137,7 +137,7 @@ class QuantLinear(nn.Linear):
     quantised = False
 
     def used_weight(self) -> torch.Tensor:
-        """The weight [outputs, inputs], on the int8 grid where that is imitated."""
+        """The weight [outputs, inputs], on the int8 grid if quantisation is simulated."""
         return _FakeWeight.apply(self.weight) if self.quantised else self.weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

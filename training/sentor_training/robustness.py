@@ -1,4 +1,4 @@
-"""Stage robustness: how a shipped model's labels hold when what must not matter is changed, on the dev sets of its language.
+"""Stage robustness: how stable a shipped model's labels are under changes that must not matter, on the dev sets of its language.
 
 Each change is made to every dev text that it fits, and the labels before and after are compared:
 
@@ -34,10 +34,10 @@ from .rows import Row, Span, SpecialTokens, encode_row
 from .runtime import open_folder
 from .scoring import score_rows
 
-# Beyond this a row is left out: the changes need no long texts.
+# Longer rows are left out: the changes need no long texts.
 LONGEST_TOKENS = 256
 
-# A changed text with the targets' places, or none where the change does not fit.
+# A changed text with the targets' places, or none if the change does not apply.
 Change = Callable[[Group, random.Random], tuple[str, list[Span]] | None]
 
 
@@ -105,7 +105,7 @@ def changes(groups: list[Group]) -> dict[str, Change]:
 
 
 def asked(groups: list[Group], tokenizer: Tokenizer, aspect_words: frozenset[str] | None, predictions: Callable[[list[Row]], np.ndarray]) -> dict:
-    """How many texts keep their label as a whole when the names among their targets are hidden."""
+    """Number of texts that keep their label as a whole when the names among their targets are masked."""
     special = SpecialTokens.of(tokenizer)
     rows: tuple[list[Row], list[Row]] = ([], [])
     for group in groups:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 Span = tuple[int, int]
 
-# A text is in capitals if it has so many letters, and so many of them are.
+# A text is in capitals if it has at least this many letters, and at least this share of them is in capitals.
 LEAST_LETTERS = 8
 LEAST_SHARE_OF_CAPITALS = 0.7
 
@@ -38,7 +38,7 @@ def load_tokenizer(path: str) -> Tokenizer:
 
 
 def quieten(text: str) -> str:
-    """A text in capitals as one in small letters, of the same length in characters and bytes; any other as it is."""
+    """Lower-case a text in capitals, keeping its length in characters and bytes; return any other text unchanged."""
     cased = [c for c in text if c.lower() != c.upper()]
     if len(cased) < LEAST_LETTERS or sum(c.isupper() for c in cased) < LEAST_SHARE_OF_CAPITALS * len(cased):
         return text
@@ -74,7 +74,7 @@ def hide(ids: list[int], offsets: list[Span], hidden: Iterable[Span], mask: int)
 
 
 def implicit_text(entity: str) -> str:
-    """How an entity is written behind the separator: `SERVICE#GENERAL` → `SERVICE GENERAL`."""
+    """The text of an entity behind the separator: `SERVICE#GENERAL` → `SERVICE GENERAL`."""
     return entity.replace("#", " ").replace("_", " ")
 
 
@@ -91,7 +91,7 @@ def layout(window: list[int], entities: list[list[int]], cls: int, sep: int) -> 
 
 
 def segments_and_positions(ids: list[int], sep: int) -> tuple[list[int], list[int]]:
-    """Reference form of what the graph computes: segment and position of each token."""
+    """Reference implementation of the graph's layout: segment and position of each token."""
     segments, positions = [], []
     segment = start = 0
     first_length = ids.index(sep) + 1

@@ -36,6 +36,6 @@ def onnx_runner(session: onnxruntime.InferenceSession) -> Runner:
 
 
 def open_folder(folder: Path, threads: int = 1) -> tuple[Tokenizer, frozenset[str] | None, Runner]:
-    """An exported model as it is served: its tokenizer, its aspect words (none where it reads names), and what runs it."""
+    """An exported model: its tokenizer, its aspect words (none if it reads names), and its session."""
     runner = onnx_runner(session_of(folder / "model.onnx", threads))
     return load_tokenizer(str(folder / "tokenizer.json")), aspect_words_of(folder), runner

@@ -29,7 +29,7 @@ class Scored:
 
 
 def centred(row: Row, limit: int, special: SpecialTokens) -> Row:
-    """Cut a row with one span to `limit` tokens round that span (texts beyond the model's positions)."""
+    """Cut a row with one span to `limit` tokens around that span (texts beyond the model's positions)."""
     (start, end), = row.spans
     window_end = row.ids.index(special.sep)
     room = limit - 2 - (len(row.ids) - window_end - 1)
@@ -93,7 +93,7 @@ def score_rows(rows: list[Row], run: Runner, pad: int, batch_tokens: int = 4000,
 
 
 def score_file(path: Path, tokenizer: Tokenizer, run: Runner, aspect_words: frozenset[str] | None, limit: int = 512, first_texts: int | None = None) -> Scored:
-    """Score every target of a file (or those of its first texts); names are hidden where aspect words are given."""
+    """Score every target of a file (or those of its first texts); names are masked if aspect words are given."""
     rows, numbers, gold = encode_file(path, tokenizer, limit, aspect_words, first_texts)
     logits = np.full((len(gold), 3), np.nan, dtype=np.float32)
     texts = np.zeros(len(gold), dtype=np.int64)

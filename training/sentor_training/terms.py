@@ -1,4 +1,4 @@
-"""Where each data set comes from and on what terms, as its public repository states them."""
+"""Source and terms of each data set, as stated in its public repository."""
 
 # Longest matching prefix wins.
 TERMS = {

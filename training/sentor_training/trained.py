@@ -1,4 +1,4 @@
-"""Loads the weights that a run left behind and turns them into a graph."""
+"""Loads the weights of a training run and turns them into a graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .rows import SpecialTokens, load_tokenizer
 
 @dataclass
 class Trained:
-    """A model after (or before) training, with what export needs beside it."""
+    """A model after (or before) training, with everything that export needs."""
 
     recipe: Recipe
     folder: Path
@@ -40,7 +40,7 @@ class Trained:
 
     @property
     def temperature(self) -> float:
-        """What the calibrate stage found, 1 before it ran."""
+        """The temperature of the calibrate stage; 1 before it ran."""
         path = self.folder / "calibration.json"
         return json.loads(path.read_text())["temperature"] if path.exists() else 1.0
 

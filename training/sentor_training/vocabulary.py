@@ -1,4 +1,4 @@
-"""Cut a multilingual base to a student: fewer pieces, fewer layers; give emoji pieces of their own.
+"""Cut a multilingual base to a student: fewer pieces, fewer layers, and separate pieces for emoji.
 
 Kept pieces: special tokens, every piece that the Dutch training texts use, those that the
 English ones use, those that Dutch and British word lists use most, and single characters of
@@ -101,7 +101,7 @@ def make_tokenizer(pieces: list[str], lowercase: bool, path: Path) -> Tokenizer:
 
 
 def cut_base(base: Path, out: Path, pieces: list[str] | None, layers: list[int], lowercase: bool) -> None:
-    """Write a Hugging Face folder with the chosen layers and pieces (all where `pieces` is none)."""
+    """Write a Hugging Face folder with the chosen layers and pieces (all if `pieces` is none)."""
     from safetensors.numpy import load_file, save_file
 
     old = [line.rstrip("\n") for line in (base / "vocab.txt").open(encoding="utf-8")]

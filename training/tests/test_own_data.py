@@ -1,4 +1,4 @@
-"""Tests of one's own data: the format, the converters, and a whole fine-tuning of a tiny model."""
+"""Tests of fine-tuning on own data: the format, the converters, and a whole run with a tiny model."""
 
 import contextlib
 import io
@@ -161,7 +161,7 @@ class Finetuning(Folder):
         self.assertEqual((manifest["name"], manifest["version"]), ("tiny", "1.0.0-own"))
         self.assertEqual(sorted(manifest["files"]), ["aspect-words.txt", "model.onnx", "tokenizer.json"])
         self.assertGreater(figures["after"], 80, printed.getvalue())
-        # What was exported can be gone on with.
+        # An exported model can be trained further.
         finetune.Start.read(self.folder / "out", threads=1)
 
     def test_files_with_problems_train_nothing(self):

@@ -1,4 +1,4 @@
-"""Tests of the parts where an off-by-one hides; no weights needed.
+"""Tests of the parts where off-by-one errors are likely; no weights needed.
 
 Run: python -m unittest discover -s training/tests -t training
 
@@ -185,7 +185,7 @@ class Labels(unittest.TestCase):
                     out.write("".join(json.dumps(line) + "\n" for line in lines))
             self.assertEqual(add_labels(groups, paths), 1)
         np.testing.assert_allclose(groups[0].targets[0].soft, [0.2, 0.4, 0.4])
-        # A text that has another number of targets now is left alone.
+        # A text with another number of targets is not changed.
         self.assertIsNone(groups[1].targets[0].soft)
         self.assertIsNone(groups[2].targets[0].soft)
 
@@ -213,7 +213,7 @@ class Labels(unittest.TestCase):
 
 @NEEDS_TORCH
 class Sampling(unittest.TestCase):
-    """What a training row is to learn, without a tokenizer of words."""
+    """The targets of a training row, without a tokenizer of words."""
 
     def sampler(self, groups, **changes):
         from dataclasses import replace
