@@ -163,6 +163,6 @@ mod tests {
     #[test]
     fn lengths_count_words() {
         let label = |words: usize| Length::from_text(&"word ".repeat(words)).label();
-        assert_eq!([0, 4, 5, 15, 16, 99].map(of), ["1-4", "1-4", "5-15", "5-15", "16+", "16+"]);
+        assert_eq!([0, 4, 5, 15, 16, 99].map(label), ["1-4", "1-4", "5-15", "5-15", "16+", "16+"]);
     }
 }
