@@ -318,10 +318,10 @@ fn traces_are_continued_and_exported() {
     let sent = delivery.join().expect("a delivery");
     runtime.block_on(server.app.exporter().expect("it was given").close());
     assert!(!format!("{sent:?}").to_lowercase().contains("secret"), "no text leaves");
-    let exported = &sent.resource_spans[0];
-    let resource = format!("{:?}", exported.resource);
+    let process_spans = &sent.resource_spans[0];
+    let resource = format!("{:?}", process_spans.resource);
     assert!(resource.contains("service.name") && resource.contains("\"sentor\""), "{resource}");
-    let spans = &exported.scope_spans[0].spans;
+    let spans = &process_spans.scope_spans[0].spans;
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["POST /api/predicts", "receive", "score", "write"]);
     let hexadecimal = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();

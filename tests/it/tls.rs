@@ -15,7 +15,7 @@ use sentor::http::{Tls, TlsError, TlsFiles};
 use tempfile::TempDir;
 
 use crate::support::client::Client;
-use crate::support::{Setup, TestServer, now};
+use crate::support::{Setup, TestServer};
 
 /// A certificate authority, and the files that it has signed.
 struct Authority {
