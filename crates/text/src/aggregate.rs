@@ -113,7 +113,7 @@ mod tests {
     const NEUTRAL: [f64; 3] = [0.03, 0.94, 0.03];
     const TORN: [f64; 3] = [0.30, 0.30, 0.40];
 
-    fn from_weights(weights: [f64; 3]) -> Distribution {
+    fn weighted(weights: [f64; 3]) -> Distribution {
         Distribution::from_weights(weights)
     }
 
@@ -123,35 +123,50 @@ mod tests {
         assert_eq!(entity(&[]), Distribution::NEUTRAL);
         assert_eq!(implicit(&[]), Distribution::NEUTRAL);
         assert_eq!(document(&[]), Distribution::NEUTRAL);
-        assert_eq!(document(&[(of(NEGATIVE), 0), (of(NEUTRAL), 0)]), Distribution::NEUTRAL);
+        assert_eq!(document(&[(weighted(NEGATIVE), 0), (weighted(NEUTRAL), 0)]), Distribution::NEUTRAL);
     }
 
     #[test]
     fn a_confident_mention_counts_more_than_an_uncertain_one() {
-        let pooled = entity(&[of(NEGATIVE), of(TORN), of(TORN)]);
+        let pooled = entity(&[weighted(NEGATIVE), weighted(TORN), weighted(TORN)]);
         assert_eq!(pooled.polarity(), Polarity::Negative);
     }
 
     #[test]
     fn repeated_mentions_count() {
         let positive = distribution(0.02, 0.08, 0.90);
-        assert_eq!(entity(&[of(NEGATIVE), positive, positive]).polarity(), Polarity::Positive);
-        assert_eq!(entity(&[of(NEGATIVE), of(NEGATIVE), positive]).polarity(), Polarity::Negative);
+        assert_eq!(entity(&[weighted(NEGATIVE), positive, positive]).polarity(), Polarity::Positive);
+        assert_eq!(
+            entity(&[weighted(NEGATIVE), weighted(NEGATIVE), positive]).polarity(),
+            Polarity::Negative
+        );
     }
 
     #[test]
     fn neutral_sentences_do_not_outweigh_the_verdict() {
-        let story = [(of(NEUTRAL), 15), (of(NEUTRAL), 15), (of(NEUTRAL), 15), (of(NEGATIVE), 12)];
+        let story = [
+            (weighted(NEUTRAL), 15),
+            (weighted(NEUTRAL), 15),
+            (weighted(NEUTRAL), 15),
+            (weighted(NEGATIVE), 12),
+        ];
         assert_eq!(document(&story).polarity(), Polarity::Negative);
-        let windows = [of(NEUTRAL), of(NEUTRAL), of(NEGATIVE), of(NEUTRAL), of(NEUTRAL), of(NEUTRAL)];
+        let windows = [
+            weighted(NEUTRAL),
+            weighted(NEUTRAL),
+            weighted(NEGATIVE),
+            weighted(NEUTRAL),
+            weighted(NEUTRAL),
+            weighted(NEUTRAL),
+        ];
         assert_eq!(implicit(&windows).polarity(), Polarity::Negative);
-        assert_eq!(implicit(&[of(NEUTRAL); 6]).polarity(), Polarity::Neutral);
+        assert_eq!(implicit(&[weighted(NEUTRAL); 6]).polarity(), Polarity::Neutral);
     }
 
     #[test]
     fn the_last_sentence_is_not_the_document() {
         let positive = distribution(0.05, 0.15, 0.80);
-        let sentences = [(of(NEGATIVE), 20), (of(NEGATIVE), 18), (positive, 4)];
+        let sentences = [(weighted(NEGATIVE), 20), (weighted(NEGATIVE), 18), (positive, 4)];
         assert_eq!(document(&sentences).polarity(), Polarity::Negative);
     }
 
