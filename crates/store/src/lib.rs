@@ -31,6 +31,7 @@ pub mod audit;
 
 mod memory;
 mod sqlite;
+mod sync;
 
 use crate::audit::AuditStore;
 use crate::keys::KeyStore;

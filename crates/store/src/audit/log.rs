@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::heartbeat::Heartbeat;
 use crate::keys::KeyId;
+use crate::sync::lock;
 
 /// The longest time until an entry that another process left is in the file.
 const POLL: Duration = Duration::from_secs(1);
@@ -205,9 +206,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// The values behind these locks change in single steps, so a panic elsewhere leaves nothing half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -163,6 +163,25 @@ impl KeyRecord {
     /// The plan without limits.
     pub const UNLIMITED: &str = "unlimited";
 
+    /// A record without name, plan and scopes, for a key outside the store or with an unreadable row.
+    pub(super) fn bare(id: KeyId, digest: KeyDigest) -> Self {
+        Self {
+            account: id.clone(),
+            id,
+            name: String::new(),
+            prefix: String::new(),
+            digest,
+            plan: String::new(),
+            scopes: Scopes::default(),
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+            last_used_at: None,
+            revoked_at: None,
+            replaced_by: None,
+            retires_at: None,
+        }
+    }
+
     /// Returns the environment, which the prefix names.
     pub fn environment(&self) -> Environment {
         Environment::from_prefix(&self.prefix)

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
 };
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use super::snapshot::Snapshot;
 use super::store::{KeyStore, UnreadableKey};
 use crate::error::{FailureKind, StoreError};
 use crate::heartbeat::Heartbeat;
+use crate::sync::{BackgroundThread, lock};
 
 /// The interval between polls of the store: a revoked key is refused well within a second.
 const POLL: Duration = Duration::from_millis(250);
@@ -34,13 +35,7 @@ const LOOKUP_WAIT: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct KeyRing {
     shared: Arc<Shared>,
-    follower: Mutex<Option<Follower>>,
-}
-
-#[derive(Debug)]
-struct Follower {
-    stop: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
+    follower: BackgroundThread,
 }
 
 #[derive(Debug)]
@@ -107,18 +102,13 @@ impl KeyRing {
             heartbeat: Heartbeat::start(),
             followed: Heartbeat::start(),
         });
-        let (stop, stopped) = mpsc::channel();
-        let follower = Arc::clone(&shared);
-        let thread =
-            thread::Builder::new().name("key-ring".to_owned()).spawn(move || follower.follow(&stopped));
-        let follower = match thread {
-            Ok(thread) => Some(Follower { stop, thread }),
-            Err(error) => {
-                tracing::error!(%error, "cannot follow the key store: new and revoked keys count after a restart");
-                None
-            }
-        };
-        Ok(Self { shared, follower: Mutex::new(follower) })
+        let following = Arc::clone(&shared);
+        let follower = BackgroundThread::start(
+            "key-ring",
+            "cannot follow the key store: new and revoked keys count after a restart",
+            move |stopped| following.follow(stopped),
+        );
+        Ok(Self { shared, follower })
     }
 
     /// Looks up an active key in memory.
@@ -223,17 +213,7 @@ impl KeyRing {
 
     /// Stops following and writes the last times of use.
     pub fn close(&self) {
-        if let Some(Follower { stop, thread }) = lock(&self.follower).take() {
-            drop(stop);
-            // If the thread panicked, the panic hook has logged it.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for KeyRing {
-    fn drop(&mut self) {
-        self.close();
+        self.follower.close();
     }
 }
 
@@ -371,23 +351,10 @@ fn report_unreadable(rows: &[UnreadableKey]) {
 
 fn static_record(key: &ApiKey) -> KeyRecord {
     KeyRecord {
-        id: KeyId::static_key(),
-        account: KeyId::static_key(),
         name: "from the configuration".to_owned(),
         prefix: key.shown_prefix().to_owned(),
-        digest: key.digest(),
         plan: KeyRecord::UNLIMITED.to_owned(),
         scopes: Scopes::caller(),
-        created_at: Timestamp::UNIX_EPOCH,
-        expires_at: None,
-        last_used_at: None,
-        revoked_at: None,
-        replaced_by: None,
-        retires_at: None,
+        ..KeyRecord::bare(KeyId::static_key(), key.digest())
     }
-}
-
-/// The values behind these locks change in single steps, so a panic elsewhere leaves nothing half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use super::api_key::KeyDigest;
 use super::events::KeyEvents;
 use super::record::{KeyId, KeyRecord, KeyState};
-use super::scope::Scopes;
 use super::store::{KeyChanges, Revision, UnreadableKey};
 
 #[derive(Debug)]
@@ -32,7 +31,7 @@ pub(super) struct Entry {
 }
 
 impl Snapshot {
-    /// Makes a snapshot of all keys, and of the static key, which counts less than the same key in the store.
+    /// Makes a snapshot of all keys and of the static key. If the store has the same key, its record has precedence.
     pub(super) fn new(all: KeyChanges, static_key: Option<&KeyRecord>) -> Self {
         let mut snapshot = Self {
             revision: all.revision,
@@ -48,7 +47,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// Puts in changed records, and returns the rows that have become unreadable.
+    /// Applies changed records, and returns the rows that have become unreadable.
     pub(super) fn apply(&mut self, changes: KeyChanges) -> Vec<UnreadableKey> {
         self.revision = changes.revision;
         for record in changes.records {
@@ -57,7 +56,7 @@ impl Snapshot {
         changes.unreadable.into_iter().filter(|row| self.mark_unreadable(row)).collect()
     }
 
-    /// Puts in one record.
+    /// Inserts or replaces a record.
     pub(super) fn put(&mut self, record: KeyRecord) {
         self.unreadable.remove(&record.id);
         let old = self.entries.get(&record.digest);
@@ -76,12 +75,13 @@ impl Snapshot {
         unreadable.into_iter().filter(|row| !old.unreadable.contains(&row.id)).collect()
     }
 
-    /// Lets a key count as revoked, and returns `true` if it did not before.
+    /// Marks a key as unreadable, so that it counts as revoked. Returns `true` if it was readable before.
     fn mark_unreadable(&mut self, row: &UnreadableKey) -> bool {
         match row.digest {
             Some(digest) => {
-                let entry =
-                    self.entries.entry(digest).or_insert_with(|| Entry::new(placeholder(row, digest), 0));
+                // A key that was never readable has no older record.
+                let bare = || Entry::new(KeyRecord::bare(row.id.clone(), digest), 0);
+                let entry = self.entries.entry(digest).or_insert_with(bare);
                 entry.is_readable = false;
             }
             None => {
@@ -133,27 +133,8 @@ impl Entry {
         Self { record: Arc::new(record), is_readable: true, used_at: AtomicI64::new(used_at) }
     }
 
-    /// Notes a use.
+    /// Records a use.
     pub(super) fn use_at(&self, now: Timestamp) {
         self.used_at.store(now.as_microsecond(), Ordering::Relaxed);
-    }
-}
-
-/// The record of a key that was never readable.
-fn placeholder(row: &UnreadableKey, digest: KeyDigest) -> KeyRecord {
-    KeyRecord {
-        id: row.id.clone(),
-        account: row.id.clone(),
-        name: String::new(),
-        prefix: String::new(),
-        digest,
-        plan: String::new(),
-        scopes: Scopes::default(),
-        created_at: Timestamp::UNIX_EPOCH,
-        expires_at: None,
-        last_used_at: None,
-        revoked_at: None,
-        replaced_by: None,
-        retires_at: None,
     }
 }

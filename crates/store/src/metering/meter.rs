@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -17,6 +16,7 @@ use crate::clock::{Clock, Moment};
 use crate::error::StoreError;
 use crate::heartbeat::Heartbeat;
 use crate::keys::{KeyId, KeyRecord};
+use crate::sync::{BackgroundThread, lock};
 
 /// The interval between flushes: a killed process loses well under a second of counts.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
@@ -37,13 +37,7 @@ pub const DEFAULT_USAGE_RETENTION_DAYS: u32 = 400;
 #[derive(Debug)]
 pub struct Meter {
     shared: Arc<Shared>,
-    flusher: Mutex<Option<Flusher>>,
-}
-
-#[derive(Debug)]
-struct Flusher {
-    stop: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
+    flusher: BackgroundThread,
 }
 
 #[derive(Debug)]
@@ -91,18 +85,13 @@ impl Meter {
             writing: Mutex::default(),
             heartbeat: Heartbeat::start(),
         });
-        let (stop, stopped) = mpsc::channel();
         let flushing = Arc::clone(&shared);
-        let thread =
-            thread::Builder::new().name("meter".to_owned()).spawn(move || flushing.flush_until(&stopped));
-        let flusher = match thread {
-            Ok(thread) => Some(Flusher { stop, thread }),
-            Err(error) => {
-                tracing::error!(%error, "cannot start the meter's thread: usage is written at the end only");
-                None
-            }
-        };
-        Ok(Self { shared, flusher: Mutex::new(flusher) })
+        let flusher = BackgroundThread::start(
+            "meter",
+            "cannot start the meter's thread: usage is written at the end only",
+            move |stopped| flushing.flush_until(stopped),
+        );
+        Ok(Self { shared, flusher })
     }
 
     /// Admits a request of `key` and counts it, or says which limit is used up.
@@ -211,11 +200,7 @@ impl Meter {
 
     /// Stops the thread and writes what is left.
     pub fn close(&self) {
-        if let Some(Flusher { stop, thread }) = lock(&self.flusher).take() {
-            drop(stop);
-            // If the thread panicked, the panic hook has logged it.
-            let _ = thread.join();
-        }
+        self.flusher.close();
     }
 
     /// Returns the plan of a key. Logs an unknown plan once, not at each request.
@@ -230,12 +215,6 @@ impl Meter {
             }
             LimitError::UnknownPlan
         })
-    }
-}
-
-impl Drop for Meter {
-    fn drop(&mut self) {
-        self.close();
     }
 }
 
@@ -410,9 +389,4 @@ fn restore(store: &dyn UsageStore, now: Moment) -> Result<HashMap<KeyId, Arc<Cel
         (id, cell)
     });
     Ok(cells.collect())
-}
-
-/// The values behind these locks change in single steps, so a panic elsewhere leaves nothing half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
