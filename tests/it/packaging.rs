@@ -70,7 +70,7 @@ fn the_systemd_unit_uses_existing_flags() {
     let flags: Vec<&str> = start.split_whitespace().filter(|word| word.starts_with("--")).collect();
     let help = Command::new(env!("CARGO_BIN_EXE_sentor")).args(["serve", "--help"]).output();
     let help = String::from_utf8(help.expect("the program runs").stdout).expect("help is text");
-    assert!(flags.len() > 1, "{flags:?}");
+    assert!(!flags.is_empty(), "{start}");
     for flag in flags {
         assert!(help.contains(flag), "{flag} is no flag of `sentor serve`");
     }
