@@ -4,17 +4,17 @@
 
 use std::sync::LazyLock;
 
-use sentor::config::{Config, Overrides, Surroundings};
+use sentor::config::{Config, Environment, Overrides};
 use serde_json::Value;
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
-    Config::load_in(&Overrides::default(), &Surroundings::default()).expect("the defaults are valid")
+    Config::load_in(&Overrides::default(), &Environment::default()).expect("the defaults are valid")
 });
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     for partial in [false, true] {
-        let Err(refusal) = sentor::http::read_predict_body(bytes, partial, &CONFIG.limits) else { continue };
-        let body: Value = serde_json::from_slice(&refusal).expect("a refusal is JSON");
+        let Err(error) = sentor::http::read_predict_body(bytes, partial, &CONFIG.limits) else { continue };
+        let body: Value = serde_json::from_slice(&error).expect("a error is JSON");
         match body["error"]["code"].as_str() {
             Some("bad_request") => {}
             Some("validation_error") => {

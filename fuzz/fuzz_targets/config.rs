@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use sentor::config::{Config, ConfigError, Overrides, Surroundings};
+use sentor::config::{Config, ConfigError, Environment, Overrides};
 
 /// In memory, if the system has such a folder.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -18,14 +18,14 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let overrides = Overrides { file: Some(FILE.clone()), ..Overrides::default() };
-    let load = |text: &str, surroundings: &Surroundings| {
+    let load = |text: &str, environment: &Environment| {
         fs::write(&*FILE, text).expect("the file can be written");
-        Config::load_in(&overrides, surroundings)
+        Config::load_in(&overrides, environment)
     };
-    match load(text, &Surroundings::default()) {
+    match load(text, &Environment::default()) {
         Ok(config) => {
             let printed = config.to_toml();
-            let again = load(&printed, &Surroundings::default());
+            let again = load(&printed, &Environment::default());
             assert!(again.is_ok(), "{again:?}\n{printed}");
         }
         Err(error) => assert!(says_something(&error), "{error:?}"),
@@ -34,8 +34,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         let (name, value) = line.split_once('=')?;
         Some((format!("SENTOR_{}", name.trim().to_uppercase()), value.trim().to_owned()))
     });
-    let surroundings = Surroundings { variables: variables.collect(), ..Surroundings::default() };
-    if let Err(error) = load("", &surroundings) {
+    let environment = Environment { variables: variables.collect(), ..Environment::default() };
+    if let Err(error) = load("", &environment) {
         assert!(says_something(&error), "{error:?}");
     }
 });

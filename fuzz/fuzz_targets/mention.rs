@@ -3,9 +3,9 @@
 
 #![no_main]
 
+use sentor_fuzz::split_line;
 use sentor_text::language::Language;
 use sentor_text::mention::EntityMatcher;
-use sentor_fuzz::split_line;
 use sentor_text::span::{OffsetMap, OffsetUnit};
 
 // The first line has the entities, with `|` between them.

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use sentor_engine::encode::Encoder;
-use sentor_text::language::Language;
 use sentor_engine::registry::ModelFolder;
+use sentor_text::language::Language;
 use sentor_text::segment::sentences;
 
 static ENCODERS: LazyLock<Vec<Encoder>> = LazyLock::new(|| {
