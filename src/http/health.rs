@@ -61,7 +61,7 @@ pub(super) struct ModelHealth {
     get, path = "/api/health", tag = "health",
     summary = "Show how the server is",
     description = "Needs no key; a wrong one is refused, so a client can test its key here.",
-    responses((status = 200, description = "How the server is.", body = Health)),
+    responses((status = 200, description = "The state of the server.", body = Health)),
     security((), ("api_key" = []), ("bearer" = [])),
 )]
 pub(super) async fn show_health(

@@ -259,12 +259,15 @@ impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
         let url = request.uri().clone();
-        let sending = self.runtime.spawn(tokio::time::timeout(self.timeout, async move {
+        let exchange = async move {
             let answer = client.request(request.map(Full::new)).await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))
-        }));
+        };
+        // The timer is created inside the task: on the SDK's thread, which has no runtime, that would panic.
+        let timeout = self.timeout;
+        let sending = self.runtime.spawn(async move { tokio::time::timeout(timeout, exchange).await });
         let answer = match sending.await? {
             Ok(answer) => answer,
             Err(_) => Err("the collector does not answer in time".into()),

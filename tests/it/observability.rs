@@ -268,10 +268,11 @@ fn pages_are_served_with_a_strict_policy() {
 }
 
 /// A collector that accepts one export.
-fn collector() -> (String, std::thread::JoinHandle<ExportTraceServiceRequest>) {
+fn collector() -> (String, std::sync::mpsc::Receiver<ExportTraceServiceRequest>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
-    let thread = std::thread::spawn(move || {
+    let (sender, delivery) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a delivery");
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
@@ -286,11 +287,13 @@ fn collector() -> (String, std::thread::JoinHandle<ExportTraceServiceRequest>) {
                 assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
                 assert!(head.contains("content-type: application/x-protobuf"), "{head}");
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("it waits");
-                return ExportTraceServiceRequest::decode(body).expect("the message of OTLP");
+                let request = ExportTraceServiceRequest::decode(body).expect("the message of OTLP");
+                sender.send(request).expect("the test waits");
+                return;
             }
         }
     });
-    (address, thread)
+    (address, delivery)
 }
 
 #[test]
@@ -315,7 +318,7 @@ fn traces_are_continued_and_exported() {
 
     // The server finishes the spans after the client has the whole answer, so closing the exporter here could lose them. The
     // SDK exports a batch after five seconds.
-    let sent = delivery.join().expect("a delivery");
+    let sent = delivery.recv_timeout(std::time::Duration::from_mins(1)).expect("a delivery");
     runtime.block_on(server.app.exporter().expect("it was given").close());
     assert!(!format!("{sent:?}").to_lowercase().contains("secret"), "no text leaves");
     let process_spans = &sent.resource_spans[0];
