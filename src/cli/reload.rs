@@ -83,7 +83,7 @@ impl Reloader {
                 Ok(Err::<_, ReloadError>(error)) => {
                     tracing::error!(
                         %error,
-                        "cannot load the models anew, or the configuration; those in service stay"
+                        "cannot reload the models or the configuration: the current ones stay in service"
                     );
                     continue;
                 }
@@ -97,7 +97,7 @@ impl Reloader {
             self.apply(&config);
             let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
             let settings = reloaded_settings(&current, &config).join(", ");
-            tracing::info!(duration_ms, models = models.join(", "), settings, "models are loaded anew");
+            tracing::info!(duration_ms, models = models.join(", "), settings, "models are reloaded");
             self.warn_of_the_rest(&config);
             current = config;
             retired.spawn_blocking(move || retire(old));

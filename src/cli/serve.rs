@@ -1,4 +1,4 @@
-//! `sentor serve`: opens the port, loads the models, answers until told to stop.
+//! `sentor serve`: opens the port, loads the models, and answers until a signal stops it.
 
 use std::fmt::Write as _;
 use std::io;

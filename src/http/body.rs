@@ -248,7 +248,7 @@ mod tests {
             assert_eq!(unpacked(encoding, packed).as_ref(), Some(&text), "{encoding}");
             assert_eq!(unpacked(encoding, &packed[..packed.len() - 5]), None, "{encoding}, cut short");
             assert_eq!(unpacked(encoding, b"no such thing"), None, "{encoding}");
-            // All encoders may write what follows as a member of its own, and some tools do.
+            // Encoders may write several members, and some tools do.
             if encoding != "br" {
                 let twice = [&packed[..], packed].concat();
                 assert_eq!(unpacked(encoding, &twice), Some([&text[..], &text].concat()), "{encoding}");

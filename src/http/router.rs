@@ -42,7 +42,7 @@ pub enum ListenerRole {
     Admin,
     /// Metrics without a key, and `/livez`.
     Metrics,
-    /// Health probes alone: the connections for everything else are taken.
+    /// Health probes only: the connections for everything else are taken.
     Probes,
 }
 

@@ -99,7 +99,7 @@ fn sighup_reloads_plans_limits_and_cors_and_names_settings_that_need_a_restart()
     assert_eq!(code, Some(0), "{log}");
     let line = |words: &str| log.lines().find(|line| line.contains(words)).unwrap_or_default().to_owned();
     assert!(
-        line("models are loaded anew").contains("\"settings\":\"cors_origins, max_documents, plans\""),
+        line("models are reloaded").contains("\"settings\":\"cors_origins, max_documents, plans\""),
         "{log}"
     );
     assert!(line("take effect only at a restart").contains("\"settings\":\"max_connections\""), "{log}");

@@ -33,11 +33,11 @@ fn a_failed_reload_changes_nothing() {
     assert_eq!(client.predict("", &document).status, 200);
     std::fs::write(&config, "model_en = \"./nowhere\"\n").expect("a file");
     server.signal("-HUP");
-    server.wait_for_log("cannot load the models anew");
+    server.wait_for_log("cannot reload the models");
     assert_eq!(client.predict("", &document).status, 200);
     assert_eq!(client.get("/readyz").status, 200);
     let (code, _, log) = server.stop("-TERM");
     assert_eq!(code, Some(0), "{log}");
-    let line = log.lines().find(|line| line.contains("cannot load the models anew"));
+    let line = log.lines().find(|line| line.contains("cannot reload the models"));
     assert!(line.is_some_and(|line| line.contains("nowhere/manifest.json")), "{log}");
 }

@@ -102,7 +102,7 @@ fn scores_are_the_same_under_load_and_reloads_drop_no_request() {
             }
         });
         // Two signals that come close together may count as one.
-        server.wait_for_log("models are loaded anew");
+        server.wait_for_log("models are reloaded");
         let (code, _, log) = server.stop("-TERM");
         assert_eq!(code, Some(0), "{log}");
         assert!(!log.contains("dynamically quantised"), "the shipped models are not");

@@ -203,8 +203,8 @@ impl Analyzer {
     }
 
     /// Bytes of a request body for which at least one token is expected. Ordinary text has four or five bytes a token, and
-    /// JSON around it. The figure is fixed and low: one that followed the latest requests would let a caller with odd texts
-    /// have the requests of others rejected.
+    /// JSON around it. The figure is fixed and low: an estimate from recent requests would let a caller with unusual
+    /// texts cause rejections of others.
     const BODY_BYTES_PER_TOKEN: usize = 16;
 
     /// Checks whether a request body of this length would be rejected now.
@@ -257,7 +257,7 @@ fn aggregate(
         .collect()
 }
 
-/// The name under which work without a key stands in the queue.
+/// The caller of work without a key.
 pub fn local_caller() -> Caller {
     Caller::from("local")
 }

@@ -32,7 +32,7 @@ pub fn start_threads() {
 fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(%error, "a thread for large requests does not give way");
+        tracing::debug!(%error, "cannot lower the priority of a background thread");
     }
 }
 

@@ -163,7 +163,7 @@ mod tests {
         // The other has four times the share.
         let refused = decide(50, Some(100), 0, &[backlog(700, 4.0)]);
         assert_eq!(refused, Err(Rejection::Deadline { retry_after: Duration::from_millis(65) }));
-        // Never told to wait for longer than there is work.
+        // The time to retry is never longer than the queued work.
         let refused = decide(100, Some(10), 10, &[]);
         assert_eq!(refused, Err(Rejection::Deadline { retry_after: Duration::from_millis(5) }));
     }

@@ -12,8 +12,8 @@ use crate::encode::{Sequence, SequenceSpan};
 
 /// Outputs by everything that they depend on: the model, the tokens and the spans.
 ///
-/// The entries that were asked for least are evicted first (S3-FIFO), so that millions of texts that come once do not
-/// evict the few that come again and again.
+/// The least requested entries are evicted first (S3-FIFO), so millions of texts that come once do not evict the few
+/// that come often.
 pub(super) struct OutputCache {
     entries: Cache<SequenceKey, SequenceOutput, Bytes>,
     hits: u64,

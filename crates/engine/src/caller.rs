@@ -1,4 +1,4 @@
-//! Callers of the engine, as the fair queue tells them apart.
+//! Callers of the engine, as the fair queue distinguishes them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ pub struct EngineSettings {
     /// Most tokens in the queue. One caller may queue three quarters of what the others leave. An idle engine accepts
     /// one request that is larger.
     pub max_queued_tokens: usize,
-    /// Memory for outputs of sequences that were scored before, in bytes; 0 keeps none.
+    /// Maximum bytes of the cache of outputs; 0 turns it off.
     pub cache_bytes: usize,
     /// Whether equal sequences that are queued or under way are scored once.
     pub deduplicate: bool,
@@ -31,7 +31,7 @@ pub struct EngineSettings {
     pub niceness: u8,
 }
 
-/// Scores sequences on threads of its own.
+/// Scores sequences on worker threads.
 #[derive(Debug)]
 pub struct Engine {
     shared: Arc<Shared>,
@@ -108,7 +108,7 @@ impl Engine {
         match worker::spawn(&shared, settings, &Arc::new(prepare)) {
             Ok(workers) => Ok(Self { shared, workers: Mutex::new(workers) }),
             Err(error) => {
-                // The workers that did start must not wait for ever.
+                // The workers that did start must not wait forever.
                 lock(&shared.state).phase = Phase::Stopped;
                 shared.changed.notify_all();
                 Err(error)

@@ -19,8 +19,8 @@ pub(crate) struct SequenceKey {
 
 /// A sequence that is queued or being scored, and the requests that wait for it.
 ///
-/// It stands in the queue of every caller that asked for it: otherwise a caller's only sequence could stand behind ten
-/// thousand of another caller because the two have it in common. The queue that is served first claims it.
+/// It is in the queue of every caller that submitted it. Otherwise a caller's only sequence could wait behind ten
+/// thousand of another caller that submitted it first. The queue that is served first claims it.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) key: SequenceKey,
@@ -33,9 +33,9 @@ pub(crate) struct InFlight {
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// A worker has it, or nobody wants it any more: it must not be scored again.
+    /// A worker has it, or all requests for it were withdrawn: it must not be scored again.
     is_claimed: bool,
-    /// Callers in whose queues it stands.
+    /// Callers whose queues contain it.
     callers: Vec<Caller>,
     waiters: Vec<Waiter>,
 }
@@ -56,8 +56,8 @@ impl InFlight {
         &self.key.sequence
     }
 
-    /// Adds a waiter. Returns whether the sequence must be pushed to the queue of `caller`: it is not claimed, and does
-    /// not stand there yet.
+    /// Adds a waiter. Returns whether the sequence must be pushed to the queue of `caller`: it is not claimed, and not
+    /// there yet.
     pub(crate) fn add_waiter(&self, waiter: Waiter, caller: &Caller) -> bool {
         let mut progress = lock(&self.progress);
         progress.waiters.push(waiter);
@@ -79,13 +79,13 @@ impl InFlight {
         Claim::Claimed { also_queued_by: callers.filter(|name| name != by).collect() }
     }
 
-    /// Whether a worker has the sequence, or nobody wants it any more.
+    /// Whether a worker has the sequence, or all requests for it were withdrawn.
     pub(crate) fn is_claimed(&self) -> bool {
         lock(&self.progress).is_claimed
     }
 
-    /// Removes the waiters of `job`. If nobody else waits and no worker has the sequence, it is claimed for good and the
-    /// callers are returned in whose queues it stands.
+    /// Removes the waiters of `job`. If there are no others and no worker has the sequence, claims it for good and
+    /// returns the callers whose queues contain it.
     pub(crate) fn remove_waiters(&self, job: &Arc<Job>) -> Option<Vec<Caller>> {
         let mut progress = lock(&self.progress);
         let before = progress.waiters.len();

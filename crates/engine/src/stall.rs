@@ -1,4 +1,4 @@
-//! Tells a busy engine from one that hangs.
+//! Distinguishes a busy engine from one that hangs.
 
 use std::time::{Duration, Instant};
 

@@ -13,7 +13,7 @@ use super::{SequenceOutput, lock};
 
 /// A claim on the outputs of one submission, in its order; `None` for sequences that the model failed on.
 ///
-/// Dropping it withdraws what is not scored yet.
+/// Dropping it withdraws the sequences that are not scored yet.
 #[derive(Debug)]
 pub struct Ticket {
     pub(super) receiver: oneshot::Receiver<JobOutputs>,

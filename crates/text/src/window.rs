@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_long_sentence_is_cut_at_clauses_outside_mentions() {
-        // A clause ends after token 6; the mention 14..19 keeps the second cut from its latest place.
+        // A clause ends after token 6; the mention 14..19 moves the second cut forward.
         let cut = windows(&[0..24, 24..27], std::slice::from_ref(&(14..19)), |token| token == 6, LIMITS);
         assert_eq!(ranges(&cut), [0..7, 5..14, 12..22, 20..27]);
     }

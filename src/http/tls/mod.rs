@@ -123,14 +123,14 @@ impl Tls {
             let Ok(outcome) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
             match outcome {
                 Ok(true) => {
-                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read again");
+                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was reloaded");
                     last_problem.clear();
                 }
                 Ok(false) => last_problem.clear(),
                 Err(error) => {
                     let problem = error.to_string();
                     if problem != last_problem {
-                        tracing::error!(%error, "cannot take the changed certificate; the one before stays");
+                        tracing::error!(%error, "cannot use the changed certificate: the former one stays in use");
                     }
                     last_problem = problem;
                 }

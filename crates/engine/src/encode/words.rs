@@ -1,8 +1,8 @@
 //! A cache of the tokens of words.
 //!
-//! No rule of a BERT tokenizer looks past white space, so a stretch of text between spaces has the same tokens wherever it
-//! stands. The library takes some microseconds for a word, a lookup a few hundredths of one, and most words of a text were
-//! seen before. Tokenizers of other kinds have no cache, since neighbours could change the tokens of a word.
+//! No rule of a BERT tokenizer reads past white space, so a stretch of text between spaces always has the same tokens.
+//! The library takes some microseconds for a word, a lookup a few hundredths of one, and most words of a text are
+//! cached. Tokenizers of other kinds have no cache, since neighbours could change the tokens of a word.
 
 use std::collections::HashMap;
 use std::sync::RwLock;
@@ -24,13 +24,13 @@ struct Piece {
     end: u8,
 }
 
-/// Longer words seldom come again.
+/// Longer words rarely occur again.
 const LONGEST_WORD_BYTES: usize = 40;
-/// Some 10 MB. A full cache is cleared: words in use come back at once, words that came once do not.
+/// Some 10 MB. A full cache is cleared: frequent words return at once, rare ones do not.
 const MOST_WORDS: usize = 100_000;
 
 impl WordCache {
-    /// Whether the words of `tokenizer` have the same tokens wherever they stand.
+    /// Whether the tokens of a word do not depend on its neighbours with `tokenizer`.
     pub(super) fn supports(tokenizer: &Tokenizer) -> bool {
         let is_plain = tokenizer.get_added_tokens_decoder().values().all(|token| token.special);
         matches!(tokenizer.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(_)))
@@ -41,7 +41,7 @@ impl WordCache {
 
     /// Appends the tokens of `piece` of `text`; `encode` appends those of a stretch that is not cached.
     ///
-    /// A thread never waits for another here: one of low priority must not hold up one of high priority.
+    /// A thread never waits for another here: one of low priority must not delay one of high priority.
     pub(super) fn append(
         &self,
         text: &str,

@@ -1,15 +1,15 @@
-//! Networks as ONNX Runtime runs them best: what one of its kernels does slowly is written as what others do quickly.
+//! Rewrites networks for speed at load: replaces nodes that ONNX Runtime runs slowly by equivalent fast ones.
 //!
-//! `SkipLayerNormalization` adds two tensors and normalises the sum, and takes seven times as long for it as `Sum` and
-//! `LayerNormalization` do (version 1.31, 240 tokens of 384 channels: 407 µs against 56); in older models of the repository a
-//! third of all time. Tools that optimise networks put it in, so that users' own models have it too. ONNX Runtime would join `Add`
-//! and `LayerNormalization` again, so it is `Sum` that adds.
+//! `SkipLayerNormalization` adds two tensors and normalises the sum. It takes seven times as long as `Sum` and
+//! `LayerNormalization` (version 1.31, 240 tokens of 384 channels: 407 µs against 56), a third of the time of older
+//! models. Tools that optimise networks insert it, so users' own models have it too. ONNX Runtime would fuse `Add` and
+//! `LayerNormalization` again, so `Sum` adds.
 //!
-//! `Softmax` gives what a token may not see the smallest share that there is, and where -10,000 was added to its score, that is a
-//! denormal number, which processors make and multiply many times more slowly than others: a twelfth of the time of a run whose
-//! rows differ by two tokens or three. With -50 the share is 2e-22, which still changes no bit of a sum.
+//! `Softmax` of masked positions: with -10,000 added to their scores, the results are denormal numbers, which
+//! processors compute many times more slowly, a twelfth of the time of a batch whose sequences differ by two or three
+//! tokens. With -50 the result is 2e-22, which still changes no bit of a sum.
 //!
-//! A network is a message of Protocol Buffers (`onnx.proto` names the fields). All that is not touched is copied as it is.
+//! A network is a message of Protocol Buffers (`onnx.proto` names the fields). Everything else is copied unchanged.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -17,25 +17,25 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where ONNX Runtime is to read a network from.
+/// The source from which ONNX Runtime reads a network.
 #[derive(Clone, Debug)]
 pub enum NetworkSource {
-    /// The file as it is.
+    /// The unchanged file.
     File(PathBuf),
-    /// What was made of it.
+    /// The rewritten network.
     Memory(Arc<Vec<u8>>),
 }
 
 impl NetworkSource {
-    /// Reads the network at `path`, and rewrites it where that makes it quicker.
+    /// Reads the network at `path`, and rewrites it if that makes it faster.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read. One that is no network is left to ONNX Runtime to complain of.
+    /// If the file cannot be read. ONNX Runtime reports a file that is not a network.
     pub fn prepare(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-        // With room for what it grows by.
+        // With room for the additional nodes.
         let mut network = Vec::with_capacity(length + (64 << 10));
         file.read_to_end(&mut network)?;
         let is_rewritten = rewrite(&mut network);
@@ -43,17 +43,17 @@ impl NetworkSource {
     }
 }
 
-/// What is added to the scores of what is not to be seen, in networks as they were exported and here.
+/// The number added to the scores of masked positions, in exported networks and in rewritten ones.
 const MASKED: [u8; 4] = (-10_000.0_f32).to_le_bytes();
-const NEARER: [u8; 4] = (-50.0_f32).to_le_bytes();
+const MASKED_NEARER: [u8; 4] = (-50.0_f32).to_le_bytes();
 
 const SLOW: &[u8] = b"SkipLayerNormalization";
 const SLOW_DOMAIN: &[u8] = b"com.microsoft";
-/// Its `epsilon` where a node does not say, 1e-12, as an attribute: name, a float, and the kind of an attribute that is one.
-/// `LayerNormalization` would take 1e-5.
+/// Its default `epsilon`, 1e-12, as an attribute: name, float value, and the type code of a float. The default of
+/// `LayerNormalization` is 1e-5.
 const SLOW_EPSILON: &[u8] = b"\x0a\x07epsilon\x15\xcc\xbc\x8c\x2b\xa0\x01\x01";
 
-/// Fields of the messages, by number.
+/// Field numbers of the messages.
 mod field {
     pub(super) const MODEL_GRAPH: u64 = 7;
     pub(super) const GRAPH_NODE: u64 = 1;
@@ -71,10 +71,10 @@ mod field {
     pub(super) const TENSOR_EXTERNAL_DATA: u64 = 13;
 }
 
-/// Writes what is slow in a network otherwise, in its own memory. Returns whether there was anything; in one that is not
-/// understood there is nothing.
+/// Rewrites a network in place. Returns whether there was anything to rewrite; a network that cannot be parsed is not
+/// changed.
 fn rewrite(network: &mut Vec<u8>) -> bool {
-    match edits_of(network) {
+    match find_edits(network) {
         Some(edits) if !edits.is_empty() => {
             apply(network, &edits);
             true
@@ -83,48 +83,48 @@ fn rewrite(network: &mut Vec<u8>) -> bool {
     }
 }
 
-/// What to have in the place of a part of a network.
+/// A replacement of a part of a network.
 struct Edit {
     part: Range<usize>,
     new: Vec<u8>,
 }
 
-/// The edits that a network needs, in order; `None` where it is not understood.
-fn edits_of(network: &[u8]) -> Option<Vec<Edit>> {
+/// Returns the edits of a network, in order; `None` if it cannot be parsed.
+fn find_edits(network: &[u8]) -> Option<Vec<Edit>> {
     let mut edits = Vec::new();
-    for part in Fields::of(network, 0..network.len()) {
+    for part in Fields::new(network, 0..network.len()) {
         let Field { number, value, whole } = part?;
         let Some(graph) = value.filter(|_| number == field::MODEL_GRAPH) else { continue };
         let before = edits.len();
-        let masks = masks_of(network, graph.clone())?;
-        for part in Fields::of(network, graph.clone()) {
+        let masks = find_masks(network, graph.clone())?;
+        for part in Fields::new(network, graph.clone()) {
             let Field { number, value, whole } = part?;
             let Some(place) = value else { continue };
             if number == field::GRAPH_INITIALIZER {
                 let tensor = Tensor::read(network, place)?;
                 if tensor.is_external {
-                    // It is looked for beside the network, which has no place in memory.
+                    // External data is found relative to the network's file, which a network in memory does not have.
                     return Some(Vec::new());
                 }
                 if let Some(part) = tensor.value.filter(|_| masks.contains(&tensor.name))
                     && network[part.clone()] == MASKED
                 {
-                    edits.push(Edit { part, new: NEARER.to_vec() });
+                    edits.push(Edit { part, new: MASKED_NEARER.to_vec() });
                 }
             } else if number == field::GRAPH_NODE
-                && let Some(nodes) = quicker_nodes(&Node::read(network, place)?)
+                && let Some(nodes) = faster_nodes(&Node::read(network, place)?)
             {
                 let mut new = Vec::new();
                 for node in nodes {
                     put(&mut new, field::GRAPH_NODE, &node);
                 }
-                // Shorter only where the node has a long description.
+                // It is shorter only if the node has a long description.
                 if new.len() >= whole.len() {
                     edits.push(Edit { part: whole, new });
                 }
             }
         }
-        // The graph says how long it is.
+        // The graph's field has its length.
         let (taken, given) = edits[before..]
             .iter()
             .fold((0, 0), |(taken, given), edit| (taken + edit.part.len(), given + edit.new.len()));
@@ -135,12 +135,12 @@ fn edits_of(network: &[u8]) -> Option<Vec<Edit>> {
             edits.insert(before, Edit { part: whole.start..graph.start, new });
         }
     }
-    // A length may be written with more bytes than it needs, though nobody does.
+    // A length may be written with more bytes than necessary, so an edit could be shorter.
     edits.iter().all(|edit| edit.new.len() >= edit.part.len()).then_some(edits)
 }
 
-/// Makes edits, which are in order and shorten nothing, from the end on: a network is large, and two of it would be as much as a
-/// server needs at work.
+/// Applies edits from the end to the start, in place: a second copy of a network would take as much memory as a server
+/// at work. The edits must be in order and must not shorten anything.
 fn apply(network: &mut Vec<u8>, edits: &[Edit]) {
     let grown: usize = edits.iter().map(|edit| edit.new.len() - edit.part.len()).sum();
     let mut from = network.len();
@@ -155,21 +155,21 @@ fn apply(network: &mut Vec<u8>, edits: &[Edit]) {
     }
 }
 
-/// What there is to know of a tensor.
+/// The relevant fields of a tensor.
 #[derive(Default)]
 struct Tensor<'a> {
     name: &'a [u8],
-    /// Where its one number of four bytes is, if that is all it has.
+    /// Place of its value, if it is a single number of four bytes.
     value: Option<Range<usize>>,
-    /// Whether it is in a file of its own.
+    /// Whether its data is in a separate file.
     is_external: bool,
 }
 
 impl<'a> Tensor<'a> {
-    /// The tensor at `tensor` of `network`; `None` where it is not understood.
+    /// Parses the tensor at `tensor` of `network`; `None` if that fails.
     fn read(network: &'a [u8], tensor: Range<usize>) -> Option<Self> {
         let mut read = Self::default();
-        for part in Fields::of(network, tensor) {
+        for part in Fields::new(network, tensor) {
             let Field { number, value, .. } = part?;
             let Some(value) = value else { continue };
             match number {
@@ -185,10 +185,11 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// The names of tensors that are nothing but what `Where` gives for what does not hold; `None` where the graph is not understood.
-fn masks_of(network: &[u8], graph: Range<usize>) -> Option<Vec<&[u8]>> {
+/// Returns the names of tensors that are only used as the "else" input of `Where`; `None` if the graph cannot be
+/// parsed.
+fn find_masks(network: &[u8], graph: Range<usize>) -> Option<Vec<&[u8]>> {
     let (mut masks, mut others) = (Vec::new(), Vec::new());
-    for part in Fields::of(network, graph) {
+    for part in Fields::new(network, graph) {
         let Field { number, value, .. } = part?;
         let Some(node) = value.filter(|_| number == field::GRAPH_NODE) else { continue };
         let Node { mut inputs, op_type, .. } = Node::read(network, node)?;
@@ -201,7 +202,7 @@ fn masks_of(network: &[u8], graph: Range<usize>) -> Option<Vec<&[u8]>> {
     Some(masks)
 }
 
-/// What there is to know of a node.
+/// The relevant fields of a node.
 #[derive(Default)]
 struct Node<'a> {
     inputs: Vec<&'a [u8]>,
@@ -209,15 +210,15 @@ struct Node<'a> {
     name: &'a [u8],
     op_type: &'a [u8],
     domain: &'a [u8],
-    /// The attribute of that name, whole.
+    /// The whole attribute `epsilon`.
     epsilon: Option<&'a [u8]>,
 }
 
 impl<'a> Node<'a> {
-    /// The node at `node` of `network`; `None` where it is not understood.
+    /// Parses the node at `node` of `network`; `None` if that fails.
     fn read(network: &'a [u8], node: Range<usize>) -> Option<Self> {
         let mut read = Self::default();
-        for part in Fields::of(network, node) {
+        for part in Fields::new(network, node) {
             let Field { number, value, .. } = part?;
             let Some(value) = value.map(|value| &network[value]) else { continue };
             match number {
@@ -234,14 +235,14 @@ impl<'a> Node<'a> {
     }
 }
 
-/// What to have in the place of a node, in order; `None` where it may stay.
-fn quicker_nodes(node: &Node<'_>) -> Option<[Vec<u8>; 2]> {
+/// Returns the replacement of a node, in order; `None` if it stays.
+fn faster_nodes(node: &Node<'_>) -> Option<[Vec<u8>; 2]> {
     let Node { inputs, outputs, name, op_type, domain, epsilon } = node;
     if *op_type != SLOW || *domain != SLOW_DOMAIN {
         return None;
     }
-    // Input, skip, gamma, and where there are any, beta and the bias of the input. Outputs after the first are the mean, its
-    // spread and the sum, which nothing in a network at work asks for.
+    // Inputs are input, skip, gamma, and optionally beta and the input's bias. Outputs after the first (mean,
+    // deviation, sum) are not used in inference.
     let ([x, skip, gamma, rest @ ..], [normalised]) = (&inputs[..], &outputs[..]) else { return None };
     let sum = [normalised, &b".sum"[..]].concat();
     let given = |index| rest.get(index).copied().filter(|name: &&[u8]| !name.is_empty());
@@ -262,13 +263,13 @@ fn quicker_nodes(node: &Node<'_>) -> Option<[Vec<u8>; 2]> {
     put(&mut normalise, field::NODE_OUTPUT, normalised);
     put(&mut normalise, field::NODE_NAME, name);
     put(&mut normalise, field::NODE_OP_TYPE, b"LayerNormalization");
-    // Its axis is the last one unless said.
+    // The default axis is the last one.
     put(&mut normalise, field::NODE_ATTRIBUTE, epsilon.unwrap_or(SLOW_EPSILON));
     Some([add, normalise])
 }
 
 fn attribute_name(attribute: &[u8]) -> Option<&[u8]> {
-    for part in Fields::of(attribute, 0..attribute.len()) {
+    for part in Fields::new(attribute, 0..attribute.len()) {
         let Field { number, value, .. } = part?;
         if let (field::ATTRIBUTE_NAME, Some(value)) = (number, value) {
             return Some(&attribute[value]);
@@ -277,17 +278,17 @@ fn attribute_name(attribute: &[u8]) -> Option<&[u8]> {
     Some(b"")
 }
 
-/// One field of a message, by places in the bytes that it is part of.
+/// A field of a message, as ranges of the surrounding bytes.
 #[derive(Debug)]
 struct Field {
     number: u64,
-    /// Its value, for fields of any length; `None` for numbers.
+    /// Its value, for length-delimited fields; `None` for numbers.
     value: Option<Range<usize>>,
-    /// All of it.
+    /// The whole field, tag included.
     whole: Range<usize>,
 }
 
-/// The fields of a message, in order; `None` once, at the end, where it is no message.
+/// Iterates over the fields of a message; ends with one `None` if the bytes are not a message.
 struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -295,8 +296,8 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of the message that is at `message` of `bytes`.
-    fn of(bytes: &'a [u8], message: Range<usize>) -> Self {
+    /// The fields of the message at `message` of `bytes`.
+    fn new(bytes: &'a [u8], message: Range<usize>) -> Self {
         Self { bytes, at: message.start, end: message.end }
     }
 
@@ -350,7 +351,7 @@ impl Iterator for Fields<'_> {
     }
 }
 
-/// Appends a field of any length.
+/// Appends a length-delimited field.
 fn put(message: &mut Vec<u8>, number: u64, value: &[u8]) {
     put_varint(message, number << 3 | 2);
     put_varint(message, value.len() as u64);
@@ -415,7 +416,7 @@ mod tests {
     fn nodes_of(model: &[u8]) -> Vec<Node> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a name");
         let read = |message: &[u8]| -> Vec<(u64, Vec<u8>)> {
-            let fields = Fields::of(message, 0..message.len()).map(|field| field.expect("a message"));
+            let fields = Fields::new(message, 0..message.len()).map(|field| field.expect("a message"));
             fields.filter_map(|field| Some((field.number, message[field.value?].to_vec()))).collect()
         };
         let graph = read(model).into_iter().find(|(number, _)| *number == 7).expect("a graph").1;

@@ -22,7 +22,7 @@ use super::Caller;
 pub(super) use bucket::{BatchShape, LengthBucket};
 pub(super) use totals::QueueTotals;
 
-/// Whether a queue entry whose turn has come is still to be scored.
+/// Whether a queue entry at its turn must still be scored.
 #[derive(Debug)]
 pub(super) enum Claim {
     /// No: another caller's queue has already served it, or every ticket for it was dropped.
@@ -54,7 +54,7 @@ pub(super) struct Scheduler<T> {
     arrivals: u64,
     /// Caller of the latest entry.
     last_caller: Option<Arc<str>>,
-    /// How many more batches are kept short because several callers were active lately.
+    /// Number of further batches that stay short because several callers were active lately.
     shared_batches: usize,
     totals: QueueTotals,
     /// Entries that are stale; `totals` does not count them.

@@ -199,7 +199,7 @@ fn overload_does_not_keep_the_workers_from_useful_work() {
     assert!(statistics.rejections.deadline > 0);
 }
 
-/// A caller's only sequence does not wait for another caller's long queue, in which it stands too.
+/// A caller's only sequence does not wait for another caller's long queue that contains it too.
 #[test]
 fn a_shared_sequence_is_served_with_the_shorter_queue() {
     let bulk = Arrival {

@@ -1,4 +1,4 @@
-//! An audit entry: who did what, as one JSON object.
+//! An audit entry: actor and event as one JSON object.
 
 use jiff::Timestamp;
 use serde::Serialize;

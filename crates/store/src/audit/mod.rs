@@ -1,8 +1,8 @@
 //! The audit trail: who made, rotated and revoked keys, and which calls of the admin interface were refused.
 //!
-//! The store writes an [`AuditEntry`] in the same transaction as the change that it tells of ([`AuditStore`]). The thread
-//! `audit` of the [`AuditLog`] copies the entries to `audit.jsonl`, each once and in order, and adds refused calls, of
-//! which there can be any number: those are rate-limited (`throttle`), and the file is rotated. No line holds a key.
+//! The store writes an [`AuditEntry`] in the same transaction as its change ([`AuditStore`]). The thread `audit` of the
+//! [`AuditLog`] copies the entries to `audit.jsonl`, each once and in order, and adds refused calls, of which there can
+//! be any number: those are rate-limited (`throttle`), and the file is rotated. No line holds a key.
 
 mod entry;
 

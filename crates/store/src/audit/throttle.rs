@@ -1,4 +1,4 @@
-//! Bounds the lines of refused calls: whoever can reach the admin interface can cause any number of refusals.
+//! Bounds the lines of refused calls, since anyone who can reach the admin interface can cause any number of them.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -14,7 +14,7 @@ const PER_SECOND: f64 = 100.0;
 /// Maximum burst of look-ups.
 const BURST: f64 = 100.0;
 
-/// Unknown keys that are remembered. A key that is made later comes in with a poll, so they never have to be forgotten.
+/// Maximum number of remembered unknown keys. A poll brings in a key that is made later, so none has to be forgotten.
 const REMEMBERED: usize = 4096;
 
 /// Decides which unknown keys are looked up. Pure: the time is passed in.

@@ -180,7 +180,7 @@ impl Account {
         *self.pending.days.entry(day).or_default() += usage;
     }
 
-    /// Takes a request back out of its day and month. The minute keeps it, because the load was there.
+    /// Removes a request from its day and month. It still counts in the minute, since it caused load.
     pub(super) fn refund(&mut self, day: Date) {
         if day == self.today {
             self.used_in_day = self.used_in_day.saturating_sub(1);

@@ -53,7 +53,7 @@ struct Shared {
     dirty: Mutex<Vec<Arc<Cell>>>,
     /// The start of an outage of the store.
     failing_since: Mutex<Option<Timestamp>>,
-    /// Held during a flush, so that whoever takes it knows that no change is between an account and the store.
+    /// Held during a flush. While it is locked elsewhere, no change is in transit between an account and the store.
     writing: Mutex<()>,
     heartbeat: Heartbeat,
 }
@@ -379,7 +379,7 @@ fn restore(store: &dyn UsageStore, now: Moment) -> Result<HashMap<KeyId, Arc<Cel
         accounts.entry(account).or_insert_with(|| Account::new(today)).restore_day(day, usage.requests);
     }
     for RecentRequests { account, at, requests } in store.recent_requests(*recent_range(now.wall).start())? {
-        // What seems to come later was written before the clock was put back: it counts as if it came now.
+        // Requests in the future were written before the clock was set back: they count as if they came now.
         let age = Duration::try_from(now.wall.duration_since(at)).unwrap_or_default();
         let at = now.monotonic.saturating_sub(age);
         accounts.entry(account).or_insert_with(|| Account::new(today)).restore_recent(at, requests);

@@ -52,7 +52,8 @@ impl KeyStore for SqliteStore {
                 }
             };
             let Some(start) = start else { return Ok(None) };
-            // Rows are numbered in the order in which they were added. One more tells whether there is a next page.
+            // Rows are numbered in the order in which they were added. One more row than `limit` shows whether there is
+            // a next page.
             let sql = format!("SELECT {COLUMNS} FROM keys WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
             let limit_and_one = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
             let mut statement = connection.prepare_cached(&sql)?;

@@ -93,7 +93,7 @@ impl SqliteStore {
             WriteError::Database(source) => error::database_error(&self.path, source),
             WriteError::Store(error) => error,
         })?;
-        // If the file went away meanwhile, the commit went into a file that nobody will open again.
+        // If the file was removed meanwhile, the commit went into a file that no process will open again.
         self.check_file()?;
         Ok(value)
     }

@@ -187,7 +187,7 @@ impl Reader<'_> {
             run = scene.add_word(word, index == 0, &mut opened, run);
         }
         scene.close(opened);
-        // A mention without a letter has no word to stand at.
+        // A mention without a letter is at no word.
         while let Some((mention, rest)) = self.waiting.split_first() {
             if mention.span.start >= sentence.end {
                 break;

@@ -102,8 +102,8 @@ fn cases(file: &'static str) -> impl Iterator<Item = (usize, Language, &'static 
     })
 }
 
-/// ` may stand before a published case. => `|` marks where one sentence ends and the next begins, `⏎` a line break.
-/// `not met: reason =>` before a published case marks a known deviation. =>` may stand before a published case.
+/// `|` marks where one sentence ends and the next begins, `⏎` a line break. `not met: reason =>` before a published case
+/// marks a known deviation.
 fn sentence_case(language: Language, case: &str) -> (String, String) {
     let marked = match case.strip_prefix("not met: ") {
         Some(rest) => rest.split_once(" => ").expect("a reason ends in =>").1,
