@@ -27,7 +27,7 @@ fn runs(criterion: &mut Criterion) {
             niceness: 0,
         };
         let special = folder.manifest().tokens;
-        let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
+        let engine = Engine::start(&runtime, &[folder], |_| false, settings).expect("the model loads");
         for (count, tokens) in [(1, 16), (1, 32), (4, 32), (8, 32), (32, 32), (8, 128)] {
             let mut ids: Vec<u32> = (0..tokens).map(|index| 1000 + index).collect();
             (ids[0], ids[tokens as usize - 1]) = (special.cls, special.sep);

@@ -5,13 +5,16 @@
 //! - [`sentor_text`]: sentences, mentions, masking, windows and aggregation, without I/O;
 //! - [`sentor_engine`]: model folders, encoding, batching and ONNX Runtime workers;
 //! - [`sentor_analysis`]: documents in, scored documents out;
+//! - [`sentor_topics`]: clusters of texts and their words, from vectors alone;
 //! - [`sentor_store`]: keys, plans, limits, usage and audit, in memory or SQLite.
 //!
-//! This crate adds [`config`], [`telemetry`], [`http`] and [`cli`].
+//! This crate adds [`config`], [`telemetry`], [`topics`], [`http`] and [`cli`].
 
 pub mod config;
 
 pub mod telemetry;
+
+pub mod topics;
 
 pub mod http;
 

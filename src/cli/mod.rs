@@ -15,6 +15,7 @@ mod serve;
 mod session;
 mod spreadsheet;
 mod table;
+mod topics;
 mod usage;
 
 use std::io::{self, Write as _};
@@ -121,9 +122,10 @@ impl GlobalArgs {
 enum Command {
     /// Answer requests over HTTP
     Serve(serve::ServeArgs),
-    // Without a comment for clap here, these two have the help of their own files, which is longer.
+    // Without a comment for clap here, these three have the help of their own files, which is longer.
     Predict(predict::PredictArgs),
     Eval(eval::EvalArgs),
+    Topics(topics::TopicsArgs),
     /// Put load on a running server and report rate and latency
     Bench(bench::BenchArgs),
     // Its help is that of its own file.
@@ -182,6 +184,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(args, global),
         Command::Predict(args) => with_log(global, || predict::run(args, global)),
         Command::Eval(args) => with_log(global, || eval::run(args, global)),
+        Command::Topics(args) => with_log(global, || topics::run(args, global)),
         Command::Bench(args) => with_log(global, || bench::run(args, global)),
         Command::Health(args) => health::run(args, global),
         Command::Keys(args) => with_log(global, || keys::run(args, global)),

@@ -10,6 +10,8 @@ pub struct LimitsConfig {
     pub body_limit_bytes: usize,
     /// Maximum documents in a request.
     pub max_documents: usize,
+    /// Maximum documents in a request to cluster.
+    pub max_cluster_documents: usize,
     /// Maximum UTF-8 bytes of a document's text.
     pub max_document_bytes: usize,
     /// Maximum entities of a document.
@@ -37,6 +39,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Count { least: 1, most: 10_000_000 },
         default: Fallback::Value("10000"),
         help: "Maximum documents in one request.",
+    },
+    Setting {
+        name: "max_cluster_documents",
+        kind: Kind::Count { least: 5, most: 100_000 },
+        default: Fallback::Value("5000"),
+        help: "Maximum documents in one request to cluster. Clients wait 30 seconds, in which two cores embed 5,000 \
+               reviews.",
     },
     Setting {
         name: "max_document_bytes",
@@ -77,6 +86,7 @@ impl LimitsConfig {
         Self {
             body_limit_bytes: reader.count("body_limit_bytes"),
             max_documents: reader.count("max_documents"),
+            max_cluster_documents: reader.count("max_cluster_documents"),
             max_document_bytes: reader.count("max_document_bytes"),
             max_entities: reader.count("max_entities"),
             max_request_entities: reader.count("max_request_entities"),

@@ -166,6 +166,11 @@ impl Config {
                 (Language::English, self.models.model_en.clone()),
                 (Language::Dutch, self.models.model_nl.clone()),
             ],
+            embedding_models: vec![
+                (Language::English, self.models.embed_en.clone()),
+                (Language::Dutch, self.models.embed_nl.clone()),
+            ],
+            load_embeddings: self.models.load_embeddings,
             fallback_language: self.models.fallback_language,
             workers: self.engine.workers,
             max_batch_tokens: self.engine.max_batch_tokens,

@@ -18,6 +18,12 @@ pub struct ModelsConfig {
     pub model_en: PathBuf,
     /// The Dutch model's folder.
     pub model_nl: PathBuf,
+    /// The English embedding model's folder.
+    pub embed_en: PathBuf,
+    /// The Dutch embedding model's folder.
+    pub embed_nl: PathBuf,
+    /// Whether embedding models are loaded at the start.
+    pub load_embeddings: bool,
     /// Language of texts that `language=auto` cannot identify.
     pub fallback_language: Language,
 }
@@ -43,6 +49,27 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Text,
         default: Fallback::Value("sentor-nl"),
         help: "Model for Dutch: a name in models_dir, or a path (with a separator in it) to a folder.",
+    },
+    Setting {
+        name: "embed_en",
+        kind: Kind::Text,
+        default: Fallback::Value("embed-en"),
+        help: "Embedding model for English, for topics: a name in models_dir, or a path (with a separator in it) to a \
+               folder. Without that folder, English texts are not clustered.",
+    },
+    Setting {
+        name: "embed_nl",
+        kind: Kind::Text,
+        default: Fallback::Value("embed-nl"),
+        help: "Embedding model for Dutch, for topics: a name in models_dir, or a path (with a separator in it) to a \
+               folder. Without that folder, Dutch texts are not clustered.",
+    },
+    Setting {
+        name: "load_embeddings",
+        kind: Kind::Switch,
+        default: Fallback::Value("false"),
+        help: "Whether embedding models are loaded at the start. Without it, the first request for topics loads them, \
+               which takes some tenths of a second.",
     },
     Setting {
         name: "fallback_language",
@@ -71,6 +98,9 @@ impl ModelsConfig {
         Self {
             model_en: folder("model_en"),
             model_nl: folder("model_nl"),
+            embed_en: folder("embed_en"),
+            embed_nl: folder("embed_nl"),
+            load_embeddings: reader.switch("load_embeddings"),
             models_dir,
             fallback_language: Language::parse(&reader.text("fallback_language"))
                 .unwrap_or(Language::English),

@@ -10,13 +10,14 @@ use crate::config::{Config, LimitsConfig, Network};
 use crate::telemetry::{Exporter, Metrics};
 use sentor_analysis::{
     AnalysisError, Analyzer, AnalyzerStatistics, Caller, Document, DocumentAnalysis, DocumentError,
-    ModelStatus, Options,
+    EmbedOptions, Embedded, EmbeddingModel, ModelStatus, Options,
 };
 use sentor_store::Store;
 use sentor_store::audit::AuditLog;
 use sentor_store::clock::Clock;
 use sentor_store::keys::KeyRing;
 use sentor_store::metering::Meter;
+use sentor_text::language::Language;
 
 use super::budget::ByteBudget;
 use super::error::{ApiError, ErrorCode};
@@ -33,6 +34,23 @@ pub trait Analyze: Send + Sync {
         documents: Vec<Document>,
         options: Options,
     ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>>;
+
+    /// Computes a unit vector for each text, as [`Analyzer::embed`] does.
+    fn embed(
+        &self,
+        texts: Vec<String>,
+        language: Language,
+        options: EmbedOptions,
+    ) -> BoxFuture<'_, Result<Embedded, AnalysisError>> {
+        drop((texts, options));
+        Box::pin(std::future::ready(Err(AnalysisError::NoEmbeddingModel(language))))
+    }
+
+    /// The embedding model of a language.
+    fn embedding_model(&self, language: Language) -> Option<EmbeddingModel> {
+        let _ = language;
+        None
+    }
 
     /// Checks whether a request of at least `body_bytes` would be accepted now, before its body is read.
     ///
@@ -65,6 +83,19 @@ impl Analyze for Analyzer {
         options: Options,
     ) -> BoxFuture<'_, Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError>> {
         Box::pin(Analyzer::analyze(self, documents, options))
+    }
+
+    fn embed(
+        &self,
+        texts: Vec<String>,
+        language: Language,
+        options: EmbedOptions,
+    ) -> BoxFuture<'_, Result<Embedded, AnalysisError>> {
+        Box::pin(Analyzer::embed(self, texts, language, options))
+    }
+
+    fn embedding_model(&self, language: Language) -> Option<EmbeddingModel> {
+        Analyzer::embedding_model(self, language)
     }
 
     fn precheck(

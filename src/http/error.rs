@@ -277,6 +277,17 @@ impl From<AnalysisError> for ApiError {
                 let message = format!("no model for language {} is loaded", language.code());
                 Self::new(ErrorCode::NotReady, message).detail("language", language.code()).retry_after(30)
             }
+            AnalysisError::NoEmbeddingModel(language) => {
+                let code = language.code();
+                let message = format!(
+                    "no embedding model for language {code} is on this server; its operator can set embed_{code}"
+                );
+                Self::new(ErrorCode::NotReady, message).detail("language", code).retry_after(30)
+            }
+            AnalysisError::EmbeddingModel(name) => {
+                let message = format!("the embedding model {name} cannot be used; the server's log says why");
+                Self::new(ErrorCode::NotReady, message).retry_after(30)
+            }
             AnalysisError::ShuttingDown => {
                 Self::new(ErrorCode::NotReady, "the server is shutting down").retry_after(5)
             }

@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod budget;
 mod connection;
+mod embeddings;
 mod error;
 mod head;
 mod headers;
@@ -27,6 +28,7 @@ mod router;
 mod server;
 mod timeout;
 mod tls;
+mod topics;
 mod usage;
 
 pub(crate) use admin::{KeyView, NewKeyView};

@@ -44,7 +44,7 @@ impl Parameters {
     }
 
     /// Returns the value of a boolean parameter; `false` if it is not given.
-    fn switch(&self, name: &str) -> Result<bool, ApiError> {
+    pub(super) fn switch(&self, name: &str) -> Result<bool, ApiError> {
         parse_value(self.text(name)?.unwrap_or("false"), name, &["true", "false"], |text| text.parse().ok())
     }
 

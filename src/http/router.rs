@@ -19,7 +19,7 @@ use super::app::App;
 use super::error::{ApiError, ErrorCode};
 use super::head::CheckHeadLayer;
 use super::observe::{self, ObserveLayer};
-use super::{admin, body, headers, health, metrics, openapi, pages, predict, usage};
+use super::{admin, body, embeddings, headers, health, metrics, openapi, pages, predict, topics, usage};
 
 /// Smallest answer to compress; a smaller one fits into one packet anyway.
 const COMPRESS_FROM_BYTES: u64 = 1024;
@@ -28,8 +28,16 @@ const COMPRESS_FROM_BYTES: u64 = 1024;
 pub(super) const PREDICTS: [&str; 3] = ["/api/predicts", "/api/ml/predict", "/api/predict"];
 
 /// Paths that clients call, for the hint to one that leaves out `/api`.
-const API_PATHS: [&str; 6] =
-    [PREDICTS[0], PREDICTS[1], PREDICTS[2], "/api/predicts/health", "/api/health", "/api/usage"];
+const API_PATHS: [&str; 8] = [
+    PREDICTS[0],
+    PREDICTS[1],
+    PREDICTS[2],
+    "/api/predicts/cluster",
+    "/api/predicts/topic-name",
+    "/api/predicts/health",
+    "/api/health",
+    "/api/usage",
+];
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +116,9 @@ fn public_routes() -> Router<Arc<App>> {
         .route(PREDICTS[0], post(predict::predict_documents))
         .route(PREDICTS[1], post(predict::predict_documents))
         .route(PREDICTS[2], post(predict::predict_documents))
+        .route("/api/predicts/cluster", post(topics::cluster_documents))
+        .route("/api/predicts/topic-name", post(topics::name_topic))
+        .route("/v1/embeddings", post(embeddings::create_embeddings))
         .route("/api/usage", get(usage::show_usage))
         .merge(health_routes())
         .route("/metrics", get(metrics::show_metrics))

@@ -119,6 +119,63 @@ class Predicting(ClientTest):
         self.assertEqual("".join(detail["sentence_text"] for detail in result["details"]).replace(" ", ""), text.replace(" ", ""))
 
 
+# `cluster` and `generate_topic_name` came in 1.3.1, and 1.4.0 lacks them.
+HAS_TOPICS = hasattr(sentor.SentorClient, "cluster")
+
+
+class Topics(ClientTest):
+    # The example of the client's own documentation.
+    DOCUMENTS = [
+        {"doc_id": "doc_1", "text": "Apple announced new iPhone features with improved camera.", "entities": ["Apple", "iPhone"]},
+        {"doc_id": "doc_2", "text": "Samsung launched Galaxy with advanced AI capabilities.", "entities": ["Samsung", "Galaxy"]},
+        {"doc_id": "doc_3", "text": "Apple plans to integrate AI into iOS ecosystem.", "entities": ["Apple", "iOS"]},
+        {"doc_id": "doc_4", "text": "SpaceX successfully launched Starlink satellites.", "entities": ["SpaceX", "Starlink"]},
+        {"doc_id": "doc_5", "text": "Bitcoin price surged after ETF approval.", "entities": ["Bitcoin", "ETF"]},
+    ]
+
+    def test_that_the_releases_with_topics_are_tested(self):
+        self.assertEqual(HAS_TOPICS, VERSION >= (1, 3, 1) and VERSION != (1, 4, 0))
+
+    @unittest.skipUnless(HAS_TOPICS, "this release has no topics")
+    def test_the_documented_example(self):
+        answer = client().cluster(self.DOCUMENTS, language="en")
+        self.assertEqual(answer["total_documents"], 5)
+        self.assertGreaterEqual(answer["total_clusters"], 2)
+        self.assertEqual(answer["outliers_count"], answer["outliers"])
+        found = [document["doc_id"] for cluster in answer["clusters"] for document in cluster["documents"]]
+        self.assertEqual(sorted(found), [document["doc_id"] for document in self.DOCUMENTS])
+        for cluster in answer["clusters"]:
+            self.assertEqual(cluster["document_count"], len(cluster["documents"]))
+            self.assertIsInstance(cluster["entities"], list)
+            for document in cluster["documents"]:
+                self.assertTrue(0 <= document["cluster_probability"] <= 1)
+            named = client().generate_topic_name(
+                cluster_id=cluster["cluster_id"],
+                documents=cluster["documents"],
+                entities=cluster["entities"],
+                top_words=cluster["top_words"],
+                language="en",
+            )
+            self.assertEqual(named["cluster_id"], cluster["cluster_id"])
+            self.assertEqual(named["document_count"], cluster["document_count"])
+            self.assertIn(named["generation_method"], ("LLM", "Fallback"))
+            self.assertTrue(named["topic_name"].strip())
+
+    @unittest.skipUnless(HAS_TOPICS, "this release has no topics")
+    def test_a_number_of_clusters_and_dutch(self):
+        documents = [
+            {"doc_id": "1", "text": text}
+            for text in ["De trein was te laat.", "Weer vertraging op het spoor.", "De soep was koud.", "Heerlijk gegeten!", "Een lauwe maaltijd."]
+        ]
+        answer = client().cluster(documents, language="nl", n_clusters=2)
+        self.assertEqual((answer["language"], answer["total_clusters"]), ("nl", 2))
+
+    @unittest.skipUnless(HAS_TOPICS, "this release has no topics")
+    def test_a_document_without_a_text(self):
+        documents = [{"doc_id": "1", "text": "Good."}] * 4 + [{"doc_id": "5"}]
+        self.assert_error(SentorAPIError, "422", client().cluster, documents, "en")
+
+
 class Health(ClientTest):
     def test_healthy(self):
         health = client().check_health()

@@ -26,7 +26,7 @@ fn folder() -> PathBuf {
 fn engine() -> Engine {
     let runtime = Runtime::load(None).expect("ONNX Runtime has been fetched");
     let model = ModelFolder::open(&folder()).expect("the model folder is in the repository");
-    Engine::start(&runtime, &[model], SETTINGS).expect("the model loads")
+    Engine::start(&runtime, &[model], |_| false, SETTINGS).expect("the model loads")
 }
 
 fn sequences(count: usize, tokens: usize) -> Vec<(usize, Sequence)> {
@@ -102,7 +102,7 @@ fn equal_sequences_are_scored_once_and_score_the_same() {
     let runtime = Runtime::load(None).expect("ONNX Runtime has been fetched");
     let model = ModelFolder::open(&folder()).expect("the model folder is in the repository");
     let settings = EngineSettings { cache_bytes: 1 << 20, deduplicate: true, ..SETTINGS };
-    let engine = Engine::start(&runtime, &[model], settings).expect("the model loads");
+    let engine = Engine::start(&runtime, &[model], |_| false, settings).expect("the model loads");
     let score = |sequences: Vec<(usize, Sequence)>| {
         let ticket = engine.submit(sequences, &caller("a"), None).expect("there is room");
         let answers = ticket.wait().expect("it is up");

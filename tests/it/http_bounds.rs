@@ -11,6 +11,7 @@ use crate::support::{Setup, TestServer, gzip};
 #[test]
 fn exceeded_limits_are_named() {
     let limits = LimitsConfig {
+        max_cluster_documents: 5000,
         body_limit_bytes: 2000,
         max_documents: 3,
         max_document_bytes: 100,

@@ -30,3 +30,4 @@ mod scores;
 mod serve;
 mod support;
 mod tls;
+mod topics;

@@ -92,7 +92,7 @@ fn rust_and_python_agree() {
             deduplicate: false,
             niceness: 0,
         };
-        let engine = Engine::start(&runtime, &[folder], settings).expect("the model loads");
+        let engine = Engine::start(&runtime, &[folder], |_| false, settings).expect("the model loads");
         assert!(reference.cases.len() >= 30, "{name} has only {} cases", reference.cases.len());
 
         let sequences: Vec<Sequence> =

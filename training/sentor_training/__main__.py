@@ -13,6 +13,8 @@ STAGES = {
     "carry": "let a trained English teacher score sentences that have a Dutch twin, for the Dutch student",
     "calibrate": "fit the temperature on dev",
     "export": "write the int8 model folder and the reference file, and check both",
+    "teach-embed": "carry the English embedding model over to Dutch; resumable",
+    "embed": "write the int8 folder of an embedding model, and check it",
     "evaluate": "accuracy and macro-F1 per data set, with ONNX Runtime",
     "robustness": "labels kept when names, case or distractors change, with ONNX Runtime",
     "convert": "turn labelled texts in CSV, brackets or Label Studio's form into the JSON Lines that finetune reads",
@@ -26,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="sentor-training", description="Makes sentor's models, stage by stage.")
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, help_text in STAGES.items():
-        module = importlib.import_module(f".{name}", __package__)
+        module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
         stage = stages.add_parser(name, help=help_text, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(stage)
         stage.set_defaults(run=module.run)

@@ -1,16 +1,19 @@
 //! The pipeline of a request: plan, submit, aggregate.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rayon::prelude::*;
-use sentor_engine::registry::ModelFolder;
+use sentor_engine::registry::{ModelFolder, Task};
 use sentor_engine::{
     DurationStatistics, Engine, EngineSettings, EngineStatistics, Runtime, SequenceOutput, Ticket,
     available_cores,
 };
+use sentor_text::language::Language;
 
 use crate::background;
+use crate::embed::{self, EmbedOptions, Embedded, Embedders, EmbeddingModel};
 use crate::model::{Model, warn_of_dynamic_ranges};
 use crate::planner::{Planned, Planner, is_large, rejection};
 use crate::settings::{ModelStatus, Settings, StartError};
@@ -22,6 +25,7 @@ use crate::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Op
 pub struct Analyzer {
     engine: Arc<Engine>,
     planner: Arc<Planner>,
+    embedders: Arc<Embedders>,
     stages: Mutex<Stages>,
 }
 
@@ -61,18 +65,22 @@ impl Analyzer {
         let mut folders: Vec<ModelFolder> = Vec::new();
         let mut routes = Vec::new();
         for (language, path) in &settings.models {
-            let known = folders.iter().position(|folder| folder.path() == path);
-            let index = if let Some(index) = known {
-                index
-            } else {
-                folders.push(ModelFolder::open(path)?);
-                folders.len() - 1
-            };
-            routes.push((*language, index));
+            routes.push((*language, open_once(&mut folders, path, Task::Sentiment)?));
         }
         for folder in &folders {
             warn_of_dynamic_ranges(folder);
         }
+        let scoring_models = folders.len();
+        let mut embedding_routes = Vec::new();
+        for (language, path) in &settings.embedding_models {
+            if path.exists() {
+                embedding_routes.push((*language, open_once(&mut folders, path, Task::Embed)?));
+            }
+        }
+        let embedders = Embedders::new(embedding_routes, &folders);
+        let load_embeddings = settings.load_embeddings;
+        let is_deferred =
+            move |folder: &ModelFolder| folder.manifest().task == Task::Embed && !load_embeddings;
         let workers = settings.workers.unwrap_or_else(available_cores).max(1);
         let engine_settings = EngineSettings {
             workers,
@@ -84,8 +92,8 @@ impl Analyzer {
         };
         // Checksums and tokenizers take as long as the networks, so both load in parallel.
         let (engine, models) = rayon::join(
-            || Engine::start(&runtime, &folders, engine_settings),
-            || folders.par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
+            || Engine::start(&runtime, &folders, is_deferred, engine_settings),
+            || folders[..scoring_models].par_iter().map(Model::open).collect::<Result<Vec<_>, StartError>>(),
         );
         let planner = Planner {
             models: models?,
@@ -95,7 +103,68 @@ impl Analyzer {
             max_document_tokens: settings.max_queued_tokens,
         };
         let engine = Arc::new(engine?);
-        Ok(Self { engine, planner: Arc::new(planner), stages: Mutex::default() })
+        Ok(Self {
+            engine,
+            planner: Arc::new(planner),
+            embedders: Arc::new(embedders),
+            stages: Mutex::default(),
+        })
+    }
+
+    /// Computes a unit vector for each text, so that texts of one subject are near each other. The texts wait in the
+    /// caller's queue like documents to score.
+    ///
+    /// # Errors
+    ///
+    /// Where the request as a whole is not answered.
+    pub async fn embed(
+        &self,
+        texts: Vec<String>,
+        language: Language,
+        options: EmbedOptions,
+    ) -> Result<Embedded, AnalysisError> {
+        let stop = StopSignal::at(options.deadline);
+        let _stop_on_drop = stop.on_drop();
+        let (embedders, engine) = (Arc::clone(&self.embedders), Arc::clone(&self.engine));
+        let (planned_stop, caller, deadline) = (stop.clone(), options.caller.clone(), options.deadline);
+        let submission = background::run(move || {
+            let sequences = embedders.plan(&texts, language, &engine, &planned_stop)?;
+            let (windows, tokens) = (sequences.windows, sequences.tokens);
+            let ticket = engine.submit(sequences.sequences, &caller, deadline).map_err(rejection)?;
+            Ok::<_, AnalysisError>((ticket, windows, tokens))
+        });
+        let submitted = submission.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (ticket, windows, tokens) = submitted?;
+        let answer = match options.deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
+                .await
+                .map_err(|_elapsed| AnalysisError::DeadlinePassed)?,
+            None => ticket.await,
+        };
+        let outputs = answer.map_err(|_| AnalysisError::ShuttingDown)?;
+        Ok(Embedded { vectors: embed::vectors(&outputs, &windows), tokens })
+    }
+
+    /// [`Analyzer::embed`] for callers without an async runtime; blocks the thread and knows no deadline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Analyzer::embed`].
+    pub fn embed_blocking(
+        &self,
+        texts: &[String],
+        language: Language,
+        caller: &Caller,
+    ) -> Result<Embedded, AnalysisError> {
+        let planned = self.embedders.plan(texts, language, &self.engine, &StopSignal::at(None))?;
+        let ticket = self.engine.submit(planned.sequences, caller, None).map_err(rejection)?;
+        let outputs = ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?;
+        Ok(Embedded { vectors: embed::vectors(&outputs, &planned.windows), tokens: planned.tokens })
+    }
+
+    /// The embedding model of a language, loaded or not.
+    pub fn embedding_model(&self, language: Language) -> Option<EmbeddingModel> {
+        self.embedders.describe(language)
     }
 
     /// Scores `documents` independently of each other, and returns the results in their order. A document that cannot
@@ -236,6 +305,20 @@ impl Analyzer {
         let ticket = self.engine.submit(sequences, &options.caller, options.deadline).map_err(rejection)?;
         Ok(Pending { ticket, documents })
     }
+}
+
+/// Opens a folder unless it is open, and returns its index.
+fn open_once(folders: &mut Vec<ModelFolder>, path: &Path, expected: Task) -> Result<usize, StartError> {
+    if let Some(index) = folders.iter().position(|folder| folder.path() == path) {
+        return Ok(index);
+    }
+    let folder = ModelFolder::open(path)?;
+    let actual = folder.manifest().task;
+    if actual != expected {
+        return Err(StartError::Task { path: path.to_owned(), actual, expected });
+    }
+    folders.push(folder);
+    Ok(folders.len() - 1)
 }
 
 /// Computes the scores of all documents. `sequences` has for each planned document its number of sequences.

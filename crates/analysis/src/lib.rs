@@ -4,6 +4,8 @@ mod settings;
 
 mod analyzer;
 
+mod embed;
+
 mod planner;
 
 mod plan;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use analyzer::{Analyzer, AnalyzerStatistics, local_caller};
+pub use embed::{EmbedOptions, Embedded, EmbeddingModel};
 pub use sentor_engine::Caller;
 use sentor_text::language::{Detection, Language, LanguageChoice};
 use sentor_text::mention::MatchForm;
@@ -221,6 +224,12 @@ pub enum AnalysisError {
     /// There is no model for the language.
     #[error("no model is loaded for language {}", .0.code())]
     NoModel(Language),
+    /// There is no embedding model for the language.
+    #[error("no embedding model is configured for language {}", .0.code())]
+    NoEmbeddingModel(Language),
+    /// The embedding model cannot be used; the log says why.
+    #[error("the embedding model {0} cannot be used")]
+    EmbeddingModel(String),
     /// The process is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sentor_engine::encode::EncodeError;
-use sentor_engine::registry::RegistryError;
+use sentor_engine::registry::{RegistryError, Task};
 use sentor_engine::{Engine, EngineError, RuntimeError};
 use sentor_text::language::Language;
 
@@ -14,6 +14,10 @@ pub struct Settings {
     pub onnxruntime: Option<PathBuf>,
     /// The model folder for each language. Languages may share one.
     pub models: Vec<(Language, PathBuf)>,
+    /// The embedding model's folder for each language. A folder that does not exist leaves its language without one.
+    pub embedding_models: Vec<(Language, PathBuf)>,
+    /// Whether embedding models are loaded at the start, rather than when they are first used.
+    pub load_embeddings: bool,
     /// The language as which `auto` scores a text if it detects none.
     pub fallback_language: Language,
     /// Worker threads; `None`: one for each physical core that the process may use.
@@ -39,6 +43,8 @@ impl Default for Settings {
         Self {
             onnxruntime: None,
             models: Vec::new(),
+            embedding_models: Vec::new(),
+            load_embeddings: false,
             fallback_language: Language::English,
             workers: None,
             max_batch_tokens: Engine::USUAL_BATCH_TOKENS,
@@ -72,6 +78,16 @@ pub enum StartError {
     /// A model folder is unusable.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A model is for another task than the one that it is configured for.
+    #[error("{} is a model for the task {}, and a model for {} is needed there", path.display(), actual.name(), expected.name())]
+    Task {
+        /// The model's folder.
+        path: PathBuf,
+        /// Of its manifest.
+        actual: Task,
+        /// Of the setting.
+        expected: Task,
+    },
     /// A tokenizer is unusable.
     #[error(transparent)]
     Encode(#[from] EncodeError),

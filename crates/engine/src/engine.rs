@@ -5,13 +5,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::cost::TokenCost;
+use super::deferred::Source;
 use super::in_flight::InFlight;
-use super::onnx::LoadedModel;
+use super::onnx::SessionNetwork;
 use super::scheduler::{Batch, BatchShape};
 use super::state::{Phase, SchedulerState};
 use super::{Caller, EngineStatistics, Network, Runtime, RuntimeError, Ticket, lock, worker};
 use crate::encode::Sequence;
-use crate::registry::{Manifest, ModelFolder, QuantisationScheme};
+use crate::registry::{ModelFolder, QuantisationScheme, Task};
 
 /// Sizes and bounds of an engine.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,9 @@ pub struct EngineSettings {
 #[derive(Debug)]
 pub struct Engine {
     shared: Arc<Shared>,
+    /// The models of [`Engine::start`], by index.
+    sources: Arc<[Source]>,
+    max_batch_tokens: usize,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -55,7 +59,8 @@ impl Engine {
     /// Most padded tokens in a batch unless a setting says otherwise. Such a batch stays in the cache of a core.
     pub const USUAL_BATCH_TOKENS: usize = 256;
 
-    /// Loads the models, which all workers share, has each worker run each once, and opens the queue.
+    /// Loads the models, which all workers share, has each worker run each once, and opens the queue. A model for whose
+    /// folder `is_deferred` holds is not loaded yet: [`Engine::load`] does that.
     ///
     /// # Errors
     ///
@@ -63,19 +68,28 @@ impl Engine {
     pub fn start(
         runtime: &Runtime,
         models: &[ModelFolder],
+        is_deferred: impl Fn(&ModelFolder) -> bool,
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
         let names: Vec<String> = models.iter().map(|folder| folder.manifest().name.clone()).collect();
-        let mut loaded: Vec<(Manifest, Arc<LoadedModel>)> = Vec::with_capacity(models.len());
+        let mut sources = Vec::with_capacity(models.len());
         for folder in models {
-            loaded.push((folder.manifest().clone(), Arc::new(LoadedModel::load(runtime, folder)?)));
+            let source = Source::new(runtime.clone(), folder.clone());
+            if !is_deferred(folder) {
+                source.load()?;
+            }
+            sources.push(source);
         }
-        let prepare = move |shared: &Shared| worker::prepare(shared, &loaded, settings);
-        let engine = Self::launch(&names, settings, prepare)?;
+        let sources: Arc<[Source]> = sources.into();
+        let shared_sources = Arc::clone(&sources);
+        let prepare = move |shared: &Shared| worker::prepare(shared, &shared_sources, settings);
+        let engine = Self::launch(&names, sources, settings, prepare)?;
         let mut state = lock(&engine.shared.state);
         for (model, folder) in models.iter().enumerate() {
-            // Integer products are exact, so padding changes no bit; sums of fractions depend on their order.
-            if folder.manifest().quantisation == QuantisationScheme::Static {
+            // Integer products are exact, so padding changes no bit; sums of fractions depend on their order, and an
+            // embedding is a mean over all tokens.
+            let manifest = folder.manifest();
+            if manifest.quantisation == QuantisationScheme::Static && manifest.task == Task::Sentiment {
                 let (max_tokens, overhead_tokens) = (settings.max_batch_tokens, TokenCost::OVERHEAD_TOKENS);
                 state.set_shape(model, BatchShape { max_tokens, overhead_tokens });
             }
@@ -95,18 +109,24 @@ impl Engine {
         make: impl Fn() -> Vec<Box<dyn Network>> + Send + Sync + 'static,
     ) -> Result<Self, EngineError> {
         let names: Vec<String> = models.iter().map(|&name| name.to_owned()).collect();
-        Self::launch(&names, settings, move |_| Ok(make()))
+        Self::launch(&names, Arc::from([]), settings, move |_| Ok(make()))
     }
 
     fn launch(
         names: &[String],
+        sources: Arc<[Source]>,
         settings: EngineSettings,
         prepare: impl Fn(&Shared) -> Result<Vec<Box<dyn Network>>, EngineError> + Send + Sync + 'static,
     ) -> Result<Self, EngineError> {
         let state = Mutex::new(SchedulerState::new(names, settings));
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         match worker::spawn(&shared, settings, &Arc::new(prepare)) {
-            Ok(workers) => Ok(Self { shared, workers: Mutex::new(workers) }),
+            Ok(workers) => Ok(Self {
+                shared,
+                sources,
+                max_batch_tokens: settings.max_batch_tokens,
+                workers: Mutex::new(workers),
+            }),
             Err(error) => {
                 // The workers that did start must not wait forever.
                 lock(&shared.state).phase = Phase::Stopped;
@@ -114,6 +134,20 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Loads a deferred model, and measures the cost of its tokens. Blocks for some tenths of a second the first time;
+    /// afterwards it costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the model cannot be loaded or its first batch fails. A later call tries again.
+    pub fn load(&self, model: usize) -> Result<(), EngineError> {
+        let Some(source) = self.sources.get(model).filter(|source| !source.is_loaded()) else {
+            return Ok(());
+        };
+        let mut network = SessionNetwork::new(source.load()?);
+        worker::warm_up(&self.shared, &mut network, model, source.manifest(), self.max_batch_tokens)
     }
 
     /// Queues sequences, each with the index of its model, all or none of them.

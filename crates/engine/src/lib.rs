@@ -24,6 +24,7 @@ mod simulation;
 mod state;
 
 mod cache;
+mod deferred;
 mod network;
 mod onnx;
 mod output;

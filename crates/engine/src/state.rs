@@ -156,8 +156,11 @@ impl SchedulerState {
         now: Instant,
     ) -> Result<(), SubmitError> {
         let mut load = vec![0; self.token_costs.len()];
-        // The cheapest model, since the request's own is not known yet.
-        let cheapest = (0..load.len()).min_by_key(|&model| self.token_costs[model].picoseconds());
+        // The cheapest model, since the request's own is not known yet. A model that is not loaded has no cost yet.
+        let cheapest = (0..load.len())
+            .filter(|&model| self.token_costs[model].picoseconds() > 0)
+            .min_by_key(|&model| self.token_costs[model].picoseconds())
+            .or((!load.is_empty()).then_some(0));
         if let Some(cheapest) = cheapest {
             load[cheapest] = tokens;
         }

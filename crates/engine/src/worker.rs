@@ -9,10 +9,11 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::deferred::{DeferredNetwork, Source};
 use super::engine::Shared;
 use super::in_flight::InFlight;
 use super::network::Network;
-use super::onnx::{LoadedModel, SessionNetwork};
+use super::onnx::SessionNetwork;
 use super::output::SequenceOutput;
 use super::scheduler::Batch;
 use super::state::{BatchOutcome, deliver};
@@ -111,17 +112,21 @@ impl Drop for Alive<'_> {
     }
 }
 
-/// Makes the networks of a worker from models that all workers share, and warms them up.
+/// Makes the networks of a worker from models that all workers share, and warms up those that are loaded.
 pub(super) fn prepare(
     shared: &Shared,
-    models: &[(Manifest, Arc<LoadedModel>)],
+    sources: &Arc<[Source]>,
     settings: EngineSettings,
 ) -> Result<Vec<Box<dyn Network>>, EngineError> {
-    let mut networks: Vec<Box<dyn Network>> = Vec::with_capacity(models.len());
-    for (model, (manifest, loaded)) in models.iter().enumerate() {
-        let mut network = SessionNetwork::new(Arc::clone(loaded));
-        warm_up(shared, &mut network, model, manifest, settings.max_batch_tokens)?;
-        networks.push(Box::new(network));
+    let mut networks: Vec<Box<dyn Network>> = Vec::with_capacity(sources.len());
+    for (model, source) in sources.iter().enumerate() {
+        if source.is_loaded() {
+            let mut network = SessionNetwork::new(source.load()?);
+            warm_up(shared, &mut network, model, source.manifest(), settings.max_batch_tokens)?;
+            networks.push(Box::new(network));
+        } else {
+            networks.push(Box::new(DeferredNetwork::new(Arc::clone(sources), model)));
+        }
     }
     Ok(networks)
 }
@@ -130,7 +135,7 @@ pub(super) fn prepare(
 const WARM_UP_TOKENS: usize = 32;
 
 /// Runs two batches as in service: the first allocates memory, the second measures the cost of a token.
-fn warm_up(
+pub(super) fn warm_up(
     shared: &Shared,
     network: &mut SessionNetwork,
     model: usize,

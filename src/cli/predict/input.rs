@@ -12,7 +12,7 @@ use sentor_analysis::{Document, MentionSource};
 
 /// Format of an input file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum InputFormat {
+pub(in crate::cli) enum InputFormat {
     /// A JSON object on each line.
     Jsonl,
     /// Comma-separated values (tabs in a `.tsv` file) under a header row.
@@ -24,7 +24,7 @@ pub(super) enum InputFormat {
 /// The columns of a CSV file.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "CSV input")]
-pub(super) struct Columns {
+pub(in crate::cli) struct Columns {
     /// Column with the text [default: doc or text, or the only column]
     #[arg(long, value_name = "NAME")]
     text_column: Option<String>,
@@ -60,11 +60,11 @@ impl Default for Columns {
 
 /// A document as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) line: u64,
-    pub(super) doc_id: String,
-    pub(super) text: String,
-    pub(super) entities: Vec<String>,
+pub(in crate::cli) struct Record {
+    pub(in crate::cli) line: u64,
+    pub(in crate::cli) doc_id: String,
+    pub(in crate::cli) text: String,
+    pub(in crate::cli) entities: Vec<String>,
 }
 
 impl Record {
@@ -76,9 +76,9 @@ impl Record {
 
 /// A line without a document; its `Display` is `line: reason`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
-    pub(super) line: u64,
-    pub(super) reason: String,
+pub(in crate::cli) struct BadLine {
+    pub(in crate::cli) line: u64,
+    pub(in crate::cli) reason: String,
 }
 
 impl fmt::Display for BadLine {
@@ -89,7 +89,7 @@ impl fmt::Display for BadLine {
 
 /// An entry of the input.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(in crate::cli) enum Entry {
     /// A document.
     Record(Record),
     /// A line that is not a document.
@@ -99,10 +99,10 @@ pub(super) enum Entry {
 }
 
 /// All entries of an input, read as they are asked for.
-pub(super) type Entries = Box<dyn Iterator<Item = Entry> + Send>;
+pub(in crate::cli) type Entries = Box<dyn Iterator<Item = Entry> + Send>;
 
 /// Reads the entries of an input. Its format is given, or follows from the path or from the first line.
-pub(super) fn entries(
+pub(in crate::cli) fn entries(
     mut reader: Reader,
     path: &Path,
     format: Option<InputFormat>,

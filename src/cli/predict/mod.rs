@@ -17,7 +17,7 @@ use super::lines;
 use super::{Exit, GlobalArgs, session};
 
 mod batches;
-mod input;
+pub(super) mod input;
 mod output;
 
 use input::{BadLine, Columns, Entry, InputFormat, Record};

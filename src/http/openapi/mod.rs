@@ -14,7 +14,7 @@ use utoipa::openapi::{Components, Deprecated, OpenApi as Document, PathItem};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{admin, health, metrics, predict, usage};
+use super::{admin, embeddings, health, metrics, predict, topics, usage};
 use rejections::Rejections;
 
 /// The body of every error.
@@ -30,6 +30,9 @@ type Error = ErrorBody<'static>;
     ),
     paths(
         predict::predict_documents,
+        topics::cluster_documents,
+        topics::name_topic,
+        embeddings::create_embeddings,
         health::show_health,
         health::show_liveness,
         health::show_readiness,
@@ -46,6 +49,7 @@ type Error = ErrorBody<'static>;
     security(("api_key" = []), ("bearer" = [])),
     tags(
         (name = "sentiment", description = "Scoring documents"),
+        (name = "topics", description = "What many documents are about"),
         (name = "health", description = "For probes; never behind the queue of documents"),
         (name = "usage", description = "What keys used"),
         (name = "admin", description = "Managing keys, with a key of the scope admin"),

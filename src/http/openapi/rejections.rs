@@ -84,7 +84,9 @@ fn codes(path: &str) -> Vec<ErrorCode> {
             &[ErrorCode::InsufficientScope, ErrorCode::NotFound],
             &[ErrorCode::UnknownPlan, ErrorCode::RateLimitExceeded],
         ],
-        "/api/predicts" => &[&WITH_KEY, &WITH_DOCUMENTS],
+        "/api/predicts" | "/api/predicts/cluster" | "/api/predicts/topic-name" | "/v1/embeddings" => {
+            &[&WITH_KEY, &WITH_DOCUMENTS]
+        }
         _ => &[&WITH_KEY, &WITH_CHANGE],
     };
     let all = ALWAYS.into_iter().chain(own.iter().flat_map(|codes| codes.iter().copied()));

@@ -65,6 +65,75 @@ pub(in crate::http) struct PredictDocument {
 )]
 pub(in crate::http) struct EntityName(String);
 
+/// Documents to cluster. Other members are ignored.
+#[derive(ToSchema)]
+pub(in crate::http) struct ClusterBody {
+    /// A setting of the server says how many at most.
+    #[schema(min_items = 5)]
+    documents: Vec<TopicDocument>,
+    /// Number of clusters; without it or with 0, the server finds it.
+    #[schema(minimum = 0)]
+    n_clusters: Option<u64>,
+    /// Counts where the query does not name a language.
+    language: Option<LanguageChoice>,
+}
+
+/// A document of a topic.
+#[derive(ToSchema)]
+pub(in crate::http) struct TopicDocument {
+    /// Comes back with the answer; it need not be unique.
+    doc_id: Option<String>,
+    /// The text, with at least one visible character.
+    #[schema(
+        pattern = "[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\u{e0000}-\u{e0fff}]"
+    )]
+    text: String,
+    /// Names that belong to the document; blank ones are ignored.
+    entities: Option<Vec<String>>,
+    /// As `/api/predicts/cluster` answered it.
+    cluster_probability: Option<f64>,
+}
+
+/// A cluster to name. Other members are ignored.
+#[derive(ToSchema)]
+pub(in crate::http) struct TopicNameBody {
+    /// Comes back with the name.
+    cluster_id: i64,
+    #[schema(min_items = 1)]
+    documents: Vec<TopicDocument>,
+    /// Names that the label leaves out.
+    entities: Option<Vec<String>>,
+    /// Words that tell the cluster from others, best first.
+    top_words: Option<Vec<String>>,
+    /// Counts where the query does not name a language.
+    language: Option<LanguageChoice>,
+}
+
+/// Texts to compute vectors of. Other members are ignored.
+#[derive(ToSchema)]
+pub(in crate::http) struct EmbeddingsBody {
+    /// Name of an embedding model, such as `embed-en`, or the language that it is for.
+    model: String,
+    /// The texts; one may stand without the list.
+    #[schema(min_items = 1)]
+    input: Vec<EmbeddedText>,
+    /// `float` for lists of numbers, or `base64` for their little-endian bytes.
+    encoding_format: Option<EncodingFormat>,
+}
+
+/// A text that is not empty.
+#[derive(ToSchema)]
+#[schema(pattern = "[\\s\\S]")]
+pub(in crate::http) struct EmbeddedText(String);
+
+/// How vectors are written.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(in crate::http) enum EncodingFormat {
+    Float,
+    Base64,
+}
+
 /// The model of each language; null where it has none.
 #[derive(ToSchema)]
 pub(in crate::http) struct HealthModels {

@@ -18,10 +18,11 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [Source; 14] = sources! {
+const SOURCES: [Source; 15] = sources! {
     "quick-start",
     "clients",
     "api",
+    "topics",
     "errors",
     "cli",
     "configuration",

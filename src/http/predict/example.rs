@@ -28,6 +28,7 @@ pub(in crate::http) fn answer() -> Value {
 
 fn written() -> Result<Value, ApiError> {
     let limits = LimitsConfig {
+        max_cluster_documents: 5000,
         body_limit_bytes: usize::MAX,
         max_documents: 1,
         max_document_bytes: usize::MAX,

@@ -30,7 +30,7 @@ use sentor_store::metering::{Admission, Limit, Usage};
 use sentor_text::language::{Language, LanguageChoice};
 
 /// Time after its deadline that a request still waits for the engine to report it.
-const DEADLINE_SLACK: Duration = Duration::from_secs(2);
+pub(super) const DEADLINE_SLACK: Duration = Duration::from_secs(2);
 
 /// `POST /api/predicts`. The head check has admitted the request.
 #[utoipa::path(
@@ -113,7 +113,7 @@ fn read_head(
 }
 
 /// Refunds a request if the server failed it.
-fn return_quota_on_fault<T>(admission: &Admission, answer: &Result<T, ApiError>) {
+pub(super) fn return_quota_on_fault<T>(admission: &Admission, answer: &Result<T, ApiError>) {
     if answer.as_ref().is_err_and(ApiError::is_server_fault) {
         admission.refund();
     }
@@ -205,7 +205,7 @@ async fn score(
 }
 
 /// Rejects a request that is larger than its plan allows. Characters are those of texts and of entities' names.
-fn check_plan(
+pub(super) fn check_plan(
     admission: &Admission,
     plan: &str,
     documents: usize,
@@ -220,7 +220,7 @@ fn check_plan(
     Ok(())
 }
 
-fn count(number: usize) -> i64 {
+pub(super) fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

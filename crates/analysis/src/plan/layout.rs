@@ -81,6 +81,8 @@ impl Plan {
                 self.lay_out_spans(tokens, &contents, model, room, bounds)?;
             }
             Signature::Pair => self.lay_out_pairs(tokens, &contents, model, bounds)?,
+            // `Analyzer::start` routes no language to a model that scores nothing.
+            Signature::Text => {}
         }
         self.warn_of_splits(packed.len(), &pieces, manifest.window_tokens);
         Ok(())

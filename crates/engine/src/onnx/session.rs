@@ -14,7 +14,7 @@ use super::signature::Inputs;
 use super::{Runtime, RuntimeError};
 use crate::encode::Sequence;
 use crate::network::{Network, RunError};
-use crate::output::{BatchOutput, OutputLayout};
+use crate::output::{BatchOutput, OutputField, OutputLayout, RowsPer};
 use crate::registry::{ModelFolder, SpecialTokens, Task};
 
 /// A model in memory. All workers share it.
@@ -37,8 +37,12 @@ impl LoadedModel {
         let source = NetworkSource::prepare(&path).map_err(|error| model(error.to_string()))?;
         let session = build(runtime, &source).map_err(|error| model(error.to_string()))?;
         let inputs = Inputs::check(&session, folder.manifest().signature).map_err(model)?;
-        let layout = match folder.manifest().task {
-            Task::Sentiment => OutputLayout::per_span(Task::LOGITS, Task::CLASSES),
+        let layout = match inputs {
+            Inputs::Spans | Inputs::Pairs { .. } => OutputLayout::per_span(Task::LOGITS, Task::CLASSES),
+            Inputs::Texts { width } => {
+                let name = Task::EMBEDDING.to_owned();
+                OutputLayout::new(vec![OutputField { name, rows: RowsPer::Sequence, width }])
+            }
         };
         let session = ConcurrentSession::new(session);
         Ok(Self { session, inputs, layout, special: folder.manifest().tokens })
@@ -85,6 +89,7 @@ pub(super) const MASK: &CStr = c"attention_mask";
 pub(super) const TYPES: &CStr = c"token_type_ids";
 pub(super) const SPANS: [&CStr; 3] = [c"span_row", c"span_start", c"span_end"];
 pub(super) const LOGITS: &CStr = c"logits";
+pub(super) const EMBEDDING: &CStr = c"embedding";
 
 impl SessionNetwork {
     pub(crate) fn new(model: Arc<LoadedModel>) -> Self {
@@ -101,15 +106,20 @@ impl Network for SessionNetwork {
         let Buffers { input_ids, attention_mask, token_type_ids, span_row, span_start, span_end } =
             &self.buffers;
         let spans = span_row.len();
-        let mut logits = Vec::new();
-        if spans > 0 {
+        let (name, rows, width) = match *inputs {
+            Inputs::Spans => (LOGITS, spans, Task::CLASSES),
+            // Without spans, nobody asks for the result of a pair.
+            Inputs::Pairs { .. } if spans == 0 => (LOGITS, 0, Task::CLASSES),
+            Inputs::Pairs { .. } => (LOGITS, sequences.len(), Task::CLASSES),
+            Inputs::Texts { width } => (EMBEDDING, sequences.len(), width),
+        };
+        let mut values = vec![0.0; rows * width];
+        if rows > 0 {
             let shape = [sequences.len(), padded_tokens];
             let ids = (IDS, TensorRef::from_array_view((shape, &input_ids[..]))?);
             let mask = (MASK, TensorRef::from_array_view((shape, &attention_mask[..]))?);
-            let rows = if *inputs == Inputs::Spans { spans } else { sequences.len() };
-            logits.resize(rows * Task::CLASSES, 0.0);
-            let output = TensorRefMut::from_array_view_mut(([rows, Task::CLASSES], &mut logits[..]))?;
-            let output = &mut [(LOGITS, output)];
+            let output = TensorRefMut::from_array_view_mut(([rows, width], &mut values[..]))?;
+            let output = &mut [(name, output)];
             match inputs {
                 Inputs::Spans => {
                     let row = (SPANS[0], TensorRef::from_array_view(([spans], &span_row[..]))?);
@@ -121,16 +131,18 @@ impl Network for SessionNetwork {
                     let types = (TYPES, TensorRef::from_array_view((shape, &token_type_ids[..]))?);
                     session.run(&[ids, mask, types], output)?;
                 }
-                Inputs::Pairs { with_types: false } => session.run(&[ids, mask], output)?,
+                Inputs::Pairs { with_types: false } | Inputs::Texts { .. } => {
+                    session.run(&[ids, mask], output)?;
+                }
             }
         }
-        if *inputs != Inputs::Spans {
+        if matches!(inputs, Inputs::Pairs { .. }) {
             // A pair has one result, which counts for all of its spans.
-            let pairs = sequences.iter().zip(logits.chunks_exact(Task::CLASSES));
+            let pairs = sequences.iter().zip(values.chunks_exact(Task::CLASSES));
             let repeated = pairs.flat_map(|(sequence, pair)| repeat_n(pair, sequence.spans.len()));
-            logits = repeated.flatten().copied().collect();
+            values = repeated.flatten().copied().collect();
         }
-        Ok(BatchOutput::new(Arc::clone(layout), vec![logits]))
+        Ok(BatchOutput::new(Arc::clone(layout), vec![values]))
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use ort::value::{Outlet, TensorElementType};
 
-use super::session::{IDS, LOGITS, MASK, SPANS, TYPES};
+use super::session::{EMBEDDING, IDS, LOGITS, MASK, SPANS, TYPES};
 use crate::registry::Signature;
 
 /// Inputs that a network takes.
@@ -14,14 +14,18 @@ pub(super) enum Inputs {
     Spans,
     /// Sequences, with or without the segment of each token. The network returns a row for each sequence.
     Pairs { with_types: bool },
+    /// Sequences. The network returns a vector of `width` numbers for each.
+    Texts { width: usize },
 }
 
 impl Inputs {
     /// Returns the inputs of a network. The error says how they differ from `signature`.
     pub(super) fn check(network: &ort::session::Session, signature: Signature) -> Result<Self, String> {
-        let (inputs, outputs, logits) = (network.inputs(), network.outputs(), name(LOGITS));
+        let (inputs, outputs) = (network.inputs(), network.outputs());
+        let output = name(if signature == Signature::Text { EMBEDDING } else { LOGITS });
         let mut expected: Vec<(&str, usize)> = vec![(name(IDS), 2), (name(MASK), 2)];
-        let taken = match signature {
+        let mut taken = match signature {
+            Signature::Text => Self::Texts { width: 0 },
             Signature::Span => {
                 expected.extend(SPANS.map(|span| (name(span), 1)));
                 Self::Spans
@@ -35,7 +39,7 @@ impl Inputs {
             }
         };
         check_names("inputs", inputs, &expected, signature)?;
-        check_names("outputs", outputs, &[(logits, 2)], signature)?;
+        check_names("outputs", outputs, &[(output, 2)], signature)?;
         for &(name, dimensions) in &expected {
             let shape = shape_of(inputs, name, TensorElementType::Int64)?;
             if shape.len() != dimensions {
@@ -51,12 +55,20 @@ impl Inputs {
                 ));
             }
         }
-        match shape_of(outputs, logits, TensorElementType::Float32)?[..] {
-            [-1, 3 | -1] => Ok(taken),
-            [-1, classes] => Err(format!(
-                "its output {logits} has {classes} classes, and must have 3: negative, neutral, positive"
+        let shape = shape_of(outputs, output, TensorElementType::Float32)?;
+        match (&mut taken, &shape[..]) {
+            (Self::Texts { width }, &[-1, fixed]) if fixed > 0 => {
+                *width = usize::try_from(fixed).map_err(|error| error.to_string())?;
+                Ok(taken)
+            }
+            (Self::Texts { .. }, shape) => {
+                Err(format!("its output {output} has the shape {shape:?}, and must have [-1, width]"))
+            }
+            (_, [-1, 3 | -1]) => Ok(taken),
+            (_, [-1, classes]) => Err(format!(
+                "its output {output} has {classes} classes, and must have 3: negative, neutral, positive"
             )),
-            ref shape => Err(format!("its output {logits} has the shape {shape:?}, and must have [-1, 3]")),
+            (_, shape) => Err(format!("its output {output} has the shape {shape:?}, and must have [-1, 3]")),
         }
     }
 }

@@ -43,13 +43,25 @@ pub enum Task {
     /// without a task have this one.
     #[default]
     Sentiment,
+    /// An output [`Task::EMBEDDING`] with a vector for each sequence: the mean state of its tokens.
+    Embed,
 }
 
 impl Task {
     /// Output of sentiment models.
     pub const LOGITS: &str = "logits";
-    /// Numbers in a row of that output.
+    /// Output of embedding models.
+    pub const EMBEDDING: &str = "embedding";
+    /// Numbers in a row of the output of sentiment models.
     pub const CLASSES: usize = 3;
+
+    /// The name in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sentiment => "sentiment",
+            Self::Embed => "embed",
+        }
+    }
 }
 
 /// How a network takes its inputs.
@@ -60,6 +72,8 @@ pub enum Signature {
     Span,
     /// A sequence is a text and an entity, and is scored as a whole.
     Pair,
+    /// A sequence is a text.
+    Text,
 }
 
 impl Signature {
@@ -68,6 +82,7 @@ impl Signature {
         match self {
             Self::Span => "span",
             Self::Pair => "pair",
+            Self::Text => "text",
         }
     }
 }
@@ -117,6 +132,7 @@ struct Document {
     #[serde(default)]
     task: Task,
     signature: Signature,
+    #[serde(default)]
     labels: Vec<String>,
     tokens: SpecialTokens,
     #[serde(default)]
@@ -164,7 +180,13 @@ impl Manifest {
         if schema != Self::SCHEMA {
             return Err(format!("schema is {schema}, and this version reads {}", Self::SCHEMA));
         }
-        let expected: Vec<&str> = Polarity::ALL.iter().map(|polarity| polarity.label()).collect();
+        if (task == Task::Embed) != (signature == Signature::Text) {
+            return Err("a model of task embed has the signature text, and no other model has it".to_owned());
+        }
+        let expected: Vec<&str> = match task {
+            Task::Sentiment => Polarity::ALL.iter().map(|polarity| polarity.label()).collect(),
+            Task::Embed => Vec::new(),
+        };
         if labels != expected {
             return Err(format!("labels are {labels:?}, and must be {expected:?}, in this order"));
         }
@@ -258,6 +280,7 @@ pub(super) mod tests {
             ("\"span\"", "\"spam\"", "unknown variant `spam`"),
             ("\"name\": \"tiny\",", "", "missing field `name`"),
             ("]", "", "expected `,` or `]`"),
+            ("\"span\"", "\"text\"", "task embed has the signature text"),
             ("\"pad\": 0", "\"pad\": 0, \"mask\": 103", "has both tokens.mask and a file aspect-words.txt"),
         ] {
             let problem = Manifest::parse(&good.replacen(from, to, 1)).expect_err(to);

@@ -3,7 +3,8 @@
 //! A form is a stem and an ending. The stem is the entity itself, or its spelling before a vowel (`scherm`-en,
 //! `ball`-en, `telefon`-en, `prijz`-en, `batter`-ies).
 
-use crate::languages::Inflection;
+use crate::language::Language;
+use crate::languages::{Inflection, LanguagePack};
 use unicode_normalization::char::is_combining_mark;
 
 /// A stem in normalised spelling, and the endings that complete it.
@@ -31,6 +32,16 @@ pub(super) fn forms(entity: &str, inflection: &Inflection) -> (Endings, Vec<Stem
     let (endings, mut stems) = (inflection.regular)(entity, &tail);
     stems.extend(irregular);
     (endings, stems)
+}
+
+/// The plurals, genitives and diminutives that the rules of a language make of `word`, which is in lower case. Not all of
+/// them need be words.
+pub fn inflected_forms(word: &str, language: Language) -> Vec<String> {
+    let (endings, stems) = forms(word, &LanguagePack::of(language).inflection);
+    let regular = endings.iter().map(|ending| format!("{word}{ending}"));
+    let changed =
+        stems.iter().flat_map(|stem| stem.endings.iter().map(|ending| format!("{}{ending}", stem.text)));
+    regular.chain(changed).collect()
 }
 
 /// Returns the irregular stems of an entity, by its last word.

@@ -17,6 +17,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use classify::Classifier;
 pub(crate) use compound::Compounds;
 use guard::Guard;
+pub use inflect::inflected_forms;
 pub(crate) use inflect::{Endings, Stem, is_vowel, without_last};
 use normalize::{Normalized, is_dash};
 
