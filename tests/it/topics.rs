@@ -62,7 +62,8 @@ fn groups(answer: &Value) -> BTreeSet<BTreeSet<String>> {
 fn a_key_needs_the_scope() {
     let server = server();
     let body = json!({"documents": documents(&texts())}).to_string();
-    let other = server.issue(NewKey { scopes: [Scope::Predict].into_iter().collect(), ..NewKey::named("other") });
+    let other =
+        server.issue(NewKey { scopes: [Scope::Predict].into_iter().collect(), ..NewKey::named("other") });
     for path in [CLUSTER, NAME, EMBEDDINGS] {
         assert_eq!(server.anonymous().post(path, body.clone()).code(), "missing_key", "{path}");
         let answer = server.client_with(other.expose()).post(path, body.clone());
@@ -87,7 +88,10 @@ fn documents_are_grouped_by_subject_in_any_order() {
     let first = &body["clusters"][0];
     assert_eq!(first["document_count"], 4);
     assert!(first["entities"].is_array() && !first["top_words"].as_array().expect("a list").is_empty());
-    assert!(first["documents"][0]["cluster_probability"].as_f64().is_some_and(|value| value > 0.5), "{first}");
+    assert!(
+        first["documents"][0]["cluster_probability"].as_f64().is_some_and(|value| value > 0.5),
+        "{first}"
+    );
 
     let mut backwards = texts.clone();
     backwards.reverse();

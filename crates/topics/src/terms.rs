@@ -110,7 +110,7 @@ impl Counted {
             let mut terms: Vec<Term> =
                 scored.filter(|term| term.words.len() == 1 || term.texts > 1).collect();
             terms.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.text.cmp(&b.text)));
-            select(terms, counts, most)
+            select(terms, most)
         };
         self.groups.iter().map(of_group).collect()
     }
@@ -124,35 +124,33 @@ impl Counted {
 }
 
 /// Takes the best terms, without those that say less than another or the same.
-fn select(terms: Vec<Term>, counts: &HashMap<String, usize>, most: usize) -> Vec<Term> {
+fn select(terms: Vec<Term>, most: usize) -> Vec<Term> {
     let mut chosen: Vec<Term> = Vec::new();
     for term in terms {
-        if chosen.len() == most {
-            break;
-        }
-        let says_nothing_new = chosen.iter().any(|other| {
-            let shorter = if other.words.len() < term.words.len() { other } else { &term };
-            let longer = if other.words.len() < term.words.len() { &term } else { other };
-            let is_part = longer.words.windows(shorter.words.len()).any(|part| part == shorter.words);
-            is_part && longer.texts as f64 >= COVERED * shorter.texts as f64
-        });
-        if says_nothing_new {
-            // The longer of two that stand in the same texts says more.
-            let replaced = chosen.iter_mut().find(|other| {
-                other.words.len() < term.words.len()
-                    && term.words.windows(other.words.len()).any(|part| part == other.words)
-                    && term.texts as f64 >= COVERED * other.texts as f64
-            });
-            if let Some(replaced) = replaced {
-                *replaced = term;
-            }
+        if chosen.iter().any(|other| other.covers(&term)) {
             continue;
         }
-        let is_known = counts.contains_key(&term.words.join(" "));
-        debug_assert!(is_known, "terms are counted before they are chosen");
-        chosen.push(term);
+        // A phrase takes the place of the best of its words.
+        if let Some(place) = chosen.iter().position(|other| term.covers(other)) {
+            chosen[place] = term.clone();
+            let mut index = 0;
+            chosen.retain(|other| {
+                index += 1;
+                index - 1 == place || !term.covers(other)
+            });
+        } else if chosen.len() < most {
+            chosen.push(term);
+        }
     }
     chosen
+}
+
+impl Term {
+    /// Whether the other term is part of this one, and stands in few texts without it.
+    fn covers(&self, other: &Self) -> bool {
+        let is_part = self.words.windows(other.words.len()).any(|part| part == other.words);
+        is_part && self.texts as f64 >= COVERED * other.texts as f64
+    }
 }
 
 /// Every term of a text with its spelling here: one to three words without a mark between them, no stop word at an end.

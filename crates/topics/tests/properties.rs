@@ -35,9 +35,8 @@ fn clustered(documents: &[(String, Vec<f32>)], options: &Options) -> Clustering 
 type Content = (Vec<Vec<(String, u64)>>, Vec<(String, u64)>);
 
 fn content(clustering: &Clustering, documents: &[(String, Vec<f32>)]) -> Content {
-    let shown = |member: &sentor_topics::Member| {
-        (documents[member.document].0.clone(), member.probability.to_bits())
-    };
+    let shown =
+        |member: &sentor_topics::Member| (documents[member.document].0.clone(), member.probability.to_bits());
     let clusters = clustering.clusters.iter().map(|one| one.members.iter().map(shown).collect()).collect();
     let mut outliers: Vec<_> = clustering.outliers.iter().map(shown).collect();
     outliers.sort();
@@ -109,9 +108,10 @@ fn threads_change_nothing() {
 #[test]
 fn a_text_that_stands_several_times_counts_as_often() {
     let vector = |x: f32, y: f32| vec![x, y];
-    let documents: Vec<(String, Vec<f32>)> = [("a", 1.0, 0.0), ("a", 1.0, 0.0), ("a", 1.0, 0.0), ("b", 0.0, 1.0)]
-        .map(|(text, x, y)| (text.to_owned(), vector(x, y)))
-        .to_vec();
+    let documents: Vec<(String, Vec<f32>)> =
+        [("a", 1.0, 0.0), ("a", 1.0, 0.0), ("a", 1.0, 0.0), ("b", 0.0, 1.0)]
+            .map(|(text, x, y)| (text.to_owned(), vector(x, y)))
+            .to_vec();
     let clustering = clustered(&documents, &Options::default());
     let sizes: Vec<usize> = clustering.clusters.iter().map(|one| one.members.len()).collect();
     assert_eq!(sizes, [3, 1]);

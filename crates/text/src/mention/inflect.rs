@@ -37,7 +37,7 @@ pub(super) fn forms(entity: &str, inflection: &Inflection) -> (Endings, Vec<Stem
 /// The plurals, genitives and diminutives that the rules of a language make of `word`, which is in lower case. Not all of
 /// them need be words.
 pub fn inflected_forms(word: &str, language: Language) -> Vec<String> {
-    let (endings, stems) = forms(word, &LanguagePack::of(language).inflection);
+    let (endings, stems) = forms(word, &LanguagePack::for_language(language).inflection);
     let regular = endings.iter().map(|ending| format!("{word}{ending}"));
     let changed =
         stems.iter().flat_map(|stem| stem.endings.iter().map(|ending| format!("{}{ending}", stem.text)));
