@@ -164,7 +164,7 @@ fn vectors_have_length_one_and_are_near_for_one_subject() {
         "The parcel came late.",
         "My delivery has not arrived.",
         "A delicious pasta.",
-        &"The parcel came late, and nobody answered the phone. ".repeat(90),
+        &["The parcel came late. ".repeat(60), "A delicious pasta. ".repeat(60)].concat(),
     ];
     let request = json!({"model": "embed-en", "input": texts}).to_string();
     let answer = server.client().post(EMBEDDINGS, request).json();
@@ -182,8 +182,8 @@ fn vectors_have_length_one_and_are_near_for_one_subject() {
     }
     assert!(cosine(0, 1) > cosine(0, 2) + 0.2);
     // The end of a long text is read too.
-    assert!(cosine(0, 3) > 0.5);
-    assert!(answer["usage"]["total_tokens"].as_u64().is_some_and(|tokens| tokens > 900));
+    assert!(cosine(0, 3) > 0.3 && cosine(2, 3) > 0.3, "{} {}", cosine(0, 3), cosine(2, 3));
+    assert!(answer["usage"]["total_tokens"].as_u64().is_some_and(|tokens| tokens > 500));
     let one = json!({"model": "nl", "input": "Een pakje.", "encoding_format": "base64"}).to_string();
     let answer = server.client().post(EMBEDDINGS, one).json();
     assert_eq!(answer["data"][0]["embedding"].as_str().map(str::len), Some(384 * 4 / 3 * 4));

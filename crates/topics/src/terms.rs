@@ -57,8 +57,9 @@ pub(crate) struct Counted {
 /// A word of a text.
 #[derive(Clone, Debug)]
 struct Word {
-    /// As written, or in lower case at the start of a sentence.
     written: String,
+    /// Whether only the start of a sentence may have made its first letter a capital.
+    may_be_lower: bool,
     lower: String,
     is_stop_word: bool,
     /// Whether a mark stands between it and the word before.
@@ -72,13 +73,14 @@ impl Counted {
             .iter()
             .map(|group| group.iter().map(|text| words(text, language, &stop_words)).collect())
             .collect();
+        let small = written_small(texts.iter().flatten().flatten());
         let singular = singulars(texts.iter().flatten(), language);
         let mut counted = Self { spellings: HashMap::new(), groups: Vec::with_capacity(groups.len()) };
         for group in &texts {
             let mut counts: HashMap<String, usize> = HashMap::new();
             for text in group {
                 let mut seen = HashSet::new();
-                for (term, spelling) in terms_of(text, &singular) {
+                for (term, spelling) in terms_of(text, &singular, &small) {
                     *counted.spellings.entry(term.clone()).or_default().entry(spelling).or_default() += 1;
                     if seen.insert(term.clone()) {
                         *counts.entry(term).or_default() += 1;
@@ -154,7 +156,11 @@ impl Term {
 }
 
 /// Every term of a text with its spelling here: one to three words without a mark between them, no stop word at an end.
-fn terms_of(words: &[Word], singular: &HashMap<String, String>) -> Vec<(String, String)> {
+fn terms_of(
+    words: &[Word],
+    singular: &HashMap<String, String>,
+    small: &HashSet<String>,
+) -> Vec<(String, String)> {
     let mut terms = Vec::new();
     for start in 0..words.len() {
         if !can_end(&words[start]) {
@@ -170,7 +176,11 @@ fn terms_of(words: &[Word], singular: &HashMap<String, String>) -> Vec<(String, 
             }
             let base = |word: &Word| singular.get(&word.lower).unwrap_or(&word.lower).clone();
             let term = part.iter().map(base).collect::<Vec<_>>().join(" ");
-            let spelling = part.iter().map(|word| word.written.as_str()).collect::<Vec<_>>().join(" ");
+            let spelling = |word: &Word| {
+                let is_small = word.may_be_lower && small.contains(&word.lower);
+                if is_small { word.lower.clone() } else { word.written.clone() }
+            };
+            let spelling = part.iter().map(spelling).collect::<Vec<_>>().join(" ");
             terms.push((term, spelling));
         }
     }
@@ -204,8 +214,8 @@ fn words(text: &str, language: Language, stop_words: &StopWords) -> Vec<Word> {
         let lower = written.to_lowercase().replace('’', "'");
         let is_capitalised_there =
             begins_sentence && written.chars().skip(1).all(|letter| !letter.is_uppercase());
-        let shown = if is_capitalised_there { lower.clone() } else { written.to_owned() };
-        found.push(Word { written: shown, is_stop_word: is_stop_word(&lower), lower, begins_clause });
+        let (written, may_be_lower) = (written.to_owned(), is_capitalised_there && written != lower);
+        found.push(Word { written, may_be_lower, is_stop_word: is_stop_word(&lower), lower, begins_clause });
         if found.len() == MOST_WORDS {
             break;
         }
@@ -233,6 +243,11 @@ fn word_end(text: &str) -> usize {
 /// A combining accent.
 fn is_mark_on_letter(letter: char) -> bool {
     ('\u{300}'..='\u{36f}').contains(&letter)
+}
+
+/// Words that stand in small letters somewhere: at the start of a sentence they are the same words.
+fn written_small<'w>(words: impl Iterator<Item = &'w Word>) -> HashSet<String> {
+    words.filter(|word| word.written == word.lower).map(|word| word.lower.clone()).collect()
 }
 
 /// The base form of each word that is an inflected form of another one in the texts.
