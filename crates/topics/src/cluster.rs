@@ -88,12 +88,12 @@ pub fn cluster(documents: &[Document<'_>], options: &Options) -> Clustering {
     }
     let compared = distinct.len().min(COMPARED);
     let sample = distinct.rows.slice(s![..compared, ..]);
-    let neighbours = nearest(sample, sample, JUDGED_OVER.min(compared.saturating_sub(1)), true);
+    let neighbours = nearest(&sample, &sample, JUDGED_OVER.min(compared.saturating_sub(1)), true);
     let smoothed_over = SMOOTHED_OVER.min(compared / TEXTS_PER_NEIGHBOUR);
     let edges = symmetric(&neighbours, smoothed_over);
     let mut rows = sample.to_owned();
     for _ in 0..SMOOTHING_ROUNDS {
-        rows = smooth(&rows, rows.view(), &edges);
+        rows = smooth(&rows, &rows.view(), &edges);
     }
     let tree = Tree::of(&rows);
     let compared_numbers = match options.clusters {
@@ -107,8 +107,8 @@ pub fn cluster(documents: &[Document<'_>], options: &Options) -> Clustering {
     let (rows, labels) = if rest.is_empty() {
         (rows, assignment.labels)
     } else {
-        let near = nearest(rest, sample, smoothed_over, false);
-        let rest = smooth(&rest.to_owned(), rows.view(), &near);
+        let near = nearest(&rest, &sample, smoothed_over, false);
+        let rest = smooth(&rest.to_owned(), &rows.view(), &near);
         let labels = [assignment.labels, nearest_centres(&rest, &assignment.centres)].concat();
         (stacked(&rows, &rest), labels)
     };
@@ -148,7 +148,7 @@ pub fn cluster(documents: &[Document<'_>], options: &Options) -> Clustering {
 fn judged(rows: &Array2<f32>, texts: usize) -> crate::graph::Neighbours {
     // Among few texts, a third of them: a graph that joins all says nothing.
     let count = JUDGED_OVER.min((texts / 3).max(1));
-    symmetric(&nearest(rows.view(), rows.view(), count, true), count)
+    symmetric(&nearest(&rows.view(), &rows.view(), count, true), count)
 }
 
 fn stacked(a: &Array2<f32>, b: &Array2<f32>) -> Array2<f32> {

@@ -61,7 +61,9 @@ pub(crate) fn outliers(
     }
     let clusters = cosines.first().map_or(0, Vec::len);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); clusters];
-    labels.iter().enumerate().for_each(|(text, &label)| members[label].push(text));
+    for (text, &label) in labels.iter().enumerate() {
+        members[label].push(text);
+    }
     for (cluster, members) in members.iter().enumerate().filter(|(_, members)| members.len() >= LEAST_TEXTS) {
         let own: Vec<f64> = members.iter().map(|&text| cosines[text][cluster]).collect();
         let centre = median(own.clone());
@@ -88,7 +90,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn sizes(labels: &[usize], clusters: usize) -> Vec<usize> {
     let mut sizes = vec![0; clusters];
-    labels.iter().for_each(|&label| sizes[label] += 1);
+    for &label in labels {
+        sizes[label] += 1;
+    }
     sizes
 }
 

@@ -16,8 +16,8 @@ const BLOCK_ROWS: usize = 64;
 /// The `count` rows of `among` with the largest cosine to each row of `rows`, nearest first. With `same`, both are the
 /// same matrix, and a row is not its own neighbour.
 pub(crate) fn nearest(
-    rows: ArrayView2<'_, f32>,
-    among: ArrayView2<'_, f32>,
+    rows: &ArrayView2<'_, f32>,
+    among: &ArrayView2<'_, f32>,
     count: usize,
     same: bool,
 ) -> Neighbours {
@@ -71,7 +71,7 @@ pub(crate) fn symmetric(nearest: &Neighbours, count: usize) -> Neighbours {
 }
 
 /// Moves each row half of the way toward the mean of its neighbours, by their weights, and back to length 1.
-pub(crate) fn smooth(rows: &Array2<f32>, toward: ArrayView2<'_, f32>, edges: &Neighbours) -> Array2<f32> {
+pub(crate) fn smooth(rows: &Array2<f32>, toward: &ArrayView2<'_, f32>, edges: &Neighbours) -> Array2<f32> {
     let width = rows.ncols();
     let moved: Vec<Vec<f32>> = (0..rows.nrows())
         .into_par_iter()

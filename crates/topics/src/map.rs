@@ -7,20 +7,22 @@ use crate::vectors::{dot, narrow, normalise};
 const ROUNDS: usize = 60;
 
 /// A place for each row, in -1 to 1: its coordinates on the two axes along which the cluster centres differ most.
-pub(crate) fn places(rows: &Array2<f32>, centres: &Array2<f32>) -> Vec<[f64; 2]> {
-    let Some(mean) = centres.mean_axis(Axis(0)) else { return vec![[0.0; 2]; rows.nrows()] };
+pub(crate) fn places(texts: &Array2<f32>, centres: &Array2<f32>) -> Vec<[f64; 2]> {
+    let Some(mean) = centres.mean_axis(Axis(0)) else { return vec![[0.0; 2]; texts.nrows()] };
     let spread = centres - &mean;
     let first = axis(&spread, None);
     let second = axis(&spread, Some(&first));
     let place = |row: ndarray::ArrayView1<'_, f32>| {
-        let centred = &row - &mean;
-        [dot(centred.view(), first.view()), dot(centred.view(), second.view())]
+        let moved = &row - &mean;
+        [dot(&moved, &first), dot(&moved, &second)]
     };
-    let mut places: Vec<[f64; 2]> = rows.outer_iter().map(place).collect();
+    let mut places: Vec<[f64; 2]> = texts.outer_iter().map(place).collect();
     for coordinate in 0..2 {
         let most = places.iter().map(|place| place[coordinate].abs()).fold(0.0, f64::max);
         if most > 0.0 {
-            places.iter_mut().for_each(|place| place[coordinate] /= most);
+            for place in &mut places {
+                place[coordinate] /= most;
+            }
         }
     }
     places

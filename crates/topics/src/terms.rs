@@ -23,7 +23,7 @@ const COVERED: f64 = 0.6;
 
 /// The terms of each group of texts, best first, in the form in which they are most often written.
 ///
-/// The score is that of Grootendorst (2022), "BERTopic", with the root of the number of texts in place of the number of
+/// The score is that of Grootendorst (2022), "`BERTopic`", with the root of the number of texts in place of the number of
 /// occurrences: `sqrt(n) * ln(1 + average / total)`, so that a text that repeats a word counts once.
 pub fn top_words(groups: &[Vec<&str>], options: TermOptions) -> Vec<Vec<String>> {
     let counted = Counted::of(groups, options.language);
@@ -274,7 +274,7 @@ fn singulars<'w>(texts: impl Iterator<Item = &'w Vec<Word>>, language: Language)
 
 /// Words without a subject, of both languages.
 struct StopWords {
-    words: Vec<(Language, HashSet<&'static str>)>,
+    lists: Vec<(Language, HashSet<&'static str>)>,
 }
 
 impl Default for StopWords {
@@ -283,7 +283,7 @@ impl Default for StopWords {
             let words = stop_words::lookup(language.code()).unwrap_or_default();
             (language, words.iter().chain(FILLERS).copied().collect())
         };
-        Self { words: Language::ALL.into_iter().map(of).collect() }
+        Self { lists: Language::ALL.into_iter().map(of).collect() }
     }
 }
 
@@ -296,7 +296,7 @@ const FILLERS: &[&str] = &[
 impl StopWords {
     fn contains(&self, word: &str, language: Language) -> bool {
         let is_in =
-            |word: &str| self.words.iter().any(|(listed, words)| *listed == language && words.contains(word));
+            |word: &str| self.lists.iter().any(|(listed, words)| *listed == language && words.contains(word));
         is_in(word) || word.split_once('\'').is_some_and(|(before, _)| is_in(before))
     }
 }

@@ -47,15 +47,17 @@ pub(crate) fn fingerprint(text: &str) -> u64 {
 }
 
 /// Inner product, in the order of the coordinates.
-pub(crate) fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+pub(crate) fn dot<'v>(a: impl IntoIterator<Item = &'v f32>, b: impl IntoIterator<Item = &'v f32>) -> f64 {
+    a.into_iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
 /// Scales a vector to length 1; leaves one of zeros as it is.
 pub(crate) fn normalise(values: &mut [f64]) {
     let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
     if norm > 0.0 {
-        values.iter_mut().for_each(|value| *value /= norm);
+        for value in values {
+            *value /= norm;
+        }
     }
 }
 

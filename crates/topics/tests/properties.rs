@@ -16,7 +16,9 @@ fn documents() -> impl Strategy<Value = Vec<(String, Vec<f32>)>> {
             .map(|(index, (subject, mut vector, text))| {
                 vector[subject] += 1.0;
                 let norm = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-                vector.iter_mut().for_each(|value| *value /= norm);
+                for value in &mut vector {
+                    *value /= norm;
+                }
                 // Equal texts have equal vectors.
                 let text = if seen.insert(text.clone()) { text } else { format!("{text} {index}") };
                 (text, vector)
