@@ -61,7 +61,7 @@ struct Word {
     /// Whether only the start of a sentence may have made its first letter a capital.
     may_be_lower: bool,
     lower: String,
-    is_stop_word: bool,
+    is_stop: bool,
     /// Whether a mark stands between it and the word before.
     begins_clause: bool,
 }
@@ -189,7 +189,7 @@ fn terms_of(
 
 /// Whether a term may begin or end with the word.
 fn can_end(word: &Word) -> bool {
-    !word.is_stop_word && word.lower.chars().filter(|letter| letter.is_alphabetic()).count() >= 2
+    !word.is_stop && word.lower.chars().filter(|letter| letter.is_alphabetic()).count() >= 2
 }
 
 /// The words of a text that are read.
@@ -215,7 +215,7 @@ fn words(text: &str, language: Language, stop_words: &StopWords) -> Vec<Word> {
         let is_capitalised_there =
             begins_sentence && written.chars().skip(1).all(|letter| !letter.is_uppercase());
         let (written, may_be_lower) = (written.to_owned(), is_capitalised_there && written != lower);
-        found.push(Word { written, may_be_lower, is_stop_word: is_stop_word(&lower), lower, begins_clause });
+        found.push(Word { written, may_be_lower, is_stop: is_stop_word(&lower), lower, begins_clause });
         if found.len() == MOST_WORDS {
             break;
         }
