@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings`: vectors of texts, in the form of OpenAI's interface.
+//! `POST /v1/embeddings`: vectors of texts, in the form of `OpenAI`'s interface.
 
 use std::sync::Arc;
 
@@ -212,14 +212,14 @@ fn texts(items: &[Value], problems: &mut Problems<'_>) -> Vec<String> {
             Value::String(text) if text.is_empty() => problems.add(&format!("input[{index}]"), "is empty"),
             Value::String(text) => texts.push(text.clone()),
             other => {
-                problems.add(&format!("input[{index}]"), format!("must be a string, but is {}", kind(other)))
+                problems.add(&format!("input[{index}]"), format!("must be a string, but is {}", kind(other)));
             }
         }
     }
     texts
 }
 
-/// The numbers' little-endian bytes in base64, as OpenAI's clients ask for by default.
+/// The numbers' little-endian bytes in base64, as `OpenAI`'s clients ask for by default.
 fn in_base64(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
     base64::engine::general_purpose::STANDARD.encode(bytes)

@@ -108,22 +108,17 @@ impl NameRequest {
         if documents.is_empty() && problems.is_empty() {
             problems.add("documents", "must hold at least one document");
         }
-        let cluster_id = match body.get("cluster_id") {
-            Some(value) => value.as_i64().unwrap_or_else(|| {
-                problems.add("cluster_id", format!("must be a whole number, but is {}", kind(value)));
-                0
-            }),
-            None => {
-                problems.add("cluster_id", "is missing");
-                0
-            }
-        };
+        let cluster_id = body.get("cluster_id").and_then(Value::as_i64);
+        if cluster_id.is_none() {
+            let found = body.get("cluster_id").map_or("missing", kind);
+            problems.add("cluster_id", format!("must be a whole number, but is {found}"));
+        }
         let entities = strings(body.get("entities"), "entities", &mut problems);
         let top_words = strings(body.get("top_words"), "top_words", &mut problems);
         if !problems.is_empty() {
             return Err(ApiError::validation(&problems));
         }
-        Ok(Self { cluster_id, documents, entities, top_words, language })
+        Ok(Self { cluster_id: cluster_id.unwrap_or_default(), documents, entities, top_words, language })
     }
 }
 
@@ -288,7 +283,8 @@ fn strings(value: Option<&Value>, path: &str, problems: &mut Problems<'_>) -> Ve
             Value::String(text) => strings.push(text.clone()),
             Value::Null => {}
             other => {
-                problems.add(&format!("{path}[{index}]"), format!("must be a string, but is {}", kind(other)))
+                problems
+                    .add(&format!("{path}[{index}]"), format!("must be a string, but is {}", kind(other)));
             }
         }
     }
