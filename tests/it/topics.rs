@@ -176,8 +176,9 @@ fn vectors_have_length_one_and_are_near_for_one_subject() {
         .map(|item| item["embedding"].as_array().expect("numbers").iter().filter_map(Value::as_f64).collect())
         .collect();
     let cosine = |a: usize, b: usize| -> f64 { vectors[a].iter().zip(&vectors[b]).map(|(a, b)| a * b).sum() };
-    for index in 0..4 {
-        assert_eq!(vectors[index].len(), 384);
+    assert_eq!(vectors.len(), 4);
+    for (index, vector) in vectors.iter().enumerate() {
+        assert_eq!(vector.len(), 384);
         assert!((cosine(index, index) - 1.0).abs() < 1e-5);
     }
     assert!(cosine(0, 1) > cosine(0, 2) + 0.2);
