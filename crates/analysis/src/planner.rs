@@ -67,7 +67,9 @@ impl Planner {
                 Err(PlanError::Request(error)) => Err(error),
             }
         };
-        if documents.len() > 1 && is_large(documents) {
+        // Only where `background` put the request: on any other thread the caller does the work, so that a process that scores
+        // with `analyze_blocking` has no threads of rayon.
+        if documents.len() > 1 && rayon::current_thread_index().is_some() {
             documents.par_iter().map(prepare).collect()
         } else {
             documents.iter().map(prepare).collect()
