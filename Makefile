@@ -45,7 +45,7 @@ check: test-format test-lint ## Check format, lints and unit tests: what to run 
 	$(CARGO) test --release --locked --workspace --lib --quiet
 
 .PHONY: test
-test: test-format test-lint test-docs test-rust test-scripts test-training test-clients test-documentation test-interface test-pages ## Run all that CI runs
+test: test-format test-lint test-docs test-rust test-scripts test-training test-clients test-documentation test-interface test-pages test-python ## Run all that CI runs
 	@echo 'all tests passed'
 
 .PHONY: test-format
@@ -95,6 +95,14 @@ test-interface: build ## Let schemathesis try the interface that the server desc
 .PHONY: test-pages
 test-pages: build ## Try the pages in headless Chromium
 	$(PYTHON) tests/browser/run.py --sentor $(SENTOR)
+
+.PHONY: wheel
+wheel: ## Build the Python packages into target/wheels/
+	$(PYTHON) scripts/build-wheels
+
+.PHONY: test-python
+test-python: build wheel ## Test the Python package, installed from its wheels
+	$(PYTHON) tests/python/run.py --sentor $(SENTOR)
 
 .PHONY: dist
 dist: ## Build the small, stripped program that is packaged

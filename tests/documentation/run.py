@@ -115,6 +115,9 @@ def blocks(page):
         language = match["language"]
         if match["reason"] or language not in ("sh", "python", "javascript"):
             continue
+        # It shows the Python package, which tests/python installs.
+        if page.name == "python.md" and language == "python":
+            continue
         if language == "javascript" and not shutil.which("node"):
             print(f"{page.name}: JavaScript is left out, for there is no node")
             continue

@@ -29,3 +29,13 @@ def prepared(environment, requirements, name):
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     stamp.write_text(state, encoding="utf-8")
     return python
+
+
+def install_wheels(python, folder):
+    """Install the wheels of `make wheel`, in place of what was installed of them before."""
+    wheels = sorted(folder.glob("sentor*.whl"))
+    if len(wheels) != 2:
+        sys.exit(f"{folder} has {len(wheels)} wheels where sentor and sentor-models were expected; `make wheel` makes them")
+    command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
+    command += ["--no-deps", "--no-index", "--force-reinstall", *wheels]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)

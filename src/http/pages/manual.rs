@@ -18,9 +18,10 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [Source; 15] = sources! {
+const SOURCES: &[Source] = &sources! {
     "quick-start",
     "clients",
+    "python",
     "api",
     "topics",
     "errors",
