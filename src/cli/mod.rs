@@ -13,7 +13,6 @@ mod predict;
 mod reload;
 mod serve;
 mod session;
-mod spreadsheet;
 mod table;
 mod topics;
 mod usage;
@@ -41,8 +40,10 @@ pub(crate) enum Exit {
     Configuration,
     /// 4: a model or ONNX Runtime is missing or wrong.
     Models,
-    /// 5: some lines of the input could not be scored; the others were.
+    /// 5: some rows of the input could not be scored; the others were.
     SomeInputFailed,
+    /// 130: Ctrl-C ended the run; what was scored by then is written.
+    Interrupted,
 }
 
 // clap itself ends with 2 for a wrong command line.
@@ -52,7 +53,8 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong command line
   3  wrong configuration
   4  a model or ONNX Runtime is missing or wrong
-  5  some lines of the input could not be scored; the others were";
+  5  some rows of the input could not be scored; the others were
+  130  Ctrl-C ended the run; what was scored by then is written";
 
 impl Exit {
     fn code(self) -> u8 {
@@ -62,6 +64,7 @@ impl Exit {
             Self::Configuration => 3,
             Self::Models => 4,
             Self::SomeInputFailed => 5,
+            Self::Interrupted => 130,
         }
     }
 

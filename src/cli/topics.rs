@@ -4,10 +4,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::predict::input::{self, Columns, Entry, InputFormat, Record};
+use super::predict::input::{self, Entry, InputFormat, Record, TableArgs};
 use super::table::table;
 use super::{Exit, GlobalArgs, lines, session};
 use crate::topics::{Grouped, Topic, language_of_most, plan_name};
@@ -42,7 +41,7 @@ pub(crate) struct TopicsArgs {
     input_format: Option<InputFormat>,
 
     #[command(flatten)]
-    columns: Columns,
+    table: TableArgs,
 }
 
 /// Runs the command.
@@ -71,11 +70,15 @@ pub(crate) fn run(args: &TopicsArgs, global: &GlobalArgs) -> anyhow::Result<Exit
 }
 
 fn read(args: &TopicsArgs) -> anyhow::Result<Vec<Record>> {
-    let reader = lines::open(&args.file, &ProgressBar::hidden())?;
+    let documents = input::open(&args.file, args.input_format, &args.table)?.documents;
     let mut records = Vec::new();
-    for entry in input::entries(reader, &args.file, args.input_format, &args.columns)? {
+    for entry in input::entries(documents, lines::name(&args.file), Vec::new(), 0) {
         match entry {
             Entry::Record(record) => records.push(record),
+            Entry::Notice(notice) => {
+                // Nothing is left to do where stderr is gone.
+                let _ = writeln!(anstream::stderr(), "{notice}");
+            }
             Entry::Bad(bad) => bail!("{}:{bad}", lines::name(&args.file)),
             Entry::Broken(error) => return Err(error),
         }

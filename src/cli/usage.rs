@@ -10,9 +10,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::keys::printable;
-use super::spreadsheet::guard_formulas;
 use super::table::table;
 use super::{Exit, GlobalArgs, print};
+use sentor_files::guard_formulas;
 use sentor_store::SqliteStore;
 use sentor_store::keys::{KeyId, KeyRecord, KeyStore as _};
 use sentor_store::metering::{DayUsage, Usage, UsageQuery, UsageStore as _};

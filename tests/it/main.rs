@@ -23,6 +23,7 @@ mod observability;
 mod operation;
 mod packaging;
 mod pair;
+mod predict_files;
 mod privacy;
 mod readiness;
 mod reload;

@@ -220,6 +220,11 @@ fn entity_result<'a>(entity: &'a EntityAnalysis, text: &'a str, offsets: &Offset
     }
 }
 
+/// A warning in words.
+pub fn warning_message(warning: &Warning) -> String {
+    warning_result(warning).message
+}
+
 fn warning_result(warning: &Warning) -> WarningResult {
     let (code, message, details) = match warning {
         Warning::OtherLanguage { detected, scored_as } => (

@@ -8,26 +8,20 @@ use crate::cli::flow::{BATCH_BYTES, BATCH_DOCUMENTS, Batch};
 use sentor_analysis::MentionSource;
 use sentor_text::language::LanguageChoice;
 
-use super::input::{Entries, Entry};
+use super::input::Entry;
 
 /// Time that a batch waits for one more document. Reading a file is far faster; a typed document is not delayed noticeably.
 const LINGER: Duration = Duration::from_millis(20);
 
-/// Reads `entries` on a thread and gathers them. Adds to each document those of `more_entities` that it does not name.
+/// Reads `entries` on a thread and gathers them.
 pub(super) fn gather_batches(
-    entries: Entries,
-    more_entities: Vec<String>,
+    entries: impl Iterator<Item = Entry> + Send + 'static,
     language: LanguageChoice,
     mentions: MentionSource,
 ) -> impl Iterator<Item = Batch<Vec<Entry>>> + Send {
     let (sender, receiver) = sync_channel(BATCH_DOCUMENTS);
     thread::spawn(move || {
-        for mut entry in entries {
-            if let Entry::Record(record) = &mut entry {
-                let new: Vec<_> =
-                    more_entities.iter().filter(|name| !record.entities.contains(name)).cloned().collect();
-                record.entities.extend(new);
-            }
+        for entry in entries {
             let is_last = matches!(entry, Entry::Broken(_));
             if sender.send(entry).is_err() || is_last {
                 return;

@@ -1,47 +1,58 @@
 //! `sentor predict`: texts in, scored documents out.
 
-use std::io::{self, IsTerminal as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::builder::NonEmptyStringValueParser;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use sentor_analysis::{DocumentError, MentionSource, Options, local_caller};
+use sentor_analysis::{MentionSource, Options, local_caller};
 use sentor_text::language::LanguageChoice;
 
-use super::flow::{self, Score, Scored};
+use super::flow::{self, Score};
 use super::lines;
 use super::{Exit, GlobalArgs, session};
 
 mod batches;
+mod checkpoint;
 pub(super) mod input;
+mod interrupt;
 mod output;
+mod progress;
+mod run;
+mod summary;
+mod terminal;
 
-use input::{BadLine, Columns, Entry, InputFormat, Record};
-use output::{Output, OutputFormat};
+use checkpoint::Checkpoint;
+use input::{Input, InputFormat, Record, TableArgs};
+use interrupt::Interrupt;
+use output::{Layout, LayoutName, Output, OutputFormat};
+use progress::Bar;
+use run::{Run, WRITE};
 
 /// Score a text, or every document of a file or of standard input
 ///
-/// INPUT is `-` for standard input, the path of a file, or else the text itself. A file may be gzipped and
-/// may be larger than memory: results are printed while it is read, in its order.
+/// INPUT is `-` for standard input, the path of a file, or else the text itself. A file is CSV with any delimiter, JSON Lines, a JSON
+/// list, plain lines, an Excel workbook (.xlsx) or Parquet, in any usual encoding, and may be packed with gzip or zstd. It may be
+/// larger than memory: results are printed while it is read, in its order.
 ///
-/// JSON Lines: each line is an object with `doc` (or `text`), and optionally `doc_id` (or `id`) and a list
-/// `entities`. CSV and TSV: a header row names the columns. Plain lines: each line is a document. Blank
-/// lines are skipped. A document without an identifier has its line number as its identifier.
+/// Standard error names the delimiter, the encoding and the columns that are used, and each row that cannot be read or scored, as
+/// `file:line: reason`. Such a row ends the run, unless --keep-going is given; the exit code is then 5. CSV, Excel and Parquet output
+/// keeps such a row, with the reason in the column `error`.
 ///
-/// A line that cannot be read or scored is reported on standard error as `file:line: reason`. It ends the
-/// run, unless --keep-going is given; the exit code is then 5, and the other lines' results are complete.
+/// CSV, Excel and Parquet output has all columns of the input, with those of the results beside them.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct PredictArgs {
     /// A text, the path of a file, or `-` for standard input (the default when that is not a terminal)
     #[arg(value_name = "INPUT")]
     input: Option<PathBuf>,
 
-    /// A text to score, even if a file has that name
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["input", "input_format"])]
+    /// A text to score, even if a file has that name or it begins with a dash
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["input", "input_format"], allow_hyphen_values = true)]
     text: Option<String>,
 
     /// Score toward NAME in every document, in addition to the document's own entities; repeatable
@@ -56,26 +67,60 @@ pub(crate) struct PredictArgs {
     #[arg(long)]
     pronouns: bool,
 
-    /// Output format [default: table on a terminal, jsonl otherwise]
+    /// Output format [default: by the extension of --output; else table on a terminal, jsonl otherwise]
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<OutputFormat>,
 
-    /// Input format [default: by the file's extension; else jsonl if the first line that is not blank begins with `{`,
-    /// and lines if not]
+    /// Where the entities of a document stand in CSV, Excel and Parquet: a row for each, or columns for each
+    #[arg(long, value_name = "LAYOUT", default_value = "long")]
+    layout: LayoutName,
+
+    /// Write to a file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Continue the unfinished run of the output file (CSV and JSON Lines)
+    #[arg(long, requires = "output")]
+    resume: bool,
+
+    /// Input format [default: by the content and the file's extension]
     #[arg(long = "input", value_name = "FORMAT")]
     input_format: Option<InputFormat>,
 
-    #[command(flatten)]
-    columns: Columns,
-
-    /// Continue after lines that cannot be read or scored
+    /// Continue after rows that cannot be read or scored
     #[arg(long, short)]
     keep_going: bool,
+
+    /// Print no notes about the file and no counts at the end
+    #[arg(long, short)]
+    quiet: bool,
+
+    #[command(flatten)]
+    table: TableArgs,
 }
 
 impl PredictArgs {
     fn mentions(&self) -> MentionSource {
         MentionSource::find(self.pronouns)
+    }
+
+    fn output_format(&self, stdout_is_terminal: bool) -> OutputFormat {
+        let by_name = || OutputFormat::by_name(self.output.as_ref()?.to_str()?);
+        let is_shown = stdout_is_terminal && self.output.is_none();
+        let usual = if is_shown { OutputFormat::Table } else { OutputFormat::Jsonl };
+        self.format.or_else(by_name).unwrap_or(usual)
+    }
+
+    /// The flags that the output depends on.
+    fn fingerprint(&self, format: OutputFormat) -> String {
+        let language = match self.language {
+            LanguageChoice::Auto => "auto",
+            LanguageChoice::Fixed(language) => language.code(),
+        };
+        format!(
+            "{format:?}, {:?}, language {language}, entities {:?}, pronouns {}, {:?}, input {:?}",
+            self.layout, self.entities, self.pronouns, self.table, self.input_format
+        )
     }
 }
 
@@ -86,68 +131,208 @@ pub(super) fn parse_language(name: &str) -> Result<LanguageChoice, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &PredictArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
-    let source = Source::from_args(args)?;
-    let stdout_is_terminal = io::stdout().is_terminal();
-    let format =
-        args.format.unwrap_or(if stdout_is_terminal { OutputFormat::Table } else { OutputFormat::Jsonl });
-    let output = Output::new(format)?;
-    let settings = session::settings(global)?;
+    let source = InputSource::from_args(args)?;
+    let format = args.output_format(io::stdout().is_terminal());
     match source {
-        Source::Text(text) => {
-            let session = session::start(&settings)?;
+        InputSource::Text(text) => {
+            let session = session::start(&session::settings(global)?)?;
+            let sink = open_sink(args, format, None)?;
+            let output = Output::new(format, sink, Layout::of_text(), false)?.coloured(wants_colours(args));
             predict_text(session.0.as_ref(), text, args, output)
         }
-        Source::File(path) => {
-            // Opened before the models are loaded, so that a wrong path is reported at once.
-            let progress = progress_bar(&path, stdout_is_terminal);
-            let reader = lines::open(&path, &progress)?;
-            let entries = input::entries(reader, &path, args.input_format, &args.columns)?;
-            let session = session::start(&settings)?;
-            let batches =
-                batches::gather_batches(entries, args.entities.clone(), args.language, args.mentions());
-            let scored = flow::score_in_order(Arc::clone(&session.0), batches);
-            let run = Run { file: lines::name(&path), keep_going: args.keep_going, progress };
-            run.write(scored, output)
-        }
+        InputSource::File(path) => predict_file(&path, format, args, global),
     }
 }
 
-/// Context of errors of the output. `cli::run` treats a closed pipe, as in `… | head`, as success.
-const WRITE: &str = "failed to write the results";
+fn predict_file(
+    path: &Path,
+    format: OutputFormat,
+    args: &PredictArgs,
+    global: &GlobalArgs,
+) -> anyhow::Result<Exit> {
+    // Files are opened before the models are loaded, so that a wrong path is reported at once.
+    let Input { documents, progress, length, rows } = input::open(path, args.input_format, &args.table)?;
+    let file = lines::name(path);
+    if !args.quiet {
+        for notice in documents.take_notices() {
+            eprintln!("{}", input::notice_line(&file, &notice));
+        }
+    }
+    let layout = layout(path, &documents, args)?;
+    let begun = begun(path, format, args)?;
+    let sink = open_sink(args, format, begun.as_ref())?;
+    let settings = session::settings(global)?;
+    let session = session::start(&settings)?;
+    let done = begun.as_ref().map_or(0, |checkpoint| checkpoint.entries);
+    let entries = input::entries(documents, file.clone(), args.entities.clone(), done);
+    let batches = batches::gather_batches(entries, args.language, args.mentions());
+    let scored = flow::score_in_order(Arc::clone(&session.0), batches);
+    let output = Output::new(format, sink, layout, begun.is_some())?.coloured(wants_colours(args));
+    let is_shown = io::stderr().is_terminal() && !(args.output.is_none() && io::stdout().is_terminal());
+    let bar = Bar::new(is_shown, progress, rows.map_or(length, |_| None), rows);
+    let checkpoint_file =
+        args.output.clone().filter(|_| format.is_appendable() && path.as_os_str() != lines::STDIN);
+    let run = Run {
+        file,
+        keep_going: args.keep_going,
+        quiet: args.quiet,
+        bar,
+        interrupt: Interrupt::listen(),
+        checkpoint_file,
+        started: Instant::now(),
+        state: match begun {
+            Some(checkpoint) => checkpoint,
+            None => fresh(path, format, args)?,
+        },
+    };
+    run.write(scored, output)
+}
+
+/// The state of a run that begins.
+fn fresh(path: &Path, format: OutputFormat, args: &PredictArgs) -> anyhow::Result<Checkpoint> {
+    let is_stream = path.as_os_str() == lines::STDIN;
+    let input = if is_stream { (lines::name(path), 0) } else { input::identity(path)? };
+    Ok(Checkpoint { input, options: args.fingerprint(format), ..Checkpoint::default() })
+}
+
+/// The unfinished run that `--resume` goes on with.
+fn begun(path: &Path, format: OutputFormat, args: &PredictArgs) -> anyhow::Result<Option<Checkpoint>> {
+    let Some(output) = &args.output else { return Ok(None) };
+    let found = Checkpoint::load(output)?;
+    if !args.resume {
+        // A run over a file that was mended since begins anew.
+        let is_same = match &found {
+            Some(found) => path.as_os_str() == lines::STDIN || found.input == input::identity(path)?,
+            None => false,
+        };
+        ensure!(
+            !is_same,
+            "{} holds an unfinished run: --resume goes on with it; delete {} to begin anew",
+            output.display(),
+            Checkpoint::path(output).display()
+        );
+        return Ok(None);
+    }
+    ensure!(
+        format.is_appendable() && path.as_os_str() != lines::STDIN,
+        "--resume works for a file that is scored into CSV or JSON Lines; Excel, Parquet and standard input begin anew each time"
+    );
+    let Some(found) = found else {
+        ensure!(
+            !output.exists(),
+            "{} holds no unfinished run: either it is complete, or another program wrote it",
+            output.display()
+        );
+        return Ok(None);
+    };
+    found.check(&fresh(path, format, args)?, output)?;
+    Ok(Some(found))
+}
+
+/// Opens the output; cuts off what an interrupted run wrote after its last complete batch.
+fn open_sink(
+    args: &PredictArgs,
+    format: OutputFormat,
+    begun: Option<&Checkpoint>,
+) -> anyhow::Result<Box<dyn Write + Send>> {
+    let Some(path) = &args.output else {
+        let is_binary = matches!(format, OutputFormat::Xlsx | OutputFormat::Parquet);
+        ensure!(
+            !(is_binary && io::stdout().is_terminal()),
+            "a terminal cannot show this format; name a file with --output"
+        );
+        return Ok(Box::new(io::stdout()));
+    };
+    let context = || format!("failed to open {}", path.display());
+    if let Some(input) = &args.input
+        && let (Ok(input), Ok(output)) = (input.canonicalize(), path.canonicalize())
+    {
+        ensure!(input != output, "{} is the input; name another file for the output", path.display());
+    }
+    let Some(begun) = begun else { return Ok(Box::new(File::create(path).with_context(context)?)) };
+    let file = OpenOptions::new().append(true).open(path).with_context(context)?;
+    let length = file.metadata().with_context(context)?.len();
+    ensure!(
+        length >= begun.output_bytes,
+        "{} is shorter than the run left it; delete {} to begin anew",
+        path.display(),
+        Checkpoint::path(path).display()
+    );
+    file.set_len(begun.output_bytes).with_context(context)?;
+    Ok(Box::new(file))
+}
+
+fn wants_colours(args: &PredictArgs) -> bool {
+    args.output.is_none() && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
+/// The columns of the output.
+fn layout(path: &Path, documents: &sentor_files::Documents, args: &PredictArgs) -> anyhow::Result<Layout> {
+    /// Each entity takes three columns, of which Excel has 16,384.
+    const MOST_WIDE: usize = 500;
+
+    let columns = documents.columns();
+    let used = [Some(&columns.text), columns.id.as_ref(), columns.entities.as_ref()];
+    let wide = match args.layout {
+        LayoutName::Long => None,
+        LayoutName::Wide => {
+            let mut names = Vec::new();
+            if path.as_os_str() != lines::STDIN {
+                names = input::entities_of(path, args.input_format, &args.table, MOST_WIDE)?;
+            }
+            let new: Vec<_> = args.entities.iter().filter(|name| !names.contains(name)).cloned().collect();
+            names.extend(new);
+            ensure!(
+                !names.is_empty(),
+                "--layout wide needs entities: name them with --entity, or in a column of a file"
+            );
+            Some(names)
+        }
+    };
+    Ok(Layout {
+        caller: documents.table().columns().to_vec(),
+        id_column: columns.id.clone(),
+        used: used.into_iter().flatten().cloned().collect(),
+        wide,
+    })
+}
 
 /// The input to score.
-enum Source {
+enum InputSource {
     Text(String),
     File(PathBuf),
 }
 
-impl Source {
+impl InputSource {
     fn from_args(args: &PredictArgs) -> anyhow::Result<Self> {
         if let Some(text) = &args.text {
             return Ok(Self::Text(text.clone()));
         }
         let Some(input) = &args.input else {
             let is_piped = !io::stdin().is_terminal();
-            anyhow::ensure!(is_piped, "there is nothing to score: give a text, a file or `-`");
+            ensure!(is_piped, "there is nothing to score: give a text, a file or `-`");
             return Ok(Self::File(PathBuf::from(lines::STDIN)));
         };
         if input.as_os_str() == lines::STDIN || args.input_format.is_some() || input.exists() {
             return Ok(Self::File(input.clone()));
         }
         match input.to_str() {
-            Some(text) if !looks_like_path(input) => Ok(Self::Text(text.to_owned())),
+            Some(text) if !looks_like_path(text) => Ok(Self::Text(text.to_owned())),
             _ => bail!("there is no file {}; use --text to score the words themselves", input.display()),
         }
     }
 }
 
-/// Whether the input names a missing file rather than a text: one word with the extension of a data file.
-fn looks_like_path(input: &Path) -> bool {
-    let has_blank = input.to_str().is_some_and(|text| text.contains(char::is_whitespace));
-    let is_data = input.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
-        ["jsonl", "ndjson", "json", "csv", "tsv", "txt", "gz"].contains(&extension.to_lowercase().as_str())
-    });
-    !has_blank && (is_data || input.is_absolute())
+/// Whether the input names a missing file rather than a text: a single word, or words that end as data files do.
+fn looks_like_path(text: &str) -> bool {
+    const EXTENSIONS: [&str; 12] =
+        ["jsonl", "ndjson", "json", "csv", "tsv", "txt", "gz", "zst", "xlsx", "xls", "parquet", "ods"];
+
+    let is_word = !text.trim().contains(char::is_whitespace);
+    let extension = text.rsplit_once('.').map(|(_, extension)| extension.to_lowercase());
+    let is_data = extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()));
+    // "I like report.csv" is a text; "reviews 2026.csv" and "./my reviews/a.csv" are not.
+    is_word || (is_data && (text.split_whitespace().count() < 3 || text.contains(['/', '\\'])))
 }
 
 /// Scores the one text of the command line.
@@ -155,155 +340,37 @@ fn predict_text(
     scorer: &impl Score,
     text: String,
     args: &PredictArgs,
-    mut output: Output<impl io::Write>,
+    mut output: Output<impl Write + Send>,
 ) -> anyhow::Result<Exit> {
-    let record = Record { line: 1, doc_id: "1".to_owned(), text, entities: args.entities.clone() };
+    let record = Record {
+        line: 1,
+        doc_id: "1".to_owned(),
+        text,
+        entities: args.entities.clone(),
+        warnings: Vec::new(),
+        row: None,
+    };
     let options = Options { language: args.language, caller: local_caller(), deadline: None };
     let answer = scorer.score(vec![record.document(args.mentions())], options)?.pop();
     let analysis = answer.context("the models gave no answer")?.map_err(|error| anyhow::anyhow!(error))?;
-    output.write(&record, &analysis).and_then(|()| output.flush()).context(WRITE)?;
+    output.write(&record, &analysis).context(WRITE)?;
+    output.finish().context(WRITE)?;
     Ok(Exit::Ok)
-}
-
-/// Returns a bar for a file and a spinner for a stream, hidden if stderr is no terminal or results go to one.
-fn progress_bar(path: &Path, stdout_is_terminal: bool) -> ProgressBar {
-    if stdout_is_terminal || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let template = if path.as_os_str() == lines::STDIN {
-        "{spinner} {msg}, {elapsed}"
-    } else {
-        "{bar:30} {binary_bytes}/{binary_total_bytes}, {msg}, {elapsed}, {eta} left"
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(0).with_style(style).with_message("0 documents");
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-/// A run over a file or a stream.
-struct Run {
-    file: String,
-    keep_going: bool,
-    progress: ProgressBar,
-}
-
-impl Run {
-    /// Writes the results in order and reports the lines without one.
-    fn write(
-        &self,
-        scored: impl Iterator<Item = Scored<Vec<Entry>>>,
-        mut output: Output<impl io::Write>,
-    ) -> anyhow::Result<Exit> {
-        let mut documents = 0_u64;
-        let mut bad_lines = 0_u64;
-        for batch in scored {
-            let answers = batch.answers.with_context(|| format!("failed to score {}", self.file))?;
-            let mut answers = answers.into_iter();
-            for entry in batch.payload {
-                let result = match entry {
-                    Entry::Record(record) => match answers.next().context("an answer is missing")? {
-                        Ok(analysis) => Ok((record, analysis)),
-                        Err(error) => Err(bad_document(&record, &error)),
-                    },
-                    Entry::Bad(bad) => Err(bad),
-                    Entry::Broken(error) => {
-                        output.flush().context(WRITE)?;
-                        return Err(error.context(format!("failed to read {}", self.file)));
-                    }
-                };
-                match result {
-                    Ok((record, analysis)) => {
-                        documents += 1;
-                        output.write(&record, &analysis).context(WRITE)?;
-                    }
-                    Err(bad) if self.keep_going => {
-                        bad_lines += 1;
-                        self.report(&bad);
-                    }
-                    Err(bad) => {
-                        output.flush().context(WRITE)?;
-                        bail!("{}:{bad} (--keep-going goes on after such lines)", self.file);
-                    }
-                }
-            }
-            self.progress.set_message(format!("{documents} documents, {bad_lines} bad lines"));
-            output.flush().context(WRITE)?;
-        }
-        output.flush().context(WRITE)?;
-        self.progress.finish_and_clear();
-        if bad_lines == 0 {
-            return Ok(Exit::Ok);
-        }
-        eprintln!("{documents} documents scored, {bad_lines} bad lines left out");
-        Ok(Exit::SomeInputFailed)
-    }
-
-    fn report(&self, bad: &BadLine) {
-        self.progress.suspend(|| eprintln!("{}:{bad}", self.file));
-    }
-}
-
-fn bad_document(record: &Record, error: &DocumentError) -> BadLine {
-    BadLine { line: record.line, reason: error.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flow::tests::Fake;
-
-    fn run_over(input: &str, keep_going: bool) -> (anyhow::Result<Exit>, String) {
-        let path = Path::new("docs.jsonl");
-        let columns = Columns::default();
-        let reader = Box::new(io::Cursor::new(input.to_owned()));
-        let entries = input::entries(reader, path, None, &columns).expect("the input has a known format");
-        let language = LanguageChoice::Auto;
-        let batches = batches::gather_batches(entries, vec!["ham".to_owned()], language, MentionSource::Find);
-        let scored = flow::score_in_order(Arc::new(Fake::default()), batches);
-        let mut written = Vec::new();
-        let output = Output::with_writer(OutputFormat::Jsonl, &mut written).expect("memory can be written");
-        let run = Run { file: "docs.jsonl".to_owned(), keep_going, progress: ProgressBar::hidden() };
-        let exit = run.write(scored, output);
-        (exit, String::from_utf8(written).expect("JSON is UTF-8"))
-    }
-
-    fn doc_ids(output: &str) -> Vec<String> {
-        let value = |line| serde_json::from_str::<serde_json::Value>(line).expect("each line is JSON");
-        output.lines().map(|line| value(line)["doc_id"].as_str().unwrap_or_default().to_owned()).collect()
-    }
-
-    #[test]
-    fn results_keep_the_order_of_the_lines() {
-        let lines: Vec<_> = (0..500).map(|n| format!("{{\"doc\": \"good {n}\", \"doc_id\": {n}}}")).collect();
-        let input = lines.join("\n");
-        let (exit, output) = run_over(&input, false);
-        assert!(exit.is_ok_and(|exit| exit == Exit::Ok));
-        assert!(doc_ids(&output).into_iter().eq((0..500).map(|n| n.to_string())));
-    }
-
-    #[test]
-    fn a_bad_line_ends_the_run_after_the_lines_before_it() {
-        let (exit, output) = run_over("{\"doc\": \"good\"}\n{\"dok\": \"x\"}\n{\"doc\": \"good\"}\n", false);
-        let message = exit.expect_err("the second line is bad").to_string();
-        assert!(message.starts_with("docs.jsonl:2: missing field `doc`"), "{message}");
-        assert_eq!(doc_ids(&output), ["1"]);
-    }
-
-    #[test]
-    fn bad_lines_are_left_out_with_keep_going() {
-        let (exit, output) = run_over("{\"doc\": \" \"}\n\nnot json\n{\"doc\": \"good\"}", true);
-        assert!(exit.is_ok_and(|exit| exit == Exit::SomeInputFailed));
-        assert_eq!(doc_ids(&output), ["4"]);
-    }
 
     #[test]
     fn a_missing_file_is_an_error_and_not_a_text() {
-        for path in ["reviews.jsonl", "/data/reviews", "x.csv.gz"] {
-            assert!(looks_like_path(Path::new(path)), "{path}");
+        for path in
+            ["reviews.jsonl", "/data/reviews", "x.csv.gz", "reviews", "my reviews.csv", "./a b c/d e.xlsx"]
+        {
+            assert!(looks_like_path(path), "{path}");
         }
-        for text in ["Great", "Great product.", "I like report.csv", "either/or", "Geweldig!"] {
-            assert!(!looks_like_path(Path::new(text)), "{text}");
+        for text in ["Great product.", "I like report.csv", "this or/and that", "Wat een zooi!"] {
+            assert!(!looks_like_path(text), "{text}");
         }
     }
 }
