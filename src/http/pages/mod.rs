@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 use super::error::ApiError;
 use super::router::reject_path;
 
-/// The policy of pages: they load only what this server serves.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+/// The policy of pages: they load only what this server serves, and pictures that their own scripts draw.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A file of `web/`.
@@ -33,12 +33,16 @@ macro_rules! assets {
     };
 }
 
-const ASSETS: [Asset; 11] = assets! {
+const ASSETS: [Asset; 15] = assets! {
     "api.js": "text/javascript; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
     "batch.js": "text/javascript; charset=utf-8",
+    "charts.js": "text/javascript; charset=utf-8",
+    "docs.js": "text/javascript; charset=utf-8",
     "dom.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "problems.js": "text/javascript; charset=utf-8",
+    "rows.js": "text/javascript; charset=utf-8",
     "reference.js": "text/javascript; charset=utf-8",
     "render.js": "text/javascript; charset=utf-8",
     "speed.svg": "image/svg+xml",
@@ -85,9 +89,34 @@ pub(super) async fn show_manual_page(
     headers: HeaderMap,
 ) -> Response {
     match manual::page(&name) {
+        _ if name == SEARCH_INDEX => {
+            file(manual::index(), "application/json", &tag(manual::index()), &headers)
+        }
         Some(html) => page(html, &headers),
+        None if wants_page(&method, &uri, &headers) => missing(&uri),
         None => reject_path(method, uri).await.into_response(),
     }
+}
+
+/// The name of the search index among the pages.
+const SEARCH_INDEX: &str = "search.json";
+
+/// Whether a request for an address that does not exist comes from a person at a browser, who gets a page.
+pub(super) fn wants_page(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+    let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|types| types.contains("text/html"));
+    method == Method::GET
+        && !uri.path().starts_with("/api")
+        && headers.get(header::ACCEPT).is_some_and(accepts)
+}
+
+/// The page for an address that does not exist.
+pub(super) fn missing(uri: &Uri) -> Response {
+    // The way back is relative: a proxy may serve everything below some path.
+    let depth = uri.path().matches('/').count().saturating_sub(1);
+    let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
+    let policy =
+        [(header::CONTENT_SECURITY_POLICY, POLICY), (header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    (StatusCode::NOT_FOUND, policy, manual::missing(&root)).into_response()
 }
 
 fn asset(name: &str, headers: &HeaderMap) -> Option<Response> {
