@@ -11,13 +11,15 @@ export function keepKey(key) {
 
 /** An error answer, or none at all (`status` 0). */
 export class Failure extends Error {
-  constructor(status, code, message, retryAfter, requestId) {
+  constructor(status, code, message, retryAfter, requestId, details = {}) {
     super(message);
     this.status = status;
     this.code = code;
     /** Seconds after which to retry, if the server says so. */
     this.retryAfter = retryAfter;
     this.requestId = requestId;
+    /** The facts of the message. */
+    this.details = details;
   }
 }
 
@@ -30,6 +32,24 @@ export function predict(docs, query, signal) {
     signal,
   });
 }
+
+/** The rows of a file, read with the rules of the command line. */
+export function readFile(file, options) {
+  const query = new URLSearchParams({ name: file.name, ...options });
+  const headers = { "content-type": "application/octet-stream", "x-api-key": readKey() };
+  return call(`/api/files/read?${query}`, { method: "POST", headers, body: file });
+}
+
+/** Rows as a workbook of Excel. */
+export async function workbook(columns, rows) {
+  const headers = { "content-type": "application/json", "x-api-key": readKey() };
+  const answer = await send("/api/files/workbook", { method: "POST", headers, body: JSON.stringify({ columns, rows }) });
+  if (!answer.ok) throw await failure(answer);
+  return answer.blob();
+}
+
+/** The sample that the server scores for visitors without a key; `enabled` is false where it does not. */
+export const demo = (language) => call(`/api/demo?${new URLSearchParams({ language })}`, {});
 
 export const health = () => call("/api/health", {});
 
@@ -50,16 +70,24 @@ export const serverUrl = (path) => new URL(path.replace(/^\//, ""), new URL("../
 const predictPath = (query) => `/api/predicts?${new URLSearchParams(query)}`;
 
 async function call(path, request) {
-  let answer;
+  const answer = await send(path, request);
+  const body = answer.ok ? await answer.clone().json().catch(() => null) : null;
+  if (body !== null) return body;
+  throw await failure(answer);
+}
+
+async function send(path, request) {
   try {
-    answer = await fetch(serverUrl(path), { credentials: "omit", ...request });
+    return await fetch(serverUrl(path), { credentials: "omit", ...request });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(0, "unreachable", "The server does not answer. Is it running?");
+    throw new Failure(0, "unreachable", "the server does not answer");
   }
+}
+
+async function failure(answer) {
   const body = await answer.json().catch(() => null);
-  if (answer.ok && body !== null) return body;
   const retryAfter = Number(answer.headers.get("retry-after")) || undefined;
-  const message = body?.detail ?? `The server answered with status ${answer.status}.`;
-  throw new Failure(answer.status, body?.error?.code, message, retryAfter, body?.error?.request_id);
+  const message = body?.detail ?? `the server answered with status ${answer.status}`;
+  return new Failure(answer.status, body?.error?.code, message, retryAfter, body?.error?.request_id, body?.error?.details);
 }

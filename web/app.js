@@ -1,8 +1,10 @@
 // The page at /: one text or one file in, scores out.
 
-import { curl, Failure, health, keepKey, predict, readKey } from "./api.js";
+import { curl, demo, Failure, health, keepKey, predict, readKey } from "./api.js";
 import * as batch from "./batch.js";
 import { byId, element, fill } from "./dom.js";
+import { explain } from "./problems.js";
+import * as rows from "./rows.js";
 import { hideTip, SIGNS, showEntities, showReading, showSentences } from "./render.js";
 
 const EXAMPLES = {
@@ -22,7 +24,7 @@ function listen() {
   byId("key").value = readKey();
   byId("key").addEventListener("input", () => keepKey(byId("key").value.trim()));
   byId("show-key").addEventListener("click", toggleKey);
-  byId("ask").addEventListener("submit", (event) => { event.preventDefault(); attempt(score); });
+  byId("ask").addEventListener("submit", (event) => { event.preventDefault(); attempt(score, "result"); });
   byId("text").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("ask").requestSubmit();
   });
@@ -35,9 +37,9 @@ function listen() {
 
 function listenForFiles() {
   const open = (file) => attempt(async () => {
-    await batch.openFile(file);
+    await batch.openFile(file, say);
     byId("batch-title").focus();
-  });
+  }, "batch");
   byId("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
     // The same file can then be chosen again after it was changed.
@@ -54,28 +56,52 @@ function listenForFiles() {
   });
   byId("run").addEventListener("click", () => attempt(() => batch.runFile(byId("language").value, entities(), say)));
   byId("cancel").addEventListener("click", batch.stopFile);
-  for (const button of document.querySelectorAll("[data-sort]")) button.addEventListener("click", () => batch.sortBy(button.dataset.sort));
-  byId("filter-text").addEventListener("input", batch.filterRows);
-  byId("filter-sentiment").addEventListener("change", batch.filterRows);
-  byId("previous").addEventListener("click", () => batch.turnPage(-1));
-  byId("next").addEventListener("click", () => batch.turnPage(1));
-  byId("download-csv").addEventListener("click", batch.downloadCsv);
-  byId("download-jsonl").addEventListener("click", batch.downloadJsonl);
+  byId("read-again").addEventListener("click", () => attempt(() => batch.readAgain(say)));
+  for (const button of document.querySelectorAll("[data-sort]")) button.addEventListener("click", () => rows.sortBy(button.dataset.sort));
+  byId("filter-text").addEventListener("input", rows.filterRows);
+  for (const id of ["filter-sentiment", "filter-entity"]) byId(id).addEventListener("change", rows.filterRows);
+  byId("previous").addEventListener("click", () => rows.turnPage(-1));
+  byId("next").addEventListener("click", () => rows.turnPage(1));
+  byId("download-csv").addEventListener("click", rows.downloadCsv);
+  byId("download-jsonl").addEventListener("click", rows.downloadJsonl);
+  byId("download-excel").addEventListener("click", () => attempt(rows.downloadExcel));
+  for (const button of document.querySelectorAll("[data-png]")) button.addEventListener("click", () => attempt(() => rows.downloadPng(button.dataset.png)));
 }
 
-/** Runs an action and shows its error. */
-async function attempt(action) {
+let countdown = null;
+
+/** Runs an action and shows its error. An error hides the part that would show an older result. */
+async function attempt(action, part) {
+  clearInterval(countdown);
   byId("problem").hidden = true;
   try {
     await action();
   } catch (error) {
     say("");
-    const reference = error.requestId ? `\nRequest ${error.requestId}` : "";
-    byId("problem").textContent = `${error.message}${reference}`;
-    byId("problem").hidden = false;
+    if (part) byId(part).hidden = true;
+    showProblem(error, () => attempt(action, part));
     if (error instanceof Failure && error.status === 401) byId("key").focus();
     else if (!(error instanceof Failure)) console.error(error);
   }
+}
+
+function showProblem(error, again) {
+  byId("problem").hidden = false;
+  byId("problem-text").textContent = explain(error);
+  byId("problem-reference").textContent = error.requestId ? `Request ${error.requestId}` : "";
+  const mayPass = [0, 408, 429, 500, 503].includes(error.status) && error.code !== "empty";
+  const retry = byId("retry");
+  retry.hidden = !mayPass;
+  retry.onclick = again;
+  let seconds = error.retryAfter && error.retryAfter < 3600 ? error.retryAfter : 0;
+  const tick = () => {
+    retry.disabled = seconds > 0;
+    byId("problem-wait").textContent = seconds > 0 ? `${seconds} s left` : "";
+    if (seconds === 0) clearInterval(countdown);
+    seconds -= 1;
+  };
+  tick();
+  if (seconds >= 0) countdown = setInterval(tick, 1000);
 }
 
 async function score() {
@@ -88,8 +114,18 @@ async function score() {
   const query = { language: byId("language").value };
   say("Scoring…");
   const answer = await predict(docs, query);
+  showAnswer(docs, query, answer);
+}
+
+/** The text that the shown answer is about. */
+let shownText = null;
+
+function showAnswer(docs, query, answer) {
+  const [{ doc }] = docs;
   const [result] = answer.results;
+  const place = shownText === doc ? byId("reading").scrollTop : 0;
   showReading(doc, result);
+  shownText = doc;
   showEntities(result.entity_sentiments);
   showSentences(result.details);
   fill(byId("warnings"), result.warnings.map(({ message }) => element("li", {}, message)));
@@ -100,6 +136,8 @@ async function score() {
   byId("json").textContent = JSON.stringify(answer, null, 2);
   byId("curl").textContent = curl(docs, query);
   byId("result").hidden = false;
+  // A long text that is scored again keeps its place.
+  byId("reading").scrollTop = place;
   say(`Scored: ${words}.`);
 }
 
@@ -131,14 +169,28 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 }
 
+/** Shows a sample that the server scores without a key, where it does so. */
+async function showSample() {
+  if (readKey() || byId("text").value) return;
+  const language = navigator.language.startsWith("nl") ? "nl" : "en";
+  const sample = await demo(language).catch(() => ({ enabled: false }));
+  // The reader may have begun to type meanwhile.
+  if (!sample.enabled || byId("text").value) return;
+  byId("text").value = sample.document.doc;
+  byId("entities").value = sample.document.entities.join(", ");
+  showAnswer([{ ...sample.document, doc_id: "1" }], { language: sample.language }, sample.answer);
+  say("This sample was scored by the server. With a key you can score your own texts.");
+}
+
 async function showServer() {
   try {
     const { version, status } = await health();
     byId("server").textContent = status === "healthy" ? `version ${version}` : `version ${version}: a model is missing or still loading`;
   } catch (error) {
-    byId("server").textContent = error.message;
+    byId("server").textContent = explain(error);
   }
 }
 
 listen();
 showServer();
+showSample();

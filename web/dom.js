@@ -19,9 +19,9 @@ export function fill(parent, ...children) {
   parent.replaceChildren(...children.flat(Infinity));
 }
 
-/** Downloads `text` as a file. */
-export function download(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
+/** Downloads a text or a blob as a file. */
+export function download(name, type, content) {
+  const url = URL.createObjectURL(new Blob([content], { type }));
   const link = element("a", { href: url, download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);

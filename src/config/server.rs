@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub admin_listen: Option<Listen>,
     /// Whether the public listener serves the admin interface where other machines reach it.
     pub admin_public: bool,
+    /// Whether visitors without a key see a scored sample.
+    pub demo: bool,
     /// The certificate of the listeners; `None`: plain HTTP.
     pub tls: Option<TlsConfig>,
     /// Origins allowed by CORS: empty turns CORS off, `*` allows all.
@@ -85,6 +87,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: Fallback::Value("false"),
         help: "Whether listen serves the admin interface even if other machines reach it. Set it only behind a proxy \
                that refuses /api/admin; admin_listen is the safer choice.",
+    },
+    Setting {
+        name: "demo",
+        kind: Kind::Switch,
+        default: Fallback::Value("false"),
+        help: "Whether the page shows a sample that the server scores without a key. The text is fixed, and it is \
+               scored at most once a minute in each language.",
     },
     Setting {
         name: "tls_certificate",
@@ -184,6 +193,7 @@ impl ServerConfig {
             listen: reader.address("listen").unwrap_or_default(),
             admin_listen: reader.address("admin_listen"),
             admin_public: reader.switch("admin_public"),
+            demo: reader.switch("demo"),
             metrics_listen: reader.address("metrics_listen"),
             tls: TlsConfig::read(reader),
             cors_origins: reader.list("cors_origins"),

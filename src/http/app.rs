@@ -139,6 +139,8 @@ pub struct AppSettings {
     pub body_timeout: Duration,
     /// Origins whose pages may call the server.
     pub cors_origins: Vec<String>,
+    /// Whether visitors without a key see a scored sample.
+    pub demo: bool,
 }
 
 impl AppSettings {
@@ -155,6 +157,7 @@ impl AppSettings {
             max_answer_bytes: config.engine.max_answer_bytes,
             body_timeout: config.server.body_timeout,
             cors_origins: config.server.cors_origins.clone(),
+            demo: config.server.demo,
         }
     }
 }
@@ -182,6 +185,7 @@ pub struct App {
     pub(super) bodies: ByteBudget,
     pub(super) answers: ByteBudget,
     pub(super) store_probe: StoreProbe,
+    pub(super) demo: super::demo::Answers,
     analyzer: RwLock<Option<Arc<dyn Analyze>>>,
     exporter: OnceLock<Exporter>,
 }
@@ -193,8 +197,9 @@ impl App {
         let answers = ByteBudget::new(settings.max_answer_bytes);
         let (analyzer, exporter) = (RwLock::default(), OnceLock::new());
         let (metrics, store_probe) = (Metrics::default(), StoreProbe::default());
+        let demo = super::demo::Answers::default();
         let settings = RwLock::new(Arc::new(settings));
-        Self { settings, services, metrics, bodies, answers, store_probe, analyzer, exporter }
+        Self { settings, services, metrics, bodies, answers, store_probe, demo, analyzer, exporter }
     }
 
     /// The settings in force.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -19,7 +19,9 @@ use super::app::App;
 use super::error::{ApiError, ErrorCode};
 use super::head::CheckHeadLayer;
 use super::observe::{self, ObserveLayer};
-use super::{admin, body, embeddings, headers, health, metrics, openapi, pages, predict, topics, usage};
+use super::{
+    admin, body, demo, embeddings, files, headers, health, metrics, openapi, pages, predict, topics, usage,
+};
 
 /// Smallest answer to compress; a smaller one fits into one packet anyway.
 const COMPRESS_FROM_BYTES: u64 = 1024;
@@ -102,7 +104,7 @@ fn router(app: Arc<App>, role: ListenerRole) -> Router {
     };
     let routes = match role {
         ListenerRole::Probes => routes,
-        _ => routes.fallback(reject_path),
+        _ => routes.fallback(reject_unknown),
     };
     routes
         .route("/livez", get(health::show_liveness))
@@ -119,6 +121,9 @@ fn public_routes() -> Router<Arc<App>> {
         .route("/api/predicts/cluster", post(topics::cluster_documents))
         .route("/api/predicts/topic-name", post(topics::name_topic))
         .route("/v1/embeddings", post(embeddings::create_embeddings))
+        .route("/api/files/read", post(files::read_file))
+        .route("/api/files/workbook", post(files::write_workbook))
+        .route("/api/demo", get(demo::show_demo))
         .route("/api/usage", get(usage::show_usage))
         .merge(health_routes())
         .route("/metrics", get(metrics::show_metrics))
@@ -144,6 +149,14 @@ fn admin_routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/api/admin/keys/{id}/revoke", post(admin::revoke_key))
         // Innermost, so that it sees the caller and the error.
         .route_layer(from_fn_with_state(Arc::clone(app), admin::audit_rejections))
+}
+
+/// Rejects a path that has no route: with a page, where a browser asks for one.
+async fn reject_unknown(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if pages::wants_page(&method, &uri, &headers) {
+        return pages::missing(&uri);
+    }
+    reject_path(method, uri).await.into_response()
 }
 
 /// Rejects a path that has no route.

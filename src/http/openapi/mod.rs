@@ -14,7 +14,7 @@ use utoipa::openapi::{Components, Deprecated, OpenApi as Document, PathItem};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{admin, embeddings, health, metrics, predict, topics, usage};
+use super::{admin, demo, embeddings, files, health, metrics, predict, topics, usage};
 use rejections::Rejections;
 
 /// The body of every error.
@@ -33,6 +33,9 @@ type Error = ErrorBody<'static>;
         topics::cluster_documents,
         topics::name_topic,
         embeddings::create_embeddings,
+        demo::show_demo,
+        files::read_file,
+        files::write_workbook,
         health::show_health,
         health::show_liveness,
         health::show_readiness,
@@ -50,6 +53,7 @@ type Error = ErrorBody<'static>;
     tags(
         (name = "sentiment", description = "Scoring documents"),
         (name = "topics", description = "What many documents are about"),
+        (name = "files", description = "Reading and writing files, for the page and other programs"),
         (name = "health", description = "For probes; never behind the queue of documents"),
         (name = "usage", description = "What keys used"),
         (name = "admin", description = "Managing keys, with a key of the scope admin"),

@@ -76,6 +76,7 @@ const WITH_CHANGE: [ErrorCode; 7] = [
 fn codes(path: &str) -> Vec<ErrorCode> {
     let own: &[&[ErrorCode]] = match path {
         "/livez" => &[],
+        "/api/demo" => &[&[ErrorCode::Overloaded, ErrorCode::NotReady]],
         "/readyz" => &[&[ErrorCode::NotReady]],
         "/api/health" => &[&WITH_KEY],
         "/metrics" => &[&WITH_KEY, &[ErrorCode::InsufficientScope]],
@@ -84,9 +85,12 @@ fn codes(path: &str) -> Vec<ErrorCode> {
             &[ErrorCode::InsufficientScope, ErrorCode::NotFound],
             &[ErrorCode::UnknownPlan, ErrorCode::RateLimitExceeded],
         ],
-        "/api/predicts" | "/api/predicts/cluster" | "/api/predicts/topic-name" | "/v1/embeddings" => {
-            &[&WITH_KEY, &WITH_DOCUMENTS]
-        }
+        "/api/predicts"
+        | "/api/predicts/cluster"
+        | "/api/predicts/topic-name"
+        | "/v1/embeddings"
+        | "/api/files/read"
+        | "/api/files/workbook" => &[&WITH_KEY, &WITH_DOCUMENTS],
         _ => &[&WITH_KEY, &WITH_CHANGE],
     };
     let all = ALWAYS.into_iter().chain(own.iter().flat_map(|codes| codes.iter().copied()));
