@@ -32,6 +32,7 @@ function listen() {
   for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
   byId("tip").addEventListener("mouseleave", hideTip);
+  byId("retry").addEventListener("click", () => retryAction?.());
   listenForFiles();
 }
 
@@ -69,6 +70,7 @@ function listenForFiles() {
 }
 
 let countdown = null;
+let retryAction = null;
 
 /** Runs an action and shows its error. An error hides the part that would show an older result. */
 async function attempt(action, part) {
@@ -92,7 +94,7 @@ function showProblem(error, again) {
   const mayPass = [0, 408, 429, 500, 503].includes(error.status) && error.code !== "empty";
   const retry = byId("retry");
   retry.hidden = !mayPass;
-  retry.onclick = again;
+  retryAction = again;
   let seconds = error.retryAfter && error.retryAfter < 3600 ? error.retryAfter : 0;
   const tick = () => {
     retry.disabled = seconds > 0;

@@ -63,7 +63,6 @@ struct FileRow {
     /// Its first line in the file, from 1.
     line: u64,
     /// A value for each column: a text, a number, true or false, a list, or null.
-    #[schema(value_type = Vec<Object>)]
     cells: Vec<Value>,
 }
 
@@ -214,7 +213,6 @@ fn unreadable(error: &OpenError) -> ApiError {
 pub(super) struct WorkbookBody {
     columns: Vec<String>,
     /// A value for each column: a text, a number, true or false, or null.
-    #[schema(value_type = Vec<Vec<Object>>)]
     rows: Vec<Vec<Value>>,
 }
 
