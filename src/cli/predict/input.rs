@@ -138,7 +138,11 @@ pub(in crate::cli) struct Input {
 }
 
 /// Opens a file or standard input.
-pub(in crate::cli) fn open(path: &Path, format: Option<InputFormat>, table: &TableArgs) -> anyhow::Result<Input> {
+pub(in crate::cli) fn open(
+    path: &Path,
+    format: Option<InputFormat>,
+    table: &TableArgs,
+) -> anyhow::Result<Input> {
     let source = if path.as_os_str() == STDIN { Source::stdin()? } else { Source::open(path)? };
     open_source(source, format, table)
 }
