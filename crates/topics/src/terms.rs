@@ -23,8 +23,9 @@ const COVERED: f64 = 0.6;
 
 /// The terms of each group of texts, best first, in the form in which they are most often written.
 ///
-/// The score is that of Grootendorst (2022), "`BERTopic`", with the root of the number of texts in place of the number of
-/// occurrences: `sqrt(n) * ln(1 + average / total)`, so that a text that repeats a word counts once.
+/// The score follows Grootendorst (2022), "`BERTopic`": `sqrt(n) * ln(1 + average / (others + 1))`, where `n` and `others` are
+/// the texts with the term in the group and in other groups, and `average` is the mean number of terms in a group. A text
+/// that repeats a word counts once, and the group's own texts do not count against a term.
 pub fn top_words(groups: &[Vec<&str>], options: TermOptions) -> Vec<Vec<String>> {
     let counted = Counted::of(groups, options.language);
     counted
@@ -104,7 +105,8 @@ impl Counted {
         let of_group = |counts: &HashMap<String, usize>| {
             let scored = counts.iter().map(|(term, &texts)| {
                 let total = totals.get(term.as_str()).copied().unwrap_or(texts);
-                let score = (texts as f64).sqrt() * (1.0 + average / total as f64).ln();
+                let others = (total - texts) as f64;
+                let score = (texts as f64).sqrt() * (1.0 + average / (others + 1.0)).ln();
                 let words: Vec<String> = term.split(' ').map(str::to_owned).collect();
                 Term { text: self.spelling(term), words, score, texts }
             });
