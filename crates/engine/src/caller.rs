@@ -8,9 +8,31 @@ use std::sync::Arc;
 pub struct Caller {
     name: Arc<str>,
     weight: NonZeroU32,
+    priority: Priority,
+}
+
+/// Whether somebody waits for the answers to a caller. A name has one priority for as long as it has work queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Somebody waits.
+    #[default]
+    Online,
+    /// Nobody waits: this work is served while no online work is queued.
+    Background,
 }
 
 impl Caller {
+    /// Whether somebody waits for its answers.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// The same caller as one whose answers nobody waits for.
+    #[must_use]
+    pub fn in_background(self) -> Self {
+        Self { priority: Priority::Background, ..self }
+    }
+
     /// Share relative to a caller of weight 1, while both have work queued.
     pub fn weight(&self) -> NonZeroU32 {
         self.weight
@@ -31,6 +53,6 @@ impl Caller {
 impl From<&str> for Caller {
     /// A caller of weight 1.
     fn from(name: &str) -> Self {
-        Self { name: Arc::from(name), weight: NonZeroU32::MIN }
+        Self { name: Arc::from(name), weight: NonZeroU32::MIN, priority: Priority::Online }
     }
 }

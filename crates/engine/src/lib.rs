@@ -37,7 +37,7 @@ mod statistics;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use caller::Caller;
+pub use caller::{Caller, Priority};
 pub use cores::available_cores;
 pub use engine::{Engine, EngineError, EngineSettings, SubmitError};
 pub use network::{Network, RunError};

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, Backlog, Rejection, Request};
 use super::cache::OutputCache;
+#[cfg(test)]
+use super::caller::Priority;
 use super::cost::TokenCost;
 use super::in_flight::{Claimant, InFlight, Job, JobOutputs, SequenceKey, Waiter};
 use super::scheduler::{Batch, BatchShape, LengthBucket, Scheduler};
@@ -180,7 +182,7 @@ impl SchedulerState {
         let weight = f64::from(caller.weight().get());
         let mut own = Backlog { tokens: 0, work: Duration::ZERO, weight };
         let mut others = Vec::new();
-        for (name, weight, queued) in self.scheduler.backlogs() {
+        for (name, weight, queued) in self.scheduler.backlogs(caller.priority()) {
             let (tokens, work) = (queued.iter().sum(), self.work(queued));
             if name == caller.name() {
                 own = Backlog { tokens, work, ..own };
@@ -324,7 +326,7 @@ impl SchedulerState {
     /// Queued load of each caller, by model.
     #[cfg(test)]
     pub(super) fn backlogs(&self) -> impl Iterator<Item = &[usize]> {
-        self.scheduler.backlogs().map(|(_, _, load)| load)
+        self.scheduler.backlogs(Priority::Background).map(|(_, _, load)| load)
     }
 
     /// Empties the queue. The requests that wait learn that there will be no answer.

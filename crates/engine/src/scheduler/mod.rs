@@ -7,6 +7,9 @@
 //! 1996): each caller has a virtual time, which advances by the cost of its sequences over its weight, and the caller
 //! with the lowest virtual time is served next. Over any stretch of time two callers that both have work queued get
 //! equal cost for their weight, to within a batch each. A caller that asks for less than its share is served next.
+//!
+//! Callers in the background come after all others: their sequences begin a batch only while no online sequence is queued, and
+//! otherwise only fill what online sequences leave of a batch.
 
 mod bucket;
 #[cfg(test)]
@@ -19,6 +22,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Caller;
+use super::caller::Priority;
 pub(super) use bucket::{BatchShape, LengthBucket};
 pub(super) use totals::QueueTotals;
 
@@ -46,13 +50,13 @@ pub(super) struct Scheduler<T> {
     callers: HashMap<Arc<str>, CallerQueue<T>>,
     /// Turns of the callers with queued sequences, the next to serve first.
     turns: BTreeSet<Turn>,
-    /// Turns of callers without queued sequences that are ahead of the others: a caller that returns keeps its turn.
-    idle_turns: BTreeSet<Turn>,
-    /// Virtual time of the caller that was served last. New callers start here.
-    virtual_now: VirtualTime,
+    /// Turns of callers without queued sequences that are ahead of the others, by priority: a caller that returns keeps its turn.
+    idle_turns: [BTreeSet<Turn>; 2],
+    /// Virtual time of the caller that was served last, by priority. New callers start here.
+    virtual_now: [VirtualTime; 2],
     /// Numbers the entries in order of arrival.
     arrivals: u64,
-    /// Caller of the latest entry.
+    /// Caller of the latest online entry.
     last_caller: Option<Arc<str>>,
     /// Number of further batches that stay short because several callers were active lately.
     shared_batches: usize,
@@ -66,8 +70,15 @@ pub(super) struct Scheduler<T> {
 /// Cost over weight of everything that a caller was served, plus the time it skipped while it had nothing queued.
 type VirtualTime = u128;
 
-/// A caller's place in the order of service. Of two with equal time, the one with the lower arrival number is first.
-type Turn = (VirtualTime, u64, Arc<str>);
+/// A caller's place in the order of service: online before background, then by time. Of two with equal time, the one with the
+/// lower arrival number is first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    priority: Priority,
+    time: VirtualTime,
+    arrival: u64,
+    caller: Arc<str>,
+}
 
 #[derive(Debug)]
 struct CallerQueue<T> {
@@ -97,8 +108,8 @@ impl<T> Scheduler<T> {
         Self {
             callers: HashMap::new(),
             turns: BTreeSet::new(),
-            idle_turns: BTreeSet::new(),
-            virtual_now: 0,
+            idle_turns: [BTreeSet::new(), BTreeSet::new()],
+            virtual_now: [0; 2],
             arrivals: 0,
             last_caller: None,
             shared_batches: 0,
@@ -126,20 +137,32 @@ impl<T> Scheduler<T> {
     /// Appends a sequence to the queue of `caller`. `load` is what it is charged, in tokens.
     pub(super) fn push(&mut self, caller: &Caller, bucket: LengthBucket, load: usize, sequence: T) {
         let name = caller.name();
-        if self.last_caller.as_ref() != Some(name) && self.last_caller.replace(Arc::clone(name)).is_some() {
-            self.shared_batches = Self::SHARED_BATCHES;
+        if caller.priority() == Priority::Online {
+            let is_another = self.last_caller.as_ref() != Some(name)
+                && self.last_caller.replace(Arc::clone(name)).is_some();
+            let is_beside_background =
+                self.turns.last().is_some_and(|turn| turn.priority == Priority::Background);
+            if is_another || is_beside_background {
+                self.shared_batches = Self::SHARED_BATCHES;
+            }
         }
         let models = self.shapes.len();
+        let priority = caller.priority();
+        let virtual_now = self.virtual_now[priority as usize];
         let queue = self.callers.entry(Arc::clone(name)).or_insert_with(|| CallerQueue {
             weight: caller.weight(),
-            turn: (self.virtual_now, self.arrivals, Arc::clone(name)),
+            turn: Turn { priority, time: virtual_now, arrival: self.arrivals, caller: Arc::clone(name) },
             load: vec![0; models],
             buckets: BTreeMap::new(),
         });
         if queue.buckets.is_empty() {
-            self.idle_turns.remove(&queue.turn);
-            queue.turn.0 = queue.turn.0.max(self.virtual_now);
-            queue.turn.1 = self.arrivals;
+            self.idle_turns[queue.turn.priority as usize].remove(&queue.turn);
+            if queue.turn.priority != priority {
+                // Times of the two priorities have nothing to do with each other.
+                (queue.turn.priority, queue.turn.time) = (priority, virtual_now);
+            }
+            queue.turn.time = queue.turn.time.max(virtual_now);
+            queue.turn.arrival = self.arrivals;
             self.turns.insert(queue.turn.clone());
         }
         queue.weight = caller.weight();
@@ -192,8 +215,9 @@ impl<T> Scheduler<T> {
 
     /// Returns the length bucket of the oldest sequence of the caller whose turn it is.
     fn bucket_of_next_caller(&mut self) -> Option<LengthBucket> {
-        let (time, _, caller) = self.turns.first()?;
-        self.virtual_now = self.virtual_now.max(*time);
+        let Turn { priority, time, caller, .. } = self.turns.first()?;
+        let virtual_now = &mut self.virtual_now[*priority as usize];
+        *virtual_now = (*virtual_now).max(*time);
         self.callers[caller].oldest_bucket()
     }
 
@@ -208,7 +232,7 @@ impl<T> Scheduler<T> {
     ) {
         let mut next = self.turns.first().cloned();
         while let Some(turn) = next.filter(|_| batch.sequences.len() < capacity.sequences) {
-            let caller = &turn.2;
+            let caller = &turn.caller;
             let mut served = 0;
             while batch.sequences.len() < capacity.sequences {
                 let queue = self.callers.get_mut(caller).expect("a caller with a turn has a queue");
@@ -246,8 +270,8 @@ impl<T> Scheduler<T> {
 
     /// Advances the virtual time of a caller by the cost of what it was served.
     fn advance(&mut self, turn: &Turn, cost: u128) {
-        let queue = self.callers.get_mut(&turn.2).expect("a caller with a turn has a queue");
-        queue.turn.0 += cost / u128::from(queue.weight.get());
+        let queue = self.callers.get_mut(&turn.caller).expect("a caller with a turn has a queue");
+        queue.turn.time += cost / u128::from(queue.weight.get());
         self.turns.remove(turn);
         self.turns.insert(queue.turn.clone());
     }
@@ -279,16 +303,21 @@ impl<T> Scheduler<T> {
         self.retire_idle_callers();
     }
 
-    /// Weight and queued load by model of each caller that has any.
-    pub(super) fn backlogs(&self) -> impl Iterator<Item = (&Arc<str>, NonZeroU32, &[usize])> {
-        let busy = self.callers.iter().filter(|(_, queue)| queue.load.iter().any(|&load| load > 0));
+    /// Weight and queued load by model of each caller that has any and is not served after all callers of `priority`.
+    pub(super) fn backlogs(
+        &self,
+        priority: Priority,
+    ) -> impl Iterator<Item = (&Arc<str>, NonZeroU32, &[usize])> {
+        let busy = self.callers.iter().filter(move |(_, queue)| {
+            queue.turn.priority <= priority && queue.load.iter().any(|&load| load > 0)
+        });
         busy.map(|(name, queue)| (name, queue.weight, &queue.load[..]))
     }
 
     /// Empties all queues and returns the sequences, in no order.
     pub(super) fn drain(&mut self) -> Vec<T> {
         self.turns.clear();
-        self.idle_turns.clear();
+        self.idle_turns = [BTreeSet::new(), BTreeSet::new()];
         self.totals = QueueTotals::new(self.shapes.len());
         self.stale_entries = 0;
         let buckets = self.callers.drain().flat_map(|(_, queue)| queue.buckets.into_values());
@@ -300,19 +329,24 @@ impl<T> Scheduler<T> {
         let callers = &mut self.callers;
         let idle_turns = &mut self.idle_turns;
         self.turns.retain(|turn| {
-            let is_busy = !callers[&turn.2].buckets.is_empty();
+            let is_busy = !callers[&turn.caller].buckets.is_empty();
             if !is_busy {
-                idle_turns.insert(turn.clone());
+                idle_turns[turn.priority as usize].insert(turn.clone());
             }
             is_busy
         });
-        let nobody_waits = self.turns.is_empty();
-        while let Some(turn) = idle_turns.pop_first() {
-            if turn.0 > self.virtual_now && !nobody_waits {
-                idle_turns.insert(turn);
-                break;
+        for priority in [Priority::Online, Priority::Background] {
+            // Turns are in the order of their priorities.
+            let nearest = if priority == Priority::Online { self.turns.first() } else { self.turns.last() };
+            let nobody_waits = nearest.is_none_or(|turn| turn.priority != priority);
+            let idle_turns = &mut idle_turns[priority as usize];
+            while let Some(turn) = idle_turns.pop_first() {
+                if turn.time > self.virtual_now[priority as usize] && !nobody_waits {
+                    idle_turns.insert(turn);
+                    break;
+                }
+                callers.remove(&turn.caller);
             }
-            callers.remove(&turn.2);
         }
     }
 }

@@ -74,7 +74,7 @@ fn a_caller_that_returns_often_gets_no_more_than_its_share() {
     }
     let mut served = [0_i32; 2];
     for _ in 0..100 {
-        if scheduler.backlogs().count() < 2 {
+        if scheduler.backlogs(Priority::Background).count() < 2 {
             push(&mut scheduler, &eager, bucket(0, 32), 5000);
         }
         let batch = scheduler.next_batch(&COST[..1], 1, claim_all).expect("there is always a sequence");
@@ -235,13 +235,13 @@ fn a_sequence_is_charged_its_load_and_fills_a_batch_by_it() {
         // Short, but with many spans to score.
         scheduler.push(&dense, bucket(0, 8), 100, sequence);
     }
-    assert_eq!(scheduler.backlogs().map(|(_, _, load)| load[0]).sum::<usize>(), 400);
+    assert_eq!(scheduler.backlogs(Priority::Background).map(|(_, _, load)| load[0]).sum::<usize>(), 400);
     assert_eq!(scheduler.totals().tokens, [32]);
     let next = |scheduler: &mut Scheduler<i32>| scheduler.next_batch(&COST[..1], 1, claim_all);
     let batch = next(&mut scheduler).expect("there are four");
     assert_eq!((batch.load, batch.sequences), (100, vec![0]), "two would be more than a batch");
     scheduler.mark_stale(dense.name(), bucket(0, 8), 100);
-    assert_eq!(scheduler.backlogs().map(|(_, _, load)| load[0]).sum::<usize>(), 200);
+    assert_eq!(scheduler.backlogs(Priority::Background).map(|(_, _, load)| load[0]).sum::<usize>(), 200);
     // The other caller is served until it has had as much.
     for sequence in 10..40 {
         scheduler.push(&plain, bucket(0, 16), 16, sequence);
@@ -315,6 +315,80 @@ proptest! {
             let bound = 2 * 4 * i64::try_from(max_tokens).expect("a short batch");
             let fair = (given[0] - given[1] / i64::from(weight)).abs();
             prop_assert!(fair <= bound, "{given:?} at weight {weight}");
+        }
+    }
+}
+
+#[test]
+fn work_in_the_background_waits_for_all_others_and_then_takes_turns_itself() {
+    let mut scheduler = scheduler(1, 64);
+    let [first, second] = ["first", "second"].map(|name| caller(name).in_background());
+    for sequence in 0..4 {
+        push(&mut scheduler, &first, bucket(0, 64), sequence);
+        push(&mut scheduler, &second, bucket(0, 64), 10 + sequence);
+    }
+    push(&mut scheduler, &caller("online"), bucket(0, 16), 100);
+    let served = |scheduler: &mut Scheduler<i32>| {
+        scheduler.next_batch(&COST[..1], 1, claim_all).map(|batch| batch.sequences)
+    };
+    assert_eq!(served(&mut scheduler), Some(vec![100]));
+    let order: Vec<i32> = (0..4).filter_map(|_| served(&mut scheduler)).flatten().collect();
+    assert_eq!(order, [0, 10, 1, 11], "equal shares in the background");
+    push(&mut scheduler, &caller("late"), bucket(0, 16), 101);
+    assert_eq!(served(&mut scheduler), Some(vec![101]), "it passes all that waits in the background");
+    assert_eq!(scheduler.backlogs(Priority::Online).count(), 0);
+    assert_eq!(scheduler.backlogs(Priority::Background).count(), 2);
+}
+
+#[test]
+fn background_work_has_long_batches_only_while_nobody_is_online() {
+    let mut scheduler = scheduler(1, 256);
+    let job = caller("job").in_background();
+    for sequence in 0..100 {
+        push(&mut scheduler, &job, bucket(0, 16), sequence);
+    }
+    let sizes = |scheduler: &mut Scheduler<i32>| {
+        let batch = scheduler.next_batch(&COST[..1], 1, claim_all).expect("there is always a sequence");
+        batch.sequences.len()
+    };
+    assert_eq!(sizes(&mut scheduler), 16);
+    push(&mut scheduler, &caller("online"), bucket(0, 32), 1000);
+    assert_eq!(sizes(&mut scheduler), 1);
+    assert_eq!(sizes(&mut scheduler), 4, "another may come soon");
+}
+
+proptest! {
+    /// Whatever is queued, a batch begins with an online sequence if there is one, and holds one of the background only
+    /// where no online sequence of its length is left.
+    #[test]
+    fn background_work_never_comes_before_online_work(
+        pushes in prop::collection::vec((0_usize..6, 1_usize..5, prop::bool::ANY), 1..200),
+        drained in 1_usize..6,
+    ) {
+        let mut scheduler = scheduler(1, 64);
+        let mut queued: Vec<(bool, usize)> = Vec::new();
+        for (index, (name, steps, serves)) in pushes.into_iter().enumerate() {
+            let is_online = name % 2 == 0;
+            let by = caller(&format!("{name}"));
+            let by = if is_online { by } else { by.in_background() };
+            let sequence = (index, is_online, steps * 16);
+            push(&mut scheduler, &by, bucket(0, steps * 16), sequence);
+            queued.push((is_online, steps * 16));
+            if !serves {
+                continue;
+            }
+            for _ in 0..drained {
+                let any_online = queued.iter().any(|(is_online, _)| *is_online);
+                let Some(batch) = scheduler.next_batch(&COST[..1], 1, claim_all) else { break };
+                prop_assert_eq!(batch.sequences[0].1, any_online);
+                for (_, is_online, length) in &batch.sequences {
+                    let place = queued.iter().position(|entry| *entry == (*is_online, *length));
+                    queued.remove(place.expect("it was queued"));
+                }
+                let holds_background = batch.sequences.iter().any(|(_, is_online, _)| !is_online);
+                let length = batch.bucket.padded_tokens;
+                prop_assert!(!holds_background || !queued.contains(&(true, length)));
+            }
         }
     }
 }

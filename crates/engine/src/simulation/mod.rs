@@ -32,6 +32,9 @@ const SETTINGS: EngineSettings = EngineSettings {
     niceness: 0,
 };
 
+/// Callers from this number on are in the background.
+const BACKGROUND: usize = 100;
+
 /// A request, and when it comes.
 #[derive(Clone, Debug)]
 struct Arrival {
@@ -174,6 +177,7 @@ impl Simulation<'_> {
         let arrival = &self.arrivals[index];
         let weight = NonZeroU32::new(arrival.weight).expect("weights start at 1");
         let caller = Caller::from(arrival.caller.to_string().as_str()).with_weight(weight);
+        let caller = if arrival.caller >= BACKGROUND { caller.in_background() } else { caller };
         let sequences = arrival.sequences.iter().map(|spec| (spec.0, sequence(spec))).collect();
         let now = self.start + self.now;
         let deadline = arrival.timeout.filter(|_| arrival.has_deadline).map(|timeout| now + timeout);

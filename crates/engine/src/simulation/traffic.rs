@@ -32,6 +32,45 @@ fn arrivals(most: usize) -> impl Strategy<Value = Vec<Arrival>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// A job that always has work queued holds up a single sentence by a batch at most, and never has it rejected.
+    #[test]
+    fn a_single_sentence_waits_for_one_batch_of_the_background_at_most(
+        gaps in prop::collection::vec(40_u64..120, 1..40),
+        length in 2_usize..60,
+        job_length in 2_usize..140,
+    ) {
+        let online = gaps.iter().scan(Duration::ZERO, |at, gap| {
+            *at += Duration::from_millis(*gap);
+            let sequences = vec![(0, length, u32::try_from(at.as_micros()).unwrap_or(u32::MAX))];
+            Some(Arrival { at: *at, caller: 0, weight: 1, sequences, timeout: None, has_deadline: false })
+        });
+        let end = Duration::from_millis(gaps.iter().sum());
+        let mut text = 0;
+        let job = (0..).map(|step| Duration::from_millis(step * 20)).take_while(|at| *at < end).map(|at| {
+            let sequences = (0..2000 / job_length).map(|_| {
+                text += 1;
+                (0, job_length, 1_000_000_000 + text)
+            });
+            let sequences = sequences.collect();
+            Arrival { at, caller: BACKGROUND, weight: 1, sequences, timeout: None, has_deadline: false }
+        });
+        let mut arrivals: Vec<Arrival> = online.chain(job).collect();
+        arrivals.sort_by_key(|arrival| arrival.at);
+        let settings = EngineSettings { deduplicate: false, ..SETTINGS };
+        let Outcome { fates, .. } = simulate(&arrivals, settings, |_| false);
+        let longest = |tokens: usize| OVERHEAD[0] + TOKEN[0] * u32::try_from(tokens).unwrap_or(u32::MAX);
+        let bound = longest(SETTINGS.max_batch_tokens.max(job_length)) + longest(SETTINGS.max_batch_tokens);
+        for (arrival, fate) in arrivals.iter().zip(&fates).filter(|(arrival, _)| arrival.caller == 0) {
+            let Fate::Answered { at } = fate else { return Err(TestCaseError::fail(format!("{fate:?}"))) };
+            let waited = at.saturating_sub(arrival.at);
+            prop_assert!(waited <= bound, "{waited:?} after {:?}", arrival.at);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Nothing is lost, doubled or mixed up, and no bound is exceeded, whatever comes, fails and is withdrawn, with and
     /// without sharing of equal sequences.
     #[test]
