@@ -1,4 +1,4 @@
-//! Keys, plans, limits, usage and audit, in a SQLite file ([`SqliteStore`]) or in memory ([`MemoryStore`]).
+//! Keys, plans, limits, usage, audit and jobs, in a SQLite file ([`SqliteStore`]) or in memory ([`MemoryStore`]).
 //!
 //! ```text
 //! request ─▶ KeyRing (keys/ring.rs): looks up an active key in memory ─▶ Meter (metering/meter.rs): admits and counts it
@@ -15,6 +15,7 @@
 //! | what is stored of a key | `keys/record.rs` |
 //! | who may change a key, and how | `keys/admin.rs` |
 //! | lines of the audit file | `audit/entry.rs`; the file itself in `audit/file.rs` |
+//! | the life of a job, and the queue of its chunks | `jobs/record.rs`, `jobs/store.rs` |
 //! | tables and migrations | `sqlite/migrations.rs` |
 //!
 //! Every backend is a [`Store`] and passes one test suite (`tests/store/conformance.rs`).
@@ -27,6 +28,8 @@ pub mod keys;
 
 pub mod metering;
 
+pub mod jobs;
+
 pub mod audit;
 
 mod memory;
@@ -34,6 +37,7 @@ mod sqlite;
 mod sync;
 
 use crate::audit::AuditStore;
+use crate::jobs::JobStore;
 use crate::keys::KeyStore;
 use crate::metering::UsageStore;
 pub use error::{BackendError, FailureKind, StoreError};
@@ -41,6 +45,6 @@ pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
 /// All that a server stores.
-pub trait Store: KeyStore + UsageStore + AuditStore {}
+pub trait Store: KeyStore + UsageStore + AuditStore + JobStore {}
 
-impl<S: KeyStore + UsageStore + AuditStore> Store for S {}
+impl<S: KeyStore + UsageStore + AuditStore + JobStore> Store for S {}

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 
 use crate::audit::{AuditEntry, AuditStore, StoredEntry};
 use crate::error::StoreError;
+use crate::jobs::JobTables;
 use crate::keys::{CurrentKey, Decide, KeyChanges, KeyId, KeyPage, KeyRecord, KeyStore, Revision};
 use crate::metering::{DayUsage, RecentRequests, Usage, UsageBatch, UsageQuery, UsageStore};
 
@@ -18,7 +19,7 @@ pub struct MemoryStore {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+pub(crate) struct Inner {
     /// In the order in which they were added.
     records: Vec<KeyRecord>,
     revision: u64,
@@ -28,6 +29,7 @@ struct Inner {
     recent: Vec<RecentRequests>,
     audit: Vec<AuditEntry>,
     audit_position: u64,
+    pub(crate) jobs: JobTables,
 }
 
 impl Inner {
@@ -48,7 +50,7 @@ impl Inner {
 }
 
 impl MemoryStore {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         // Each change is a single step, so a panic elsewhere leaves nothing half done.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,6 +9,8 @@ pub enum Scope {
     Predict,
     /// Cluster documents and name topics.
     Cluster,
+    /// Submit jobs, and read their results.
+    Jobs,
     /// Manage keys.
     Admin,
     /// Read metrics.
@@ -17,13 +19,14 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Scope; 4] = [Self::Predict, Self::Cluster, Self::Admin, Self::Metrics];
+    pub const ALL: [Scope; 5] = [Self::Predict, Self::Cluster, Self::Jobs, Self::Admin, Self::Metrics];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Predict => "predict",
             Self::Cluster => "cluster",
+            Self::Jobs => "jobs",
             Self::Admin => "admin",
             Self::Metrics => "metrics",
         }
@@ -32,7 +35,7 @@ impl Scope {
 
 /// A name that is no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no scope {0:?}; the scopes are predict, cluster, admin and metrics")]
+#[error("there is no scope {0:?}; the scopes are predict, cluster, jobs, admin and metrics")]
 pub struct UnknownScope(String);
 
 impl FromStr for Scope {
@@ -50,7 +53,7 @@ pub struct Scopes(u8);
 impl Scopes {
     /// The default: what a caller needs that only sends documents.
     pub fn caller() -> Self {
-        [Scope::Predict, Scope::Cluster].into_iter().collect()
+        [Scope::Predict, Scope::Cluster, Scope::Jobs].into_iter().collect()
     }
 
     /// Returns `true` if `scope` is among them.

@@ -160,6 +160,38 @@ impl Account {
         Ok(self.minute(plan, now))
     }
 
+    /// Counts `documents` of a job in the day and the month, all or none of them. Returns the day for which they count.
+    pub(super) fn charge(&mut self, plan: &Plan, documents: u64, now: Timestamp) -> Result<Date, LimitError> {
+        for quota in [Quota::Month, Quota::Day] {
+            let status = self.quota(quota, plan, now);
+            if status.remaining().is_some_and(|remaining| remaining < documents) {
+                return Err(LimitError::Quota(quota, status));
+            }
+        }
+        self.used_in_day += documents;
+        self.used_in_month += documents;
+        let requests = i64::try_from(documents).unwrap_or(i64::MAX);
+        self.add_usage(self.today, Usage { requests, ..Usage::default() });
+        Ok(self.today)
+    }
+
+    /// Takes documents of a job that were charged and not scored back out of this day and month.
+    pub(super) fn refund_charge(&mut self, documents: u64, now: Timestamp) {
+        self.roll_over(utc_date(now));
+        // Of what was charged on a day before, nothing is left in this day.
+        let documents = documents.min(self.used_in_day);
+        self.used_in_day -= documents;
+        self.used_in_month = self.used_in_month.saturating_sub(documents);
+        let requests = i64::try_from(documents).unwrap_or(i64::MAX);
+        self.add_usage(self.today, Usage { requests: -requests, ..Usage::default() });
+    }
+
+    /// Adds to the usage of the present day.
+    pub(super) fn add_usage_now(&mut self, usage: Usage, now: Timestamp) {
+        self.roll_over(utc_date(now));
+        self.add_usage(self.today, usage);
+    }
+
     fn check_minute(&mut self, plan: &Plan, now: Moment) -> Result<(), LimitError> {
         let status = self.minute(plan, now);
         if status.remaining() == Some(0) { Err(LimitError::Minute(status)) } else { Ok(()) }
@@ -357,6 +389,23 @@ mod tests {
             assert!((58..=60).contains(&wait), "{jumped}: {wait} s");
             account.admit(&plan, Moment { wall, monotonic: later(61) }).expect("a minute has passed");
         }
+    }
+
+    #[test]
+    fn documents_of_a_job_count_in_the_day_all_or_none_and_not_in_the_minute() {
+        let now = at("2026-03-01T12:00:00Z");
+        let mut account = account(now);
+        let plan = plan(Limit::RequestsPerMinute, 1).with(Limit::RequestsPerDay, Some(10));
+        account.charge(&plan, 8, now.wall).expect("eight of ten");
+        assert!(matches!(account.charge(&plan, 3, now.wall), Err(LimitError::Quota(Quota::Day, _))));
+        assert_eq!(account.quota(Quota::Day, &plan, now.wall).used, 8);
+        account.refund_charge(2, now.wall);
+        account.charge(&plan, 4, now.wall).expect("two were given back");
+        account.admit(&plan, now).expect_err("the day is used up");
+        assert_eq!(account.minute(&plan, now).used, 0);
+        let tomorrow = at("2026-03-02T00:00:00Z");
+        account.refund_charge(5, tomorrow.wall);
+        assert_eq!(account.quota(Quota::Day, &plan, tomorrow.wall).used, 0);
     }
 
     #[test]

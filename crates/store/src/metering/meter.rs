@@ -122,6 +122,31 @@ impl Meter {
         self.shared.change(&cell, |account| account.admit_query(&plan, now))
     }
 
+    /// Counts documents of a job in the day and month of an account, all or none of them.
+    ///
+    /// # Errors
+    ///
+    /// The limit of `plan` that does not allow them.
+    pub fn charge_documents(&self, account: &KeyId, plan: &str, documents: u64) -> Result<(), LimitError> {
+        let plan = self.plans().find(plan).copied().ok_or(LimitError::UnknownPlan)?;
+        let (cell, now) = (self.shared.cell(account), self.shared.clock.now());
+        self.shared.change(&cell, |account| account.charge(&plan, documents, now)).map(drop)
+    }
+
+    /// Takes documents of a job back that were counted and not scored.
+    pub fn refund_documents(&self, account: &KeyId, documents: u64) {
+        if documents > 0 {
+            let (cell, now) = (self.shared.cell(account), self.shared.clock.now());
+            self.shared.change(&cell, |account| account.refund_charge(documents, now));
+        }
+    }
+
+    /// Adds to the usage of an account, outside any request.
+    pub fn add_usage(&self, account: &KeyId, usage: Usage) {
+        let (cell, now) = (self.shared.cell(account), self.shared.clock.now());
+        self.shared.change(&cell, |account| account.add_usage_now(usage, now));
+    }
+
     /// Returns how much of the last minute `key` has used; `None` if its plan is unknown.
     pub fn minute(&self, key: &KeyRecord) -> Option<RateLimitStatus> {
         let plan = self.plan(key)?;

@@ -20,17 +20,29 @@ pub enum Limit {
     DocumentsPerCall,
     /// Requests in flight at a time.
     ConcurrentRequests,
+    /// Jobs that have not ended.
+    ActiveJobs,
+    /// Rows of one job.
+    RowsPerJob,
+    /// Rows that wait, of all jobs.
+    JobRowsWaiting,
+    /// Bytes of inputs of active jobs, and of results.
+    JobBytes,
 }
 
 impl Limit {
     /// All limits.
-    pub const ALL: [Limit; 6] = [
+    pub const ALL: [Limit; 10] = [
         Self::RequestsPerMinute,
         Self::RequestsPerDay,
         Self::RequestsPerMonth,
         Self::CharactersPerCall,
         Self::DocumentsPerCall,
         Self::ConcurrentRequests,
+        Self::ActiveJobs,
+        Self::RowsPerJob,
+        Self::JobRowsWaiting,
+        Self::JobBytes,
     ];
 
     /// Its name in configurations and answers.
@@ -42,6 +54,10 @@ impl Limit {
             Self::CharactersPerCall => "characters_per_call",
             Self::DocumentsPerCall => "documents_per_call",
             Self::ConcurrentRequests => "concurrent_requests",
+            Self::ActiveJobs => "active_jobs",
+            Self::RowsPerJob => "rows_per_job",
+            Self::JobRowsWaiting => "job_rows_waiting",
+            Self::JobBytes => "job_bytes",
         }
     }
 }
@@ -106,12 +122,20 @@ impl Default for Plans {
                 .with(Limit::RequestsPerDay, Some(day))
                 .with(Limit::RequestsPerMonth, Some(month))
         };
+        // A job's documents count for the day and the month; these only bound what waits and is stored.
+        let with_jobs = |plan: Plan, jobs, rows, mebibytes: u64| {
+            plan.with(Limit::ActiveJobs, Some(jobs))
+                .with(Limit::RowsPerJob, Some(rows))
+                .with(Limit::JobRowsWaiting, Some(2 * rows))
+                .with(Limit::JobBytes, Some(mebibytes << 20))
+        };
+        let free = published(5, 100, 1000).with(Limit::CharactersPerCall, Some(1000));
         let plans = [
             (KeyRecord::UNLIMITED, Plan::UNLIMITED),
-            ("free", published(5, 100, 1000).with(Limit::CharactersPerCall, Some(1000))),
-            ("starter", published(60, 1000, 10_000)),
-            ("growth", published(200, 3000, 30_000)),
-            ("business", published(500, 10_000, 100_000)),
+            ("free", with_jobs(free, 1, 1000, 16)),
+            ("starter", with_jobs(published(60, 1000, 10_000), 2, 10_000, 256)),
+            ("growth", with_jobs(published(200, 3000, 30_000), 4, 30_000, 1024)),
+            ("business", with_jobs(published(500, 10_000, 100_000), 8, 100_000, 4096)),
             // The limits of each customer are set in the configuration.
             ("enterprise", Plan::UNLIMITED),
         ];

@@ -11,6 +11,7 @@ pub(super) const APPLICATION_ID: i64 = 0x5345_4E54;
 ///
 /// Times are microseconds since 1970, and days are ISO dates in UTC. `keys_revision` tells a running server cheaply that
 /// keys changed, and `keys.revision` which. The triggers leave `last_used_at` out, which changes all the time.
+/// A chunk's `state` is 0 for ready, 1 for leased and 2 for done; `free_at` is when it can be claimed.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE keys (
@@ -91,6 +92,69 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE TABLE audit_position (position INTEGER NOT NULL) STRICT;
     INSERT INTO audit_position VALUES (0);
+",
+    "
+    CREATE TABLE jobs (
+        id TEXT PRIMARY KEY,
+        account TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        spec TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        ending TEXT,
+        failure TEXT,
+        created_at INTEGER NOT NULL,
+        started_at INTEGER,
+        paused_at INTEGER,
+        paused_for INTEGER NOT NULL,
+        finished_at INTEGER,
+        expires_at INTEGER NOT NULL,
+        keep_results INTEGER NOT NULL,
+        input_bytes INTEGER NOT NULL,
+        split_bytes INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        is_split INTEGER NOT NULL,
+        succeeded INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        result_bytes INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        lease_until INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX jobs_by_account ON jobs (account, id);
+    CREATE INDEX jobs_active ON jobs (id) WHERE finished_at IS NULL;
+    CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+    CREATE TABLE job_chunks (
+        job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        first_row INTEGER NOT NULL,
+        rows INTEGER NOT NULL,
+        input_row INTEGER NOT NULL,
+        state INTEGER NOT NULL DEFAULT 0,
+        free_at INTEGER NOT NULL DEFAULT 0,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        succeeded INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        result_object TEXT,
+        result_bytes INTEGER NOT NULL DEFAULT 0,
+        result_sha256 TEXT NOT NULL DEFAULT '',
+        error_object TEXT,
+        PRIMARY KEY (job, first_row)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX job_chunks_open ON job_chunks (job, first_row) WHERE state < 2;
+    CREATE TABLE job_keys (
+        account TEXT NOT NULL,
+        key TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (account, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX job_keys_by_job ON job_keys (job);
+    CREATE TABLE job_accounts (
+        account TEXT PRIMARY KEY,
+        served_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

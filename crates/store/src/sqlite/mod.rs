@@ -2,6 +2,8 @@
 
 mod audit;
 mod error;
+mod job_rows;
+mod jobs;
 mod keys;
 mod migrations;
 mod usage;

@@ -55,7 +55,7 @@ fn a_file_that_is_not_a_store_is_not_modified() {
 
 #[test]
 fn a_file_of_every_earlier_schema_is_migrated() {
-    let schemas = ["tests/data/schema-1.sql", "tests/data/schema-2.sql"];
+    let schemas = ["tests/data/schema-1.sql", "tests/data/schema-2.sql", "tests/data/schema-3.sql"];
     for path in schemas {
         let folder = TempDir::new().expect("a folder");
         let connection =

@@ -3,6 +3,7 @@
 mod conformance;
 
 mod file;
+mod jobs;
 mod ring;
 mod trail;
 
