@@ -32,8 +32,8 @@ enum KeysCommand {
         /// Plan with the key's limits
         #[arg(long, default_value = KeyRecord::UNLIMITED)]
         plan: String,
-        /// Permission: predict, cluster, admin or metrics; repeatable
-        #[arg(long = "scope", value_name = "SCOPE", default_values = ["predict", "cluster"], value_delimiter = ',')]
+        /// Permission: predict, cluster, jobs, admin or metrics; repeatable
+        #[arg(long = "scope", value_name = "SCOPE", default_values = ["predict", "cluster", "jobs"], value_delimiter = ',')]
         scopes: Vec<Scope>,
         /// Expiry: a span such as 90d or 12h, a date, or a time with its zone
         #[arg(long, value_name = "WHEN")]

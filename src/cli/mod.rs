@@ -6,6 +6,7 @@ mod eval;
 mod flags;
 mod flow;
 mod health;
+mod jobs;
 mod keys;
 mod lines;
 mod models;
@@ -133,6 +134,8 @@ enum Command {
     Bench(bench::BenchArgs),
     // Its help is that of its own file.
     Health(health::HealthArgs),
+    // Its help is that of its own file.
+    Jobs(jobs::JobsArgs),
     /// Make, list, revoke and rotate keys
     Keys(keys::KeysArgs),
     /// Show the usage of keys
@@ -190,6 +193,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Topics(args) => with_log(global, || topics::run(args, global)),
         Command::Bench(args) => with_log(global, || bench::run(args, global)),
         Command::Health(args) => health::run(args, global),
+        Command::Jobs(args) => with_log(global, || jobs::run(args, global)),
         Command::Keys(args) => with_log(global, || keys::run(args, global)),
         Command::Usage(args) => with_log(global, || usage::run(args, global)),
         Command::Models(args) => with_log(global, || models::run(args, global)),

@@ -19,12 +19,14 @@ use super::reload::{InService, Reloader};
 use super::{Exit, GlobalArgs, print, warn_of_deprecated_names};
 use crate::config::{Config, Listen, TlsConfig};
 use crate::http::{
-    self, App, AppSettings, Endpoint, ListenerRole, Services, Stop, Timeouts, Tls, TlsError, TlsFiles,
+    self, App, AppSettings, Endpoint, JobHost, JobService, ListenerRole, Services, Stop, Timeouts, Tls,
+    TlsError, TlsFiles,
 };
 use crate::telemetry::{self, Exporter};
 use sentor_analysis::background;
 use sentor_analysis::{Analyzer, Settings, StartError};
 use sentor_engine::available_cores;
+use sentor_jobs::{Objects, Runner, RunnerSettings};
 use sentor_store::SqliteStore;
 use sentor_store::audit::{Actor, AuditLog};
 use sentor_store::clock::Clock;
@@ -79,6 +81,7 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
     let Services { keys, meter, audit, .. } = services.clone();
     warn_of_unknown_plans(&services);
     let app = Arc::new(App::new(AppSettings::from_config(&config), services.clone()));
+    let runner = start_jobs(&config, &app, &services)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(available_cores().div_ceil(CORES_PER_CONNECTION_THREAD).max(MIN_CONNECTION_THREADS))
@@ -151,6 +154,8 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> anyhow::Result<Exit>
         }
         anyhow::Ok(Some(in_service))
     })?;
+    // Before the models: what is under way is given back, and not failed.
+    drop(runner);
     if let Some(in_service) = in_service {
         in_service.shutdown(Instant::now() + WORKERS_GRACE);
     }
@@ -200,6 +205,37 @@ fn services(config: &Config) -> anyhow::Result<Services> {
     let meter = Arc::new(Meter::start(Arc::clone(&store) as _, config.plans.clone(), clock.clone())?);
     meter.set_usage_retention(config.keys.usage_retention_days);
     Ok(Services { keys, meter, store, audit, clock })
+}
+
+/// Takes jobs, and runs them unless the configuration says otherwise.
+fn start_jobs(config: &Config, app: &Arc<App>, services: &Services) -> anyhow::Result<Option<Runner>> {
+    let jobs = &config.jobs;
+    let objects = match &jobs.objects {
+        Some(url) if url.contains("://") => {
+            // The client of object stores takes the process's own; an error means that it is set already.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            Objects::at_url(url, std::env::vars().map(|(name, value)| (name.to_lowercase(), value)))?
+        }
+        Some(folder) => Objects::in_folder(folder.as_ref())?,
+        None => Objects::in_folder(&config.keys.data_dir.join("jobs"))?,
+    };
+    let service = JobService {
+        store: Arc::clone(&services.store) as _,
+        objects: objects.clone(),
+        max_input_bytes: jobs.max_input_bytes,
+        expires_after: jobs.expires_after,
+        keep_results: jobs.keep_results,
+        counters: Arc::default(),
+    };
+    app.serve_jobs(service.clone());
+    if jobs.workers == 0 {
+        return Ok(None);
+    }
+    let settings = RunnerSettings { concurrency: jobs.workers, ..RunnerSettings::default() };
+    let host = Arc::new(JobHost(Arc::clone(app)));
+    let counters = Arc::clone(&service.counters);
+    let runner = Runner::start(service.store, objects, host, services.clock.clone(), counters, settings);
+    Ok(Some(runner.context("cannot start the thread of jobs")?))
 }
 
 /// The TLS of the two listeners.
