@@ -54,7 +54,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "api_key",
         kind: Kind::Secret,
         default: Fallback::Unset("only keys of the store are valid"),
-        help: "A static key, valid beside those of the store, for containers. It has the scopes predict and cluster. \
+        help: "A static key, valid beside those of the store, for containers. It has the scopes predict, cluster and jobs. \
                If the store has the same key, the store's record counts.",
     },
     Setting {

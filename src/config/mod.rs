@@ -10,6 +10,7 @@ mod deprecated;
 mod engine;
 mod environment;
 mod error;
+mod jobs;
 mod keys;
 mod limits;
 mod log;
@@ -27,6 +28,7 @@ pub use deprecated::Deprecation;
 pub use engine::EngineConfig;
 pub use environment::Environment;
 pub use error::{ConfigError, Problem};
+pub use jobs::JobsConfig;
 pub use keys::{KeysConfig, Secret};
 pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
@@ -61,6 +63,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// Workers, batches, queue and cache.
     pub engine: EngineConfig,
+    /// Jobs.
+    pub jobs: JobsConfig,
     /// The log, and the collector of traces.
     pub log: LogConfig,
     values: Shown,
@@ -89,14 +93,16 @@ pub enum Section {
     Models,
     /// Workers, batches, queue and cache.
     Engine,
+    /// Jobs.
+    Jobs,
     /// The log, and the collector of traces.
     Log,
 }
 
 impl Section {
     /// All of them, in the order of the reference.
-    pub const ALL: [Section; 6] =
-        [Self::Server, Self::Limits, Self::Keys, Self::Models, Self::Engine, Self::Log];
+    pub const ALL: [Section; 7] =
+        [Self::Server, Self::Limits, Self::Keys, Self::Models, Self::Engine, Self::Jobs, Self::Log];
 
     /// Its heading.
     pub fn title(self) -> &'static str {
@@ -106,6 +112,7 @@ impl Section {
             Self::Keys => "Keys",
             Self::Models => "Models",
             Self::Engine => "Engine",
+            Self::Jobs => "Jobs",
             Self::Log => "Log and traces",
         }
     }
@@ -118,6 +125,7 @@ impl Section {
             Self::Keys => keys::SETTINGS,
             Self::Models => models::SETTINGS,
             Self::Engine => engine::SETTINGS,
+            Self::Jobs => jobs::SETTINGS,
             Self::Log => log::SETTINGS,
         }
     }
@@ -150,6 +158,7 @@ impl Config {
             plans,
             models: ModelsConfig::read(&mut reader),
             engine: EngineConfig::read(&mut reader),
+            jobs: JobsConfig::read(&mut reader),
             log: LogConfig::read(&mut reader),
             values: Shown(values.clone()),
             deprecations,

@@ -21,6 +21,7 @@ use sentor_text::language::Language;
 
 use super::budget::ByteBudget;
 use super::error::{ApiError, ErrorCode};
+use super::jobs::JobService;
 use super::readiness::StoreProbe;
 
 /// A future on the heap.
@@ -188,6 +189,7 @@ pub struct App {
     pub(super) demo: super::demo::Answers,
     analyzer: RwLock<Option<Arc<dyn Analyze>>>,
     exporter: OnceLock<Exporter>,
+    jobs: OnceLock<JobService>,
 }
 
 impl App {
@@ -199,7 +201,18 @@ impl App {
         let (metrics, store_probe) = (Metrics::default(), StoreProbe::default());
         let demo = super::demo::Answers::default();
         let settings = RwLock::new(Arc::new(settings));
-        Self { settings, services, metrics, bodies, answers, store_probe, demo, analyzer, exporter }
+        Self {
+            settings,
+            services,
+            metrics,
+            bodies,
+            answers,
+            store_probe,
+            demo,
+            analyzer,
+            exporter,
+            jobs: OnceLock::new(),
+        }
     }
 
     /// The settings in force.
@@ -221,6 +234,16 @@ impl App {
     /// Scores documents with `analyzer` from now on. Running requests keep the analyzer that they started with.
     pub fn make_ready(&self, analyzer: Arc<dyn Analyze>) {
         *self.analyzer.write().unwrap_or_else(PoisonError::into_inner) = Some(analyzer);
+    }
+
+    /// Takes jobs from now on. Only the first call has an effect.
+    pub fn serve_jobs(&self, jobs: JobService) {
+        let _ = self.jobs.set(jobs);
+    }
+
+    /// What the handlers of jobs work with, if jobs are served.
+    pub(super) fn jobs(&self) -> Option<&JobService> {
+        self.jobs.get()
     }
 
     /// Exports traces from now on. Only the first call has an effect.

@@ -29,19 +29,23 @@ pub(super) async fn show_metrics(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     auth::require(&app, &headers, Scope::Metrics, &context)?;
-    Ok(write(&app))
+    Ok(write(&app).await)
 }
 
 /// `GET /metrics` without a key, on a listener for metrics only; the operator controls who reaches it.
 pub(super) async fn show_metrics_openly(State(app): State<Arc<App>>) -> Response {
-    write(&app)
+    write(&app).await
 }
 
-fn write(app: &App) -> Response {
+async fn write(app: &App) -> Response {
     // Gauges that rarely change are read at each scrape.
     let analyzer = app.analyzer();
     app.metrics.set_models(&analyzer.as_ref().map(|analyzer| analyzer.models()).unwrap_or_default());
     let Services { keys, meter, .. } = &app.services;
+    let jobs = match app.jobs() {
+        Some(jobs) => jobs.readings(app.now()).await,
+        None => None,
+    };
     let readings = Readings {
         analyzer: analyzer.map(|analyzer| analyzer.statistics()).unwrap_or_default(),
         keys: keys.events(),
@@ -50,6 +54,7 @@ fn write(app: &App) -> Response {
             usage: meter.failing_since().is_some(),
             unreadable_keys: keys.unreadable_keys(),
         },
+        jobs: jobs.unwrap_or_default(),
     };
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.encode(&readings)).into_response()
 }

@@ -17,6 +17,7 @@ mod files;
 mod head;
 mod headers;
 mod health;
+mod jobs;
 mod malformed;
 mod metrics;
 mod observe;
@@ -36,6 +37,7 @@ mod usage;
 pub(crate) use admin::{KeyView, NewKeyView};
 pub use app::{Analyze, App, AppSettings, BoxFuture, Services};
 pub use error::{ApiError, ErrorCode};
+pub use jobs::{JobHost, JobService};
 pub use openapi::document as openapi_document;
 #[cfg(fuzzing)]
 pub use predict::read_predict_body;

@@ -20,7 +20,8 @@ use super::error::{ApiError, ErrorCode};
 use super::head::CheckHeadLayer;
 use super::observe::{self, ObserveLayer};
 use super::{
-    admin, body, demo, embeddings, files, headers, health, metrics, openapi, pages, predict, topics, usage,
+    admin, body, demo, embeddings, files, headers, health, jobs, metrics, openapi, pages, predict, topics,
+    usage,
 };
 
 /// Smallest answer to compress; a smaller one fits into one packet anyway.
@@ -30,7 +31,7 @@ const COMPRESS_FROM_BYTES: u64 = 1024;
 pub(super) const PREDICTS: [&str; 3] = ["/api/predicts", "/api/ml/predict", "/api/predict"];
 
 /// Paths that clients call, for the hint to one that leaves out `/api`.
-const API_PATHS: [&str; 8] = [
+const API_PATHS: [&str; 9] = [
     PREDICTS[0],
     PREDICTS[1],
     PREDICTS[2],
@@ -39,6 +40,7 @@ const API_PATHS: [&str; 8] = [
     "/api/predicts/health",
     "/api/health",
     "/api/usage",
+    "/api/jobs",
 ];
 
 /// What a listener serves.
@@ -125,6 +127,14 @@ fn public_routes() -> Router<Arc<App>> {
         .route("/api/files/workbook", post(files::write_workbook))
         .route("/api/demo", get(demo::show_demo))
         .route("/api/usage", get(usage::show_usage))
+        .route("/api/jobs", get(jobs::list_jobs).post(jobs::submit_job))
+        .route("/api/jobs/{id}", get(jobs::show_job).delete(jobs::delete_job))
+        .route("/api/jobs/{id}/events", get(jobs::follow_job))
+        .route("/api/jobs/{id}/results", get(jobs::read_results))
+        .route("/api/jobs/{id}/errors", get(jobs::read_errors))
+        .route("/api/jobs/{id}/pause", post(jobs::pause_job))
+        .route("/api/jobs/{id}/resume", post(jobs::resume_job))
+        .route("/api/jobs/{id}/cancel", post(jobs::cancel_job))
         .merge(health_routes())
         .route("/metrics", get(metrics::show_metrics))
         .route("/openapi.json", get(openapi::show_openapi))

@@ -10,9 +10,10 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::jobs::JobReadings;
 use super::keys::{KeyRefusal, StoreFailures};
 use super::threads::ThreadTimes;
-use super::{engine, keys, log};
+use super::{engine, jobs, keys, log};
 use sentor_analysis::{AnalyzerStatistics, ModelStatus};
 use sentor_store::keys::KeyEvents;
 use sentor_text::language::Language;
@@ -79,6 +80,8 @@ pub struct Readings {
     pub keys: KeyEvents,
     /// Of the store.
     pub store: StoreFailures,
+    /// Of jobs.
+    pub jobs: JobReadings,
 }
 
 /// The outcome of a request.
@@ -195,6 +198,7 @@ impl Metrics {
         let mut families = self.registry.gather();
         families.extend(engine::families(&readings.analyzer));
         families.extend(keys::families(readings.keys, readings.store));
+        families.extend(jobs::families(&readings.jobs));
         families.extend(engine::thread_family(&self.thread_times.read()));
         families.push(engine::counters(
             "sentor_log_lines_lost_total",

@@ -1,6 +1,7 @@
 //! The log, metrics and traces of a running server.
 
 mod engine;
+mod jobs;
 mod keys;
 mod log;
 mod metrics;
@@ -8,6 +9,7 @@ mod otlp;
 mod threads;
 mod trace;
 
+pub use jobs::JobReadings;
 pub use keys::{KeyRefusal, StoreFailures};
 pub use log::{Audience, LogGuard, start};
 pub use metrics::{InFlight, Metrics, Phase, Readings, RequestOutcome, ScoredDocument, TEXT_FORMAT};

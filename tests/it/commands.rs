@@ -23,7 +23,10 @@ fn keys_made_on_the_command_line_work_on_a_running_server() {
     };
     let keys = list();
     let id = keys[1]["id"].as_str().expect("every key has an id");
-    assert_eq!((&keys[1]["name"], &keys[1]["scopes"]), (&json!("shop"), &json!(["predict", "cluster"])));
+    assert_eq!(
+        (&keys[1]["name"], &keys[1]["scopes"]),
+        (&json!("shop"), &json!(["predict", "cluster", "jobs"]))
+    );
     assert!(!keys.to_string().contains(key.trim()));
 
     let rotated = run(data.path(), &["keys", "rotate", id, "--overlap", "1h", "--json"]);
@@ -117,7 +120,7 @@ fn errors_are_one_sentence_and_an_exit_code() {
         (&["config", "--config", "/nowhere.toml"], 3, "/nowhere.toml"),
         (&["keys", "list", "--data-dir", &broken], 1, "not a readable store"),
         (&["keys", "create", "x", "--data-dir", "/dev/null/x"], 1, "/dev/null/x/sentor.db"),
-        (&["keys", "create", "x", "--scope", "root"], 2, "predict, cluster, admin"),
+        (&["keys", "create", "x", "--scope", "root"], 2, "predict, cluster, jobs, admin"),
         (&["keys", "create", "x", "--plan", "gold"], 1, "business, enterprise, free"),
         (&["usage", "--key", "knobody"], 1, "there is no key knobody"),
         (&["eval", "x.jsonl", "--pronouns"], 1, "--pronouns needs --mentions found"),

@@ -16,6 +16,8 @@ mod http_health;
 mod http_keys;
 mod http_predict;
 mod http_raw;
+mod jobs;
+mod jobs_kill;
 mod limits;
 mod models;
 mod mutations;

@@ -14,7 +14,7 @@ use utoipa::openapi::{Components, Deprecated, OpenApi as Document, PathItem};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{admin, demo, embeddings, files, health, metrics, predict, topics, usage};
+use super::{admin, demo, embeddings, files, health, jobs, metrics, predict, topics, usage};
 use rejections::Rejections;
 
 /// The body of every error.
@@ -41,6 +41,16 @@ type Error = ErrorBody<'static>;
         health::show_readiness,
         metrics::show_metrics,
         usage::show_usage,
+        jobs::submit_job,
+        jobs::list_jobs,
+        jobs::show_job,
+        jobs::delete_job,
+        jobs::pause_job,
+        jobs::resume_job,
+        jobs::cancel_job,
+        jobs::read_results,
+        jobs::read_errors,
+        jobs::follow_job,
         admin::list_keys,
         admin::create_key,
         admin::show_key,
@@ -55,6 +65,7 @@ type Error = ErrorBody<'static>;
         (name = "topics", description = "What many documents are about"),
         (name = "files", description = "Reading and writing files, for the page and other programs"),
         (name = "health", description = "For probes; never behind the queue of documents"),
+        (name = "jobs", description = "Scoring large inputs, with a key of the scope jobs"),
         (name = "usage", description = "What keys used"),
         (name = "admin", description = "Managing keys, with a key of the scope admin"),
         (name = "operation", description = "For who runs the server"),

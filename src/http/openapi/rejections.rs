@@ -89,8 +89,12 @@ fn codes(path: &str) -> Vec<ErrorCode> {
         | "/api/predicts/cluster"
         | "/api/predicts/topic-name"
         | "/v1/embeddings"
+        | "/api/jobs"
         | "/api/files/read"
         | "/api/files/workbook" => &[&WITH_KEY, &WITH_DOCUMENTS],
+        _ if path.starts_with("/api/jobs/") => {
+            &[&WITH_KEY, &[ErrorCode::InsufficientScope, ErrorCode::NotFound, ErrorCode::Conflict]]
+        }
         _ => &[&WITH_KEY, &WITH_CHANGE],
     };
     let all = ALWAYS.into_iter().chain(own.iter().flat_map(|codes| codes.iter().copied()));

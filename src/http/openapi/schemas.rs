@@ -158,6 +158,7 @@ pub(in crate::http) enum KeyState {
 pub(in crate::http) enum Scope {
     Predict,
     Cluster,
+    Jobs,
     Admin,
     Metrics,
 }
@@ -189,6 +190,10 @@ pub(in crate::http) struct PlanLimits {
     characters_per_call: Option<u64>,
     documents_per_call: Option<u64>,
     concurrent_requests: Option<u64>,
+    active_jobs: Option<u64>,
+    rows_per_job: Option<u64>,
+    job_rows_waiting: Option<u64>,
+    job_bytes: Option<u64>,
     /// Its share of the queue, relative to other plans.
     weight: Option<u32>,
 }

@@ -26,7 +26,7 @@ macro_rules! sources {
 
 const SOURCES: &[Source] = sources! {
     "Start": "quick-start", "cli", "faq",;
-    "Call the server": "clients", "python", "api", "topics", "errors",;
+    "Call the server": "clients", "python", "api", "jobs", "topics", "errors",;
     "Run the server": "configuration", "operations", "security", "performance", "soak",;
     "Understand": "text", "models", "architecture",;
 };

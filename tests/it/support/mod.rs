@@ -15,7 +15,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sentor::config::{Config, Environment, Overrides};
-use sentor::http::{Analyze, App, AppSettings, Endpoint, ListenerRole, Services, Stop, Timeouts, Tls};
+use sentor::http::{
+    Analyze, App, AppSettings, Endpoint, JobHost, JobService, ListenerRole, Services, Stop, Timeouts, Tls,
+};
+use sentor_jobs::{Objects, Runner, RunnerSettings};
 use sentor_store::audit::{Actor, AuditLog};
 use sentor_store::clock::Clock;
 use sentor_store::keys::{ApiKey, KeyAdmin, KeyRing, KeyStore, NewKey};
@@ -126,6 +129,32 @@ impl TestServer {
             runtime.shutdown_background();
         });
         Self { address, app, store, services, data_dir, stop, thread: Mutex::new(Some(thread)) }
+    }
+
+    /// Takes jobs from now on, and runs them until the returned value is dropped.
+    pub(crate) fn run_jobs(&self) -> Runner {
+        let objects = Objects::in_folder(&self.jobs_folder()).expect("the folder can be made");
+        let service = JobService {
+            store: Arc::clone(&self.store) as _,
+            objects: objects.clone(),
+            max_input_bytes: 1 << 20,
+            expires_after: Duration::from_hours(48),
+            keep_results: Duration::from_hours(48),
+            counters: Arc::default(),
+        };
+        let counters = Arc::clone(&service.counters);
+        self.app.serve_jobs(service);
+        let host = Arc::new(JobHost(Arc::clone(&self.app)));
+        let settings =
+            RunnerSettings { retry_after: jiff::SignedDuration::ZERO, ..RunnerSettings::default() };
+        let store = Arc::clone(&self.store) as _;
+        Runner::start(store, objects, host, self.services.clock.clone(), counters, settings)
+            .expect("a thread")
+    }
+
+    /// Where the objects of jobs are.
+    pub(crate) fn jobs_folder(&self) -> std::path::PathBuf {
+        self.data_dir.path().join("jobs")
     }
 
     /// Starts a server that holds texts with `[held]`, and returns its gate.
