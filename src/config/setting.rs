@@ -88,7 +88,8 @@ impl Setting {
         const SECTIONS: [Section; 3] = [Section::Limits, Section::Models, Section::Engine];
         /// Buffers are made and ONNX Runtime is loaded once.
         const EXCEPT: [&str; 3] = ["onnxruntime", "max_buffered_bytes", "max_answer_bytes"];
-        const OTHERS: [&str; 5] = [
+        const OTHERS: [&str; 6] = [
+            "demo",
             "cors_origins",
             "request_timeout_ms",
             "request_timeout_max_ms",
