@@ -247,7 +247,15 @@ def read(batch: list[Document], answer: Mapping[str, Any], first: int, errors: s
 def reason(error: Mapping[str, Any]) -> str:
     """Why a document has no result, without its place in the request, which the caller does not know."""
     fields = error.get("details", {}).get("fields", [])
-    return "; ".join(field["problem"] for field in fields) or error["message"]
+    return "; ".join(map(problem_of, fields)) or error["message"]
+
+
+def problem_of(field: Mapping[str, str]) -> str:
+    """A problem of a document, such as `{"path": "docs[3].doc", "problem": "is empty"}`, as a phrase."""
+    name, problem = field["path"].rpartition(".")[2], field["problem"]
+    if problem.startswith("the "):
+        return problem
+    return f"the text {problem}" if name == "doc" else f"{name} {problem}"
 
 
 def checked(answer: httpx.Response | None, problem: Exception | None) -> Mapping[str, Any]:

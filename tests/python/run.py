@@ -24,7 +24,7 @@ def main():
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SENTOR_", "PYTHON"))}
     environment = {
         **kept,
-        "SENTOR_TEST_PROGRAM": str(options.sentor),
+        "PROGRAM_UNDER_TEST": str(options.sentor),
         "SENTOR_MODELS_DIR": str(ROOT / "models"),
         "PYTHONPATH": str(HERE.parent / "harness"),
         "MPLBACKEND": "agg",

@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/python.md"
-BLOCK = re.compile(r"^(?P<left><!-- not run: .+? -->\n)?```python\n(?P<code>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^(?P<left><!-- not run: [^\n]+? -->\n)?```python\n(?P<code>.*?)^```$", re.M | re.S)
 
 
 class DocumentationTest(unittest.TestCase):

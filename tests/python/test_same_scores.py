@@ -12,7 +12,7 @@ from threading import Thread
 import sentor
 from server import Server, create_key
 
-PROGRAM = os.environ["SENTOR_TEST_PROGRAM"]
+PROGRAM = os.environ["PROGRAM_UNDER_TEST"]
 SUBJECTS = ["camera", "battery", "screen", "De bezorging", "Apple", "service", "prijs"]
 VERDICTS = ["is superb", "is a joke", "was fine I guess", "is geweldig", "viel erg tegen", "could have been a lot better, honestly"]
 
