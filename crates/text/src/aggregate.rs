@@ -42,6 +42,20 @@ pub fn document(sentences: &[(Distribution, usize)]) -> Distribution {
     pool(sentences.iter().copied(), SENTENCES)
 }
 
+/// Whether parts contradict each other: one is positive and another negative, each with a probability of
+/// [`MIXED_PROBABILITY`] or more.
+pub fn is_mixed(parts: impl Iterator<Item = Distribution>) -> bool {
+    let (mut praises, mut blames) = (false, false);
+    for part in parts {
+        praises |= part.probability(Polarity::Positive) >= MIXED_PROBABILITY;
+        blames |= part.probability(Polarity::Negative) >= MIXED_PROBABILITY;
+    }
+    praises && blames
+}
+
+/// From this probability on a part contradicts one of the opposite class.
+pub const MIXED_PROBABILITY: f32 = 0.6;
+
 /// The exponents and factors of one step's weight; see the module's text.
 #[derive(Clone, Copy, Debug)]
 struct Weighing {
@@ -168,6 +182,16 @@ mod tests {
         let positive = distribution(0.05, 0.15, 0.80);
         let sentences = [(weighted(NEGATIVE), 20), (weighted(NEGATIVE), 18), (positive, 4)];
         assert_eq!(document(&sentences).polarity(), Polarity::Negative);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_mixed() {
+        let positive = distribution(0.05, 0.15, 0.80);
+        let torn = distribution(0.1, 0.35, 0.55);
+        assert!(is_mixed([weighted(NEGATIVE), weighted(NEUTRAL), positive].into_iter()));
+        assert!(!is_mixed([weighted(NEGATIVE), weighted(NEUTRAL), torn].into_iter()));
+        assert!(!is_mixed([positive, positive].into_iter()));
+        assert!(!is_mixed(std::iter::empty()));
     }
 
     fn any_distribution() -> impl Strategy<Value = Distribution> {

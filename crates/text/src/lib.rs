@@ -20,6 +20,8 @@ pub mod mention;
 
 pub mod pronoun;
 
+pub mod discover;
+
 pub mod masking;
 
 pub mod window;

@@ -1,10 +1,11 @@
 //! Language detection.
 //!
-//! It uses two kinds of evidence. [`whatlang`] compares letter trigrams, which is reliable from a few dozen words on.
-//! Function words (`the`, `het`) decide short texts, where the trigrams of a name or a hashtag mislead.
+//! It uses three kinds of evidence. [`whatlang`] compares letter trigrams, which is reliable from a few dozen words on.
+//! Function words (`the`, `het`) decide short texts, where the trigrams of a name or a hashtag mislead. Common words
+//! (`dirty`, `vies`) decide texts without function words.
 
 use super::Language;
-use crate::languages::LanguagePack;
+use crate::languages::{LanguagePack, data_lines};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use whatlang::{Detector, Info, Lang, Script};
@@ -24,6 +25,9 @@ impl Detection {
     /// The confidence from which a caller is warned that a text seems to be in another language than it is scored as.
     /// With a lower one, one short English text in fifty would get a false warning.
     pub const RELIABLE: f32 = 0.9;
+
+    /// Below this confidence the language is a guess, which a caller who asked for detection is told.
+    pub const GUESS: f32 = 0.3;
 
     /// Whether the detection is confident enough for a warning.
     pub fn is_reliable(&self) -> bool {
@@ -66,6 +70,10 @@ pub fn detect(text: &str) -> Detection {
     // Without function words, only trigrams remain, and they must be confident among many languages.
     let Some(info) = ANY.detect(&sample) else { return Detection::unknown() };
     let is_scored = scored(info.lang()).is_some();
+    if let Some((language, confidence)) = by_common_words(&sample).filter(|_| info.script() == Script::Latin)
+    {
+        return Detection::as_scored(language, confidence);
+    }
     if info.script() != Script::Latin || (info.is_reliable() && !is_scored) {
         let confidence = confidence(&info).max(if info.script() == Script::Latin { 0.0 } else { 1.0 });
         return Detection { language: None, code: code(info.lang()).to_owned(), confidence };
@@ -186,6 +194,38 @@ impl FunctionWords {
     }
 }
 
+/// The scored language that has most of a text's common words, where those are a fair part of the text.
+fn by_common_words(sample: &str) -> Option<(Language, f32)> {
+    let mut counts = [0; SCORED];
+    let mut words = 0;
+    let mut lower = String::new();
+    for word in sample.split(|character: char| !character.is_alphabetic()).filter(|word| !word.is_empty()) {
+        words += 1;
+        lower.clear();
+        lower.extend(word.chars().flat_map(char::to_lowercase));
+        if let Some(&language) = COMMON_WORDS.get(lower.as_str()) {
+            counts[language] += 1;
+        }
+    }
+    let total: usize = counts.iter().sum();
+    let (language, &most) = counts.iter().enumerate().max_by_key(|&(_, count)| count)?;
+    let lead = (2 * most).saturating_sub(total);
+    (lead > 0 && total * COMMON_SHARE >= words).then(|| (Language::ALL[language], certainty(lead)))
+}
+
+/// One word in so many must be a common one.
+const COMMON_SHARE: usize = 5;
+
+/// For each common word the place of its language in [`Language::ALL`].
+static COMMON_WORDS: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
+    let lists = Language::ALL.into_iter().enumerate();
+    let words = lists.flat_map(|(index, language)| {
+        let lines = data_lines(LanguagePack::for_language(language).common_words);
+        lines.flat_map(str::split_whitespace).map(move |word| (word, index))
+    });
+    words.collect()
+});
+
 /// Returns the scored language that `lang` stands for.
 fn scored(lang: Lang) -> Option<Language> {
     Language::ALL.into_iter().find(|&language| LanguagePack::for_language(language).trigrams == lang)
@@ -285,7 +325,7 @@ const OTHER_FUNCTION_WORDS: [(&str, &str); 9] = [
         "de",
         "aber auch auf bei beim das dem der diese dieses ein eine einem einen es für habe haben ich ist \
          kein keine mein mit nach nicht nur oder schon sehr sein sich sie sind und vom von wenn wir wird \
-         wurde zu zum zur",
+         wurde zu zum zur dass gut hat hatte immer leider mich mir schlecht uns unser war waren wieder",
     ),
     (
         "fr",

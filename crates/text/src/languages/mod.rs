@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use whatlang::Lang;
 
+use crate::discover::DiscoveryWords;
 use crate::language::Language;
 use crate::mention::{Compounds, Endings, Stem};
 use crate::pronoun::Lexicon;
@@ -26,11 +27,31 @@ pub(crate) struct LanguagePack {
     /// Frequent short words for language detection. No two scored languages share one. A word that a third language
     /// shares is in both lists.
     pub(crate) function_words: &'static str,
+    /// Frequent other words that the other scored languages do not have, with comment lines.
+    pub(crate) common_words: &'static str,
     /// Abbreviations and other words that decide where sentences end.
     pub(crate) sentences: LazyLock<SentenceWords>,
+    pub(crate) names: NameWords,
+    /// For finding what a text may judge.
+    pub(crate) discovery: LazyLock<DiscoveryWords>,
     pub(crate) inflection: Inflection,
     pub(crate) compounding: Compounding,
     pub(crate) pronouns: PronounRules,
+}
+
+/// Words of names that may be left out or written in another way.
+#[derive(Debug)]
+pub(crate) struct NameWords {
+    /// In lower case.
+    pub(crate) articles: &'static [&'static str],
+    /// What `&` stands for.
+    pub(crate) and: &'static str,
+    /// Short and long forms of words before a name, the short ones in lower case and without a full stop.
+    pub(crate) written_out: &'static [(&'static str, &'static str)],
+    /// Words that an accent makes of another word, without their accents: `rosé`, `exposé`.
+    pub(crate) accents_tell: &'static [&'static str],
+    /// Nouns that are a name with accents, without them: `Citroën`.
+    pub(crate) accents_name: &'static [&'static str],
 }
 
 /// The inflection of names and nouns.
@@ -114,6 +135,11 @@ impl LanguagePack {
 /// Everyday words of all languages that are, or could be, names or acronyms: `may`, `it`.
 pub(crate) static EVERYDAY_WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
     data_lines(include_str!("everyday-words.txt")).flat_map(str::split_whitespace).collect()
+});
+
+/// Everyday words that are nouns: a caller who writes one with a capital means the thing, not a name.
+pub(crate) static EVERYDAY_NOUNS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    data_lines(include_str!("everyday-nouns.txt")).flat_map(str::split_whitespace).collect()
 });
 
 /// The lines of a data file without comments.

@@ -1,8 +1,9 @@
 //! Decides whether an occurrence of an entity's letters is a mention, and in which form.
 
+use super::form::{Form, legal_form};
 use super::guard::TextCase;
-use super::normalize::{is_dash, is_ignorable};
-use super::{Compounds, Endings, Entity, MatchForm, PatternKind, edge};
+use super::normalize::{Normalized, has_accents, is_dash, is_ignorable};
+use super::{Compounds, Endings, MatchForm, PatternKind, edge};
 use crate::languages::{JoinedS, LanguagePack};
 use crate::span::Span;
 
@@ -14,14 +15,14 @@ pub(super) struct Classifier<'t> {
 }
 
 impl<'t> Classifier<'t> {
-    pub(super) fn new(text: &'t str, pack: &'static LanguagePack) -> Self {
-        Self { text, text_case: TextCase::find(text), pack }
+    pub(super) fn new(text: &'t str, text_case: TextCase, pack: &'static LanguagePack) -> Self {
+        Self { text, text_case, pack }
     }
 
     /// Returns the span and the form of the mention if the letters of an entity at `start..end` are one.
     pub(super) fn classify(
         &self,
-        entity: &Entity,
+        entity: &Form,
         kind: &PatternKind,
         start: usize,
         end: usize,
@@ -43,19 +44,20 @@ impl<'t> Classifier<'t> {
                 }
                 self.inflected(entity, span, endings)
             }
-            PatternKind::Apart => {
+            PatternKind::Umlauts { need_accents } => {
                 let is_whole = starts_word && ends_word;
-                let has_looks = entity.guard.admits(span.slice(self.text), self.text_case, false);
-                (is_whole && has_looks).then_some((span, MatchForm::Exact))
+                let has_spelling = !need_accents || has_accents(span.slice(self.text));
+                (is_whole && has_spelling).then_some((span, MatchForm::Exact))
             }
             PatternKind::Squashed => {
                 let is_one_word = starts_word && ends_word;
-                (is_one_word && self.is_squashed(span)).then_some((span, MatchForm::Exact))
+                let is_found = is_one_word && self.is_squashed(span) && self.admits(entity, span, true);
+                is_found.then_some((span, MatchForm::Exact))
             }
             PatternKind::Whole(endings) => {
                 let has_looks = || {
                     let is_in_tag = entity.guard.is_cased() && edge::is_in_tag(self.text, start);
-                    entity.guard.admits(span.slice(self.text), self.text_case, is_in_tag)
+                    self.admits(entity, span, is_in_tag) && !self.is_longer_name(entity, span)
                 };
                 match (starts_word, ends_word) {
                     (true, true) if has_looks() => Some(self.whole_word(entity, span, endings)),
@@ -77,8 +79,33 @@ impl<'t> Classifier<'t> {
         }
     }
 
+    /// Whether the letters of an entity may be it by their case and accents.
+    fn admits(&self, entity: &Form, span: Span, is_in_tag: bool) -> bool {
+        entity.admits(span.slice(self.text), self.text_case, is_in_tag, self.pack)
+            && !(entity.is_part && self.has_other_legal_form(entity, span))
+    }
+
+    /// Whether signs beside a short name make another name of it: `C` in `C++`, `H` in `H&M`.
+    fn is_longer_name(&self, entity: &Form, span: Span) -> bool {
+        let is_short = entity.has_letters && entity.folded.chars().nth(2).is_none();
+        let mut after = self.text[span.end..].chars();
+        let (next, second) = (after.next(), after.next());
+        let joins = next == Some('&') && second.is_some_and(char::is_alphanumeric);
+        let mut before = self.text[..span.start].chars().rev();
+        let is_joined = before.next() == Some('&') && before.next().is_some_and(char::is_alphanumeric);
+        is_short && (joins || is_joined || matches!(next, Some('+' | '#')))
+    }
+
+    /// Whether a legal form follows a name whose own was left off: `Fenwick N.V.` is not `Fenwick B.V.`
+    fn has_other_legal_form(&self, entity: &Form, span: Span) -> bool {
+        let rest = self.text[span.end..].trim_start_matches([' ', ',']);
+        let near = &rest[..rest.floor_char_boundary(LONGEST_NEIGHBOUR)];
+        let word = near.split(|next: char| !next.is_alphanumeric() && next != '.').next().unwrap_or("");
+        legal_form(word).is_some_and(|found| entity.left_off.as_ref() != Some(&found))
+    }
+
     /// The entity with a word edge on both sides.
-    fn whole_word(&self, entity: &Entity, span: Span, endings: Endings) -> (Span, MatchForm) {
+    fn whole_word(&self, entity: &Form, span: Span, endings: Endings) -> (Span, MatchForm) {
         if let Some(plural) = self.apostrophe_plural(entity, span, endings) {
             return (plural, MatchForm::Inflected);
         }
@@ -90,7 +117,7 @@ impl<'t> Classifier<'t> {
 
     /// The word with an apostrophe and an ending after the entity (`foto's`, `baby'tje`), unless that is the
     /// genitive of a name (`Obama's`).
-    fn apostrophe_plural(&self, entity: &Entity, span: Span, endings: Endings) -> Option<Span> {
+    fn apostrophe_plural(&self, entity: &Form, span: Span, endings: Endings) -> Option<Span> {
         let joined = self.pack.inflection.joined_s.as_ref()?;
         let apostrophe = self.text[span.end..].chars().next().filter(|&next| is_apostrophe(next))?;
         let are_names = is_name(&entity.given) && is_name(span.slice(self.text));
@@ -106,7 +133,7 @@ impl<'t> Classifier<'t> {
 
     /// A Dutch name with a genitive `s` attached, before the thing owned: `Merkels beleid`. After an article or a
     /// number, or before a verb, the same letters are a plural: `twee Samsungs`.
-    fn genitive(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
+    fn genitive(&self, entity: &Form, span: Span) -> Option<(Span, MatchForm)> {
         let joined = self.pack.inflection.joined_s.as_ref()?;
         if !is_name(&entity.given) || !is_name(span.slice(self.text)) {
             return None;
@@ -142,21 +169,23 @@ impl<'t> Classifier<'t> {
     /// The word that consists of the span and one of the endings.
     ///
     /// Some Dutch family names differ by such an ending only (`Rutte` and `Rutten`, `Jans` and `Jansen`), so names have
-    /// no plural in n.
-    fn inflected(&self, entity: &Entity, span: Span, endings: Endings) -> Option<(Span, MatchForm)> {
+    /// no plural in n, except nouns with a capital (`Gemeente`).
+    fn inflected(&self, entity: &Form, span: Span, endings: Endings) -> Option<(Span, MatchForm)> {
         let end = edge::word_end(self.text, span.end)?;
-        let ending = fold_word(&self.text[span.end..end]);
-        let are_names = is_name(&entity.given) && is_name(span.slice(self.text));
-        if are_names && self.pack.inflection.surname_ending.is_some_and(|last| ending.ends_with(last)) {
+        let ending = Normalized::new(&self.text[span.end..end]);
+        let ending = ending.as_str();
+        let are_names = is_name(last_word(&entity.given)) && is_name(last_word(span.slice(self.text)));
+        let is_surname = self.pack.inflection.surname_ending.is_some_and(|last| ending.ends_with(last));
+        if are_names && is_surname && !entity.is_noun {
             return None;
         }
-        endings.contains(&ending.as_str()).then(|| (Span::new(span.start, end), MatchForm::Inflected))
+        endings.contains(&ending).then(|| (Span::new(span.start, end), MatchForm::Inflected))
     }
 
     /// The entity as a visible part of a word.
-    fn visible_part(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
+    fn visible_part(&self, entity: &Form, span: Span) -> Option<(Span, MatchForm)> {
         let found = span.slice(self.text);
-        if entity.guard.is_cased() || !entity.has_letters {
+        if !entity.has_letters || (entity.guard.is_cased() && !self.is_part_of_tag(entity, span)) {
             return None;
         }
         // `YouTube` does not mention `tube`: an inner capital counts only in tags, or if the caller wrote the entity
@@ -167,8 +196,17 @@ impl<'t> Classifier<'t> {
         (is_cut(span.start) && is_cut(span.end)).then_some((span, MatchForm::Compound))
     }
 
+    /// Whether an acronym stands in a tag as it is written: `@KLM_NL`, `#TeamUSA`, but not `#BBC1`.
+    fn is_part_of_tag(&self, entity: &Form, span: Span) -> bool {
+        let is_number = |next: Option<char>| next.is_some_and(char::is_numeric);
+        span.slice(self.text) == entity.given
+            && edge::is_in_tag(self.text, span.start)
+            && !is_number(edge::seen_before(self.text, span.start))
+            && !is_number(edge::seen_after(self.text, span.end))
+    }
+
     /// The Dutch compound that begins with the entity.
-    fn modifier(&self, entity: &Entity, span: Span) -> Option<(Span, MatchForm)> {
+    fn modifier(&self, entity: &Form, span: Span) -> Option<(Span, MatchForm)> {
         let compounds = self.compounds_with(entity, SHORTEST_MODIFIER)?;
         let end = edge::word_end(self.text, span.end)?;
         compounds
@@ -177,7 +215,7 @@ impl<'t> Classifier<'t> {
     }
 
     /// The Dutch compound whose last part is the entity with an ending, up to `end`.
-    fn head(&self, entity: &Entity, span: Span, end: usize) -> Option<(Span, MatchForm)> {
+    fn head(&self, entity: &Form, span: Span, end: usize) -> Option<(Span, MatchForm)> {
         let compounds = self.compounds_with(entity, SHORTEST_HEAD)?;
         let start = edge::word_start(self.text, span.start)?;
         compounds
@@ -186,7 +224,7 @@ impl<'t> Classifier<'t> {
     }
 
     /// The compounds of the language, if the entity can be part of one.
-    fn compounds_with(&self, entity: &Entity, shortest: usize) -> Option<&'static Compounds> {
+    fn compounds_with(&self, entity: &Form, shortest: usize) -> Option<&'static Compounds> {
         self.pack.compounding.joined().filter(|_| entity.compound_letters >= shortest)
     }
 
@@ -213,6 +251,10 @@ const LONGEST_NEIGHBOUR: usize = 16;
 
 fn is_name(word: &str) -> bool {
     word.chars().next().is_some_and(char::is_uppercase)
+}
+
+fn last_word(name: &str) -> &str {
+    name.rsplit(|next: char| next == ' ' || is_dash(next)).next().unwrap_or(name)
 }
 
 fn is_apostrophe(character: char) -> bool {

@@ -46,6 +46,15 @@ impl Compounds {
             && self.links.iter().filter_map(|link| rest.strip_suffix(link)).any(fits)
     }
 
+    /// Whether a word in lower case is a noun, or a compound of two.
+    pub(super) fn is_made_of_nouns(&self, word: &str) -> bool {
+        self.nouns.contains(word)
+            || word.char_indices().skip(SHORTEST_NOUN).any(|(at, _)| {
+                let (first, last) = word.split_at(at);
+                last.len() > SHORT_HEAD && self.is_noun(last) && self.is_head(first, last)
+            })
+    }
+
     fn is_noun(&self, word: &str) -> bool {
         word.len() >= SHORTEST_NOUN && self.nouns.contains(word)
     }

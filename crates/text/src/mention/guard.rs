@@ -1,7 +1,7 @@
 //! Case-sensitive entities: `IT`, `US`, `May`.
 
 use super::normalize::{is_dash, is_ignorable};
-use crate::languages::EVERYDAY_WORDS;
+use crate::languages::{EVERYDAY_NOUNS, EVERYDAY_WORDS};
 
 /// How the case of a mention must match that of the entity.
 #[derive(Debug)]
@@ -56,7 +56,9 @@ impl Guard {
         let is_common_word = EVERYDAY_WORDS.contains(folded.as_str());
         let count = letters.chars().count();
         let is_acronym = count <= LONGEST_ACRONYM && !letters.contains(char::is_lowercase);
-        if is_acronym || count <= 2 || is_common_word {
+        // Who asks for `Prijs` or `Team` means the thing.
+        let is_noun = !is_acronym && EVERYDAY_NOUNS.contains(folded.as_str());
+        if is_acronym || count <= 2 || (is_common_word && !is_noun) {
             Self::Cased { letters, is_common_word }
         } else {
             Self::Open

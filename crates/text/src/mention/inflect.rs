@@ -5,7 +5,6 @@
 
 use crate::language::Language;
 use crate::languages::{Inflection, LanguagePack};
-use unicode_normalization::char::is_combining_mark;
 
 /// A stem in normalised spelling, and the endings that complete it.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,10 +23,8 @@ pub(super) fn forms(entity: &str, inflection: &Inflection) -> (Endings, Vec<Stem
     let tail: Vec<char> = entity.chars().rev().take(4).collect();
     let irregular = irregular(entity, inflection);
     let [last, _, ..] = tail[..] else { return (&[], irregular) };
-    // In normalised spelling, the last letter of `café` is a combining mark.
     if !last.is_alphabetic() || tail.len() == 2 {
-        let takes_s = last.is_alphanumeric() || is_combining_mark(last);
-        return (if takes_s { &["s", "'s"] } else { &[] }, irregular);
+        return (if last.is_alphanumeric() { &["s", "'s"] } else { &[] }, irregular);
     }
     let (endings, mut stems) = (inflection.regular)(entity, &tail);
     stems.extend(irregular);
@@ -49,13 +46,21 @@ fn irregular(entity: &str, inflection: &Inflection) -> Vec<Stem> {
     let stem = |before: &str, stem: &str, endings| Stem { text: format!("{before}{stem}"), endings };
     let words = inflection.irregular.iter().filter_map(|&(singular, changed, endings)| {
         let before = entity.strip_suffix(singular)?;
-        (before.is_empty() || before.ends_with(' ')).then(|| stem(before, changed, endings))
+        // A compound has the plural of its last part: `Kamerlid`, `grandchild`.
+        let is_compound =
+            before.chars().rev().take(SHORTEST_MODIFIER).filter(|last| last.is_alphabetic()).count()
+                == SHORTEST_MODIFIER;
+        (before.is_empty() || before.ends_with([' ', '-']) || is_compound)
+            .then(|| stem(before, changed, endings))
     });
     let suffixes = inflection.irregular_suffixes.iter().filter_map(|&(singular, changed, endings)| {
         entity.strip_suffix(singular).map(|before| stem(before, changed, endings))
     });
     words.chain(suffixes).collect()
 }
+
+/// In letters: a shorter beginning makes no compound (`human` is no kind of `man`).
+const SHORTEST_MODIFIER: usize = 3;
 
 /// Whether a letter is an unaccented vowel.
 pub(crate) fn is_vowel(letter: char) -> bool {

@@ -6,8 +6,12 @@
 mod classify;
 mod compound;
 mod edge;
+mod form;
 mod guard;
+mod html;
 mod inflect;
+mod loose;
+mod near;
 mod normalize;
 
 use crate::language::Language;
@@ -16,10 +20,13 @@ use crate::span::Span;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use classify::Classifier;
 pub(crate) use compound::Compounds;
-use guard::Guard;
+use form::Form;
+use guard::TextCase;
 pub use inflect::inflected_forms;
 pub(crate) use inflect::{Endings, Stem, is_vowel, without_last};
-use normalize::{Normalized, is_dash};
+use loose::LooseText;
+pub use near::near_spellings;
+use normalize::{Normalized, is_mark};
 
 /// How a mention matches the entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,30 +117,23 @@ impl Found {
 /// Finds the mentions of a list of entities.
 #[derive(Debug)]
 pub struct EntityMatcher {
-    entities: Vec<Entity>,
+    /// How many entities there are.
+    entities: usize,
+    /// The names of all entities, each in its forms.
+    forms: Vec<Form>,
     patterns: Vec<Pattern>,
     /// Searches for the texts of `patterns`, in the same order; `None` if there are none.
     automaton: Option<AhoCorasick>,
+    /// The forms that are looked for with other signs.
+    loose_forms: Vec<usize>,
+    /// Over their letters, in the same order.
+    loose_automaton: Option<AhoCorasick>,
     pack: &'static LanguagePack,
 }
 
 #[derive(Debug)]
-struct Entity {
-    /// The entity as the caller wrote it, trimmed.
-    given: String,
-    /// Its normalised form.
-    folded: String,
-    /// Its normalised form with spaces in place of hyphens; empty if it has no hyphens.
-    apart: String,
-    guard: Guard,
-    has_letters: bool,
-    /// Its length in letters if it can be part of a compound that is written as one word; otherwise 0.
-    compound_letters: usize,
-}
-
-#[derive(Debug)]
 struct Pattern {
-    entity: usize,
+    form: usize,
     kind: PatternKind,
 }
 
@@ -145,48 +145,68 @@ enum PatternKind {
     Stem(Endings),
     /// Several words written as one, as in `#GameOfThrones`.
     Squashed,
-    /// Words usually joined by hyphens, written apart: `Coca Cola`.
-    Apart,
+    /// With its umlauts spelled in another way.
+    Umlauts {
+        /// Whether the letters found must have accents.
+        need_accents: bool,
+    },
 }
 
 impl EntityMatcher {
     /// Builds a matcher for `entities` in texts of `language`. An entity without visible characters is never found.
-    #[expect(clippy::missing_panics_doc, reason = "it would take two gigabytes of entities")]
     pub fn new<S: AsRef<str>>(entities: &[S], language: Language) -> Self {
+        Self::with_aliases(entities.iter().map(|name| [name.as_ref()]), language)
+    }
+
+    /// Builds a matcher for entities that each have several names. A mention of any name is a mention of the entity.
+    pub fn with_aliases<'n, N: IntoIterator<Item = &'n str>>(
+        entities: impl IntoIterator<Item = N>,
+        language: Language,
+    ) -> Self {
         let pack = LanguagePack::for_language(language);
-        let entities: Vec<Entity> = entities.iter().map(|entity| Entity::new(entity.as_ref())).collect();
+        let mut number = 0;
+        let mut forms: Vec<Form> = Vec::new();
+        for (index, names) in entities.into_iter().enumerate() {
+            number = index + 1;
+            forms.extend(names.into_iter().flat_map(|name| Form::all(index, name, pack)));
+        }
         let mut patterns = Vec::new();
         let mut texts: Vec<String> = Vec::new();
-        for (index, entity) in entities.iter().enumerate().filter(|(_, entity)| !entity.folded.is_empty()) {
+        for (index, form) in forms.iter().enumerate() {
             let mut add = |text: String, kind| {
                 texts.push(text);
-                patterns.push(Pattern { entity: index, kind });
+                patterns.push(Pattern { form: index, kind });
             };
-            let (endings, stems) = inflect::forms(&entity.folded, &pack.inflection);
+            let (endings, stems) = inflect::forms(&form.folded, &pack.inflection);
             add(
-                entity.folded.clone(),
-                PatternKind::Whole(if entity.guard.is_cased() { ACRONYM_ENDINGS } else { endings }),
+                form.folded.clone(),
+                PatternKind::Whole(if form.guard.is_cased() { ACRONYM_ENDINGS } else { endings }),
             );
-            if !entity.guard.is_cased() {
+            if !form.guard.is_cased() {
                 for stem in stems {
                     add(stem.text, PatternKind::Stem(stem.endings));
                 }
             }
-            if entity.folded.contains(' ') {
-                add(entity.folded.replace(' ', ""), PatternKind::Squashed);
+            if form.folded.contains(' ') {
+                add(form.folded.replace(' ', ""), PatternKind::Squashed);
             }
-            if !entity.apart.is_empty() {
-                add(entity.apart.clone(), PatternKind::Apart);
+            if let Some(umlauts) = &form.umlauts {
+                let need_accents = umlauts.need_accents;
+                add(umlauts.folded.clone(), PatternKind::Umlauts { need_accents });
             }
         }
-        let automaton = (!texts.is_empty()).then(|| {
-            AhoCorasick::builder()
-                .match_kind(MatchKind::Standard)
-                .kind(Some(automaton_kind(texts.len())))
-                .build(&texts)
-                .expect("patterns of one request are far below the automaton's limit of 2^31 states")
-        });
-        Self { entities, patterns, automaton, pack }
+        let loose_forms: Vec<usize> = (0..forms.len()).filter(|&form| forms[form].loose.is_some()).collect();
+        let letters: Vec<&str> =
+            forms.iter().filter_map(|form| form.loose.as_ref()).map(|loose| loose.letters.as_str()).collect();
+        Self {
+            entities: number,
+            automaton: automaton(&texts),
+            loose_automaton: automaton(&letters),
+            forms,
+            patterns,
+            loose_forms,
+            pack,
+        }
     }
 
     /// Returns all mentions in `text`, sorted by start, then by entity.
@@ -200,35 +220,94 @@ impl EntityMatcher {
     /// Like [`EntityMatcher::find`], but keeps only the first `most` mentions and the first of each entity, and counts
     /// the others.
     ///
-    /// Every occurrence of an entity's letters is examined: up to the number of entities for each byte of the text.
+    /// Every occurrence of a name's letters is examined: up to twice the number of names for each byte of the text.
     /// `keep_going` is called every thousand occurrences; once it returns `false`, the result is `None`.
-    pub fn find_first(&self, text: &str, most: usize, mut keep_going: impl FnMut() -> bool) -> Option<Found> {
+    pub fn find_first(&self, text: &str, most: usize, keep_going: impl FnMut() -> bool) -> Option<Found> {
         let Some(automaton) = &self.automaton else { return Some(Found::default()) };
         let normalized = Normalized::new(text);
-        let classifier = Classifier::new(text, self.pack);
-        let mut found = Found::default();
-        let mut left_out_until = vec![0; self.entities.len()];
-        let mut room = MOST_UNSORTED;
-        for (number, place) in automaton.find_overlapping_iter(normalized.as_str()).enumerate() {
-            if number % PLACES_BETWEEN_CHECKS == 0 && !keep_going() {
-                return None;
-            }
-            let mention = (|| {
+        let text_case = TextCase::find(text);
+        let classifier = Classifier::new(text, text_case, self.pack);
+        let mut search = Search::new(self.entities, most, keep_going);
+        for place in automaton.find_overlapping_iter(normalized.as_str()) {
+            search.pass_place()?;
+            search.found.mentions.extend((|| {
                 let start = normalized.original_start(place.start())?;
-                let end = normalized.original_end(place.end())?;
-                let Pattern { entity, kind } = &self.patterns[place.pattern().as_usize()];
-                let (span, form) = classifier.classify(&self.entities[*entity], kind, start, end)?;
-                Some(Mention { entity: *entity, span, form })
-            })();
-            found.mentions.extend(mention);
-            if found.mentions.len() >= room {
-                found.keep_apart(most, &mut left_out_until);
-                room = MOST_UNSORTED.max(2 * found.mentions.len());
+                let end = end_of_marks(text, normalized.original_end(place.end())?);
+                let Pattern { form, kind } = &self.patterns[place.pattern().as_usize()];
+                let form = &self.forms[*form];
+                let (span, match_form) = classifier.classify(form, kind, start, end)?;
+                Some(Mention { entity: form.entity, span, form: match_form })
+            })());
+            search.make_room();
+        }
+        if let Some(automaton) = &self.loose_automaton {
+            let loose_text = LooseText::new(text, &normalized, text_case);
+            for place in automaton.find_overlapping_iter(loose_text.as_str()) {
+                search.pass_place()?;
+                let form = &self.forms[self.loose_forms[place.pattern().as_usize()]];
+                search.found.mentions.extend((|| {
+                    let span = loose_text.place(form.loose.as_deref()?, place.start(), place.end())?;
+                    form.admits_part(span.slice(text), text_case).then_some(())?;
+                    Some(Mention { entity: form.entity, span, form: MatchForm::Exact })
+                })());
+                search.make_room();
             }
         }
-        found.keep_apart(most, &mut left_out_until);
-        Some(found)
+        Some(search.finish())
     }
+}
+
+/// The mentions of one text as far as they are found.
+struct Search<K> {
+    found: Found,
+    most: usize,
+    left_out_until: Vec<usize>,
+    /// How many mentions are gathered before those that overlap are dropped.
+    room: usize,
+    places: usize,
+    keep_going: K,
+}
+
+impl<K: FnMut() -> bool> Search<K> {
+    fn new(entities: usize, most: usize, keep_going: K) -> Self {
+        let (found, left_out_until) = (Found::default(), vec![0; entities]);
+        Self { found, most, left_out_until, room: MOST_UNSORTED, places: 0, keep_going }
+    }
+
+    /// Counts a place that is looked at; `None` where the search is to stop.
+    fn pass_place(&mut self) -> Option<()> {
+        self.places += 1;
+        (self.places % PLACES_BETWEEN_CHECKS != 1 || (self.keep_going)()).then_some(())
+    }
+
+    fn make_room(&mut self) {
+        if self.found.mentions.len() >= self.room {
+            self.found.keep_apart(self.most, &mut self.left_out_until);
+            self.room = MOST_UNSORTED.max(2 * self.found.mentions.len());
+        }
+    }
+
+    fn finish(mut self) -> Found {
+        self.found.keep_apart(self.most, &mut self.left_out_until);
+        self.found
+    }
+}
+
+/// Where the marks end that stick to the character before `at`.
+fn end_of_marks(text: &str, at: usize) -> usize {
+    let marks = text[at..].chars().take_while(|&next| is_mark(next));
+    at + marks.map(char::len_utf8).sum::<usize>()
+}
+
+/// An automaton over `patterns`; `None` where there are none.
+fn automaton(patterns: &[impl AsRef<[u8]>]) -> Option<AhoCorasick> {
+    (!patterns.is_empty()).then(|| {
+        AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(automaton_kind(patterns.len())))
+            .build(patterns)
+            .expect("patterns of one request are far below the automaton's limit of 2^31 states")
+    })
 }
 
 /// An automaton lives as long as a document, so for few patterns the kind that is fastest to build is used. At each
@@ -247,30 +326,8 @@ const MOST_UNSORTED: usize = 1 << 18;
 /// Occurrences examined between two calls of `keep_going`: a tenth of a millisecond.
 const PLACES_BETWEEN_CHECKS: usize = 1 << 10;
 
-impl Entity {
-    fn new(given: &str) -> Self {
-        let given = given.trim();
-        let normalized = Normalized::new(given);
-        let folded = normalized.as_str().trim().to_owned();
-        let apart = if given.contains(is_dash) {
-            Normalized::new(&given.replace(is_dash, " ")).as_str().trim().to_owned()
-        } else {
-            String::new()
-        };
-        let guard = Guard::for_entity(given);
-        let letters = folded.chars().count();
-        let is_word = letters <= LONGEST_PART && folded.chars().all(char::is_alphabetic);
-        let compound_letters = if is_word && !guard.is_cased() { letters } else { 0 };
-        let has_letters = folded.contains(char::is_alphabetic);
-        Self { given: given.to_owned(), folded, apart, guard, has_letters, compound_letters }
-    }
-}
-
 /// The endings of acronyms: `TVs`, `tv's`.
 const ACRONYM_ENDINGS: Endings = &["s", "'s"];
-
-/// Longer entities are not looked for in compounds.
-const LONGEST_PART: usize = 48;
 
 #[cfg(test)]
 mod tests {

@@ -145,7 +145,7 @@ impl Stop {
         words: &SentenceWords,
     ) -> bool {
         let closed = self.closers_end > self.stops_end;
-        if closed && follows.starts_lower() {
+        if (closed && follows.starts_lower()) || follows.is_and {
             return false;
         }
         let lower = before.to_lowercase();
@@ -175,8 +175,9 @@ impl Stop {
             _ => {}
         }
         if is_initials(before) {
-            // `J. De Cuyper`: the particle of a name does not begin a new sentence.
-            let is_particle = before.len() == 1 && PARTICLES.contains(&follows.word);
+            // `J. De Cuyper`: a particle before a name does not begin a new sentence. `Vak A. Het is druk` has no name.
+            let is_particle =
+                before.len() == 1 && PARTICLES.contains(&follows.word) && follows.has_name_behind;
             return !is_particle && Self::may_end(follows, words);
         }
         match follows.case {
@@ -205,7 +206,7 @@ impl Stop {
 
     fn mark_ends(self, text: &str, before: &str, follows: &Following<'_>, words: &SentenceWords) -> bool {
         let closed = self.closers_end > self.stops_end;
-        if closed && follows.starts_lower() {
+        if (closed && follows.starts_lower()) || follows.is_and {
             return false;
         }
         if before.is_empty() && text[..self.start].ends_with(':') {
@@ -254,6 +255,10 @@ pub(super) struct Following<'t> {
     /// The first word, without leading quotes and brackets; empty if there is none.
     word: &'t str,
     case: Case,
+    /// Whether the word behind it has a capital.
+    has_name_behind: bool,
+    /// Whether `&` comes first: `Com. & Adm.`
+    is_and: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,6 +285,8 @@ impl<'t> Following<'t> {
             .find(|next: char| !(next.is_alphanumeric() || matches!(next, '\'' | '’')))
             .unwrap_or(rest.len());
         let word = &rest[..end];
+        let has_name_behind = rest[end..].trim_start_matches(' ').starts_with(char::is_uppercase);
+        let is_and = rest.starts_with('&');
         let case = match rest.chars().next() {
             Some('@' | '#') => Case::Sign,
             _ if rest.starts_with("http") || rest.starts_with("www.") => Case::Sign,
@@ -289,7 +296,7 @@ impl<'t> Following<'t> {
             Some(first) if first.is_alphabetic() || mark::is_emoji(first) => Case::Sign,
             _ => Case::Other,
         };
-        Self { word, case }
+        Self { word, case, has_name_behind, is_and }
     }
 
     pub(super) fn starts_upper(&self) -> bool {

@@ -26,6 +26,11 @@ fn mentions() {
 }
 
 #[test]
+fn mentions_in_other_spellings() {
+    check("spellings.txt", include_str!("../data/spellings.txt"), mention_case);
+}
+
+#[test]
 fn names() {
     let aspects = AspectWords::parse("battery screen service staff food life bediening scherm");
     check("names.txt", include_str!("../data/names.txt"), |_, case| {

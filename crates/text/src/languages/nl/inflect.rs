@@ -10,9 +10,9 @@ pub(super) fn regular(entity: &str, tail: &[char]) -> (Endings, Vec<Stem>) {
         Stem { text, endings }
     };
     match *tail {
-        // bediende-n, service-s, groente-tje; industrie-ën, knie-ën, zee-ën, porie-n > poriën
-        ['e', 'i', ..] => (&["s", "n", "ën", "tje", "tjes"], vec![stem(1, &[], &["ën"])]),
-        ['e', 'e', ..] => (&["s", "en", "ën", "tje", "tjes"], Vec::new()),
+        // Accents are gone here. bediende-n, service-s, groente-tje; industrie-ën, knie-ën, zee-ën, porie-n > poriën
+        ['e', 'i', ..] => (&["s", "n", "en", "tje", "tjes"], vec![stem(1, &[], EN)]),
+        ['e', 'e', ..] => (&["s", "en", "tje", "tjes"], Vec::new()),
         ['e', ..] => (AFTER_E, Vec::new()),
         // camera's, cameraatje; foto's, fotootje; menu's, menuutje; baby's, baby'tje
         [vowel @ ('a' | 'o' | 'u'), before, ..] if !is_vowel(before) => {
@@ -73,30 +73,58 @@ fn voiced(consonant: char) -> Option<char> {
 /// Singular, stem and endings: vowels that change or become long, and plurals in -eren and -a.
 pub(super) const IRREGULAR: &[(&str, &str, Endings)] = &[
     ("bad", "bad", EN),
+    ("been", "been", &["deren"]),
+    ("bevel", "bevel", EN),
     ("blad", "blad", &["en", "eren"]),
     ("dag", "dag", EN),
     ("dak", "dak", EN),
-    ("datum", "dat", &["a"]),
+    ("dal", "dal", EN),
     ("ei", "ei", &["eren", "tje", "tjes"]),
     ("gat", "gat", EN),
+    ("gebed", "gebed", EN),
+    ("gebrek", "gebrek", EN),
     ("glas", "glaz", EN),
     ("glas", "glaasj", &["e", "es"]),
     ("god", "god", EN),
+    ("goed", "goed", &["eren"]),
+    ("graf", "grav", EN),
+    ("hertog", "hertog", EN),
+    ("hof", "hov", EN),
+    ("hol", "hol", EN),
     ("kalf", "kalver", EN),
     ("kind", "kind", &["eren"]),
+    ("kleed", "kle", &["ren"]),
     ("koe", "koei", EN),
     ("lam", "lamm", &["eren"]),
     ("lid", "led", EN),
     ("lied", "lied", &["eren"]),
-    ("museum", "muse", &["a"]),
+    ("lot", "lot", EN),
+    ("man", "lied", EN),
+    ("man", "lu", &["i"]),
+    ("man", "mens", EN),
+    ("oorlog", "oorlog", EN),
     ("pad", "pad", EN),
+    ("rad", "rad", &["eren"]),
+    ("rund", "rund", &["eren"]),
     ("schip", "schep", EN),
+    ("schot", "schot", EN),
     ("slot", "slot", EN),
     ("smid", "smed", EN),
+    ("spel", "spel", EN),
+    ("staf", "stav", EN),
     ("stad", "sted", EN),
     ("vat", "vat", EN),
+    ("verbod", "verbod", EN),
+    ("verdrag", "verdrag", EN),
+    ("volk", "volk", &["eren"]),
     ("weg", "weg", EN),
 ];
 
-/// `snelheid`, `snelheden`.
-pub(super) const IRREGULAR_SUFFIXES: &[(&str, &str, Endings)] = &[("heid", "hed", EN)];
+/// `snelheid`, `snelheden`; `museum`, `musea`; `politicus`, `politici`; `crisis`, `crises`.
+pub(super) const IRREGULAR_SUFFIXES: &[(&str, &str, Endings)] = &[
+    ("heid", "hed", EN),
+    ("icus", "ic", &["i"]),
+    ("ogus", "og", &["i"]),
+    ("um", "", &["a"]),
+    ("isis", "is", &["es"]),
+];

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use whatlang::Lang;
 
-use super::{Compounding, Gender, Inflection, JoinedS, LanguagePack, PronounRules};
+use super::{Compounding, Gender, Inflection, JoinedS, LanguagePack, NameWords, PronounRules};
+use crate::discover::DiscoveryWords;
 use crate::mention::Compounds;
 use crate::pronoun::Lexicon;
 use crate::segment::SentenceWords;
@@ -15,7 +16,19 @@ pub(super) static PACK: LanguagePack = LanguagePack {
     code: "nl",
     trigrams: Lang::Nld,
     function_words: include_str!("function-words.txt"),
+    common_words: include_str!("common-words.txt"),
     sentences: LazyLock::new(|| SentenceWords::parse(include_str!("sentences.txt"))),
+    names: NameWords {
+        articles: &["de", "een", "het", "'t", "’t"],
+        and: "en",
+        written_out: &[("st", "Sint")],
+        accents_tell: &["appel", "hee", "jee", "kop", "mais", "regel", "zee"],
+        accents_name: &["citroen"],
+    },
+    discovery: LazyLock::new(|| {
+        let plain = [include_str!("function-words.txt"), include_str!("common-words.txt")];
+        DiscoveryWords::parse(include_str!("aspects.txt"), plain)
+    }),
     inflection: Inflection {
         regular: inflect::regular,
         irregular: inflect::IRREGULAR,
