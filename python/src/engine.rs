@@ -97,8 +97,12 @@ impl Engine {
     ) -> PyResult<Answer> {
         let language = parse_language(language)?;
         let read = move || {
-            let document =
-                |(text, entities)| Document { text, entities, mentions: MentionSource::find(pronouns) };
+            let document = |(text, entities)| Document {
+                text,
+                entities,
+                mentions: MentionSource::find(pronouns),
+                ..Document::default()
+            };
             documents.into_iter().map(document).collect()
         };
         let receiver = self.core.score(language, read, |documents, answers| to_json(&documents, answers));

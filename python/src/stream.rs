@@ -295,7 +295,12 @@ impl Rows {
             let new: Vec<String> = new.collect();
             entities.extend(new);
             entities.retain(|name| !sentor_text::is_blank(name));
-            Document { text: text.to_owned(), entities, mentions: self.mentions.clone() }
+            Document {
+                text: text.to_owned(),
+                entities,
+                mentions: self.mentions.clone(),
+                ..Document::default()
+            }
         };
         rows.map(document).collect()
     }

@@ -178,7 +178,9 @@ pub(super) mod tests {
             detection: Detection { language: None, code: "und".to_owned(), confidence: 0.0 },
             sentiment,
             sentences: vec![SentenceAnalysis { span: whole, sentiment }],
+            mixed: false,
             entities: entities.collect(),
+            discovered: None,
             warnings: Vec::new(),
             tokens: document.text.len(),
         })

@@ -87,6 +87,7 @@ pub(super) async fn show_demo(State(app): State<Arc<App>>, uri: Uri) -> Result<R
         text: text.to_owned(),
         entities: entities.iter().map(|&entity| entity.to_owned()).collect(),
         mentions: MentionSource::Find,
+        ..Document::default()
     };
     let caller = Caller::from("demo");
     let options = Options { language: LanguageChoice::Fixed(language), caller, deadline: None };

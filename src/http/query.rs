@@ -19,6 +19,8 @@ pub(super) struct PredictQuery {
     pub(super) offsets: OffsetUnit,
     /// Whether pronouns with one possible entity count as its mentions.
     pub(super) pronouns: bool,
+    /// Whether aspects and names that the text judges without being asked are returned too.
+    pub(super) discover: bool,
 }
 
 /// The parameters of a query; each may be given once.
@@ -68,6 +70,7 @@ impl PredictQuery {
                 OffsetUnit::parse,
             )?,
             pronouns: parameters.switch("pronouns")?,
+            discover: parameters.switch("discover")?,
         })
     }
 }

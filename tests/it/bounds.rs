@@ -32,7 +32,7 @@ fn options(deadline: Option<Instant>) -> Options {
 }
 
 fn document(text: String, entities: Vec<String>, mentions: MentionSource) -> Document {
-    Document { text, entities, mentions }
+    Document { text, entities, mentions, ..Document::default() }
 }
 
 fn score(analyzer: &Analyzer, document: Document) -> Result<DocumentAnalysis, DocumentError> {

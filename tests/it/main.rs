@@ -21,6 +21,7 @@ mod jobs_kill;
 mod limits;
 mod models;
 mod mutations;
+mod names;
 mod observability;
 mod operation;
 mod packaging;

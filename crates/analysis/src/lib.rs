@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 pub use analyzer::{Analyzer, AnalyzerStatistics, local_caller};
 pub use embed::{EmbedOptions, Embedded, EmbeddingModel};
 pub use sentor_engine::Caller;
+use sentor_text::aggregate::is_mixed;
+use sentor_text::discover::Kind;
 use sentor_text::language::{Detection, Language, LanguageChoice};
 use sentor_text::mention::MatchForm;
 use sentor_text::sentiment::Distribution;
@@ -41,6 +43,26 @@ pub struct Document {
     pub entities: Vec<String>,
     /// Source of the mentions.
     pub mentions: MentionSource,
+    /// What else is known of the entities or asked of the text.
+    pub extras: Extras,
+}
+
+/// What few documents have beside a text and names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Of the entities, in their order; may be shorter than their list.
+    pub labels: Vec<EntityLabels>,
+    /// Whether what the text judges without being asked is answered too.
+    pub discover: bool,
+}
+
+/// What a caller says of an entity beside its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntityLabels {
+    /// Other names of it: a mention of one is a mention of the entity.
+    pub aliases: Vec<String>,
+    /// Comes back with the scores.
+    pub group: Option<String>,
 }
 
 /// The source of a document's mentions.
@@ -84,8 +106,12 @@ pub struct DocumentAnalysis {
     pub sentiment: Distribution,
     /// Every sentence, in order.
     pub sentences: Vec<SentenceAnalysis>,
+    /// Whether its sentences or mentions contradict each other ([`sentor_text::aggregate::is_mixed`]).
+    pub mixed: bool,
     /// One for each requested entity, in request order.
     pub entities: Vec<EntityAnalysis>,
+    /// What the text judges without being asked, most telling first; `None` where that is not asked for.
+    pub discovered: Option<Vec<DiscoveredAnalysis>>,
     /// Warnings for the caller.
     pub warnings: Vec<Warning>,
     /// Number of model tokens of the text and its entities.
@@ -106,8 +132,12 @@ pub struct SentenceAnalysis {
 pub struct EntityAnalysis {
     /// The name as requested.
     pub entity: String,
+    /// As requested.
+    pub group: Option<String>,
     /// The sentiment toward it.
     pub sentiment: Distribution,
+    /// Whether its mentions contradict each other.
+    pub mixed: bool,
     is_explicit: bool,
     /// Its mentions, shared by equal entities. Some may be left out.
     pub mentions: Arc<[MentionAnalysis]>,
@@ -116,13 +146,28 @@ pub struct EntityAnalysis {
 impl EntityAnalysis {
     /// An entity with all its mentions.
     pub fn new(entity: String, sentiment: Distribution, mentions: Vec<MentionAnalysis>) -> Self {
-        Self { entity, sentiment, is_explicit: !mentions.is_empty(), mentions: mentions.into() }
+        let mixed = is_mixed(mentions.iter().map(|mention| mention.sentiment));
+        let is_explicit = !mentions.is_empty();
+        Self { entity, group: None, sentiment, mixed, is_explicit, mentions: mentions.into() }
     }
 
     /// Whether the text mentions the entity.
     pub fn is_explicit(&self) -> bool {
         self.is_explicit
     }
+}
+
+/// Something that a document judges without being asked.
+#[derive(Clone, Debug)]
+pub struct DiscoveredAnalysis {
+    /// As the text writes it.
+    pub entity: String,
+    /// What it is.
+    pub kind: Kind,
+    /// How the text feels about it.
+    pub sentiment: Distribution,
+    /// Where it stands.
+    pub mentions: Vec<MentionAnalysis>,
 }
 
 /// The sentiment of a document toward an entity at one mention.
@@ -173,6 +218,13 @@ pub enum Warning {
         count: usize,
         /// Maximum number of listed mentions.
         most: usize,
+    },
+    /// The text does not name an entity, but has a word that is spelled nearly like it.
+    NearSpelling {
+        /// Index of the entity.
+        entity_index: usize,
+        /// The word, as the text has it.
+        found: String,
     },
     /// An entity's name, or a mention of it, is longer than the model can read; only its beginning was read.
     LongEntity {

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 #[cfg(feature = "openapi")]
 use crate::schemas;
-use crate::{DocumentAnalysis, EntityAnalysis, SentenceAnalysis, Warning};
+use crate::{
+    DiscoveredAnalysis, DocumentAnalysis, EntityAnalysis, MentionAnalysis, SentenceAnalysis, Warning,
+};
 use sentor_text::sentiment::{Distribution, Polarity};
 use sentor_text::span::{OffsetMap, OffsetUnit};
 
@@ -18,10 +20,15 @@ pub struct DocumentResult<'a> {
     doc_id: Option<&'a str>,
     #[serde(flatten)]
     verdict: Verdict,
+    /// Whether its sentences or mentions contradict each other: one is positive and one negative with 0.6 or more each.
+    mixed: bool,
     /// Every sentence, in order.
     details: Vec<SentenceResult<'a>>,
     /// One for each requested entity, in the order of the request.
     entity_sentiments: Vec<EntityResult<'a>>,
+    /// Only with `discover=true`: what the text judges without being asked, most telling first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovered: Option<Vec<DiscoveredResult<'a>>>,
     /// The language the document was scored as.
     #[cfg_attr(feature = "openapi", schema(value_type = schemas::Language))]
     language: &'static str,
@@ -52,6 +59,9 @@ pub struct SentenceResult<'a> {
 pub struct EntityResult<'a> {
     /// As requested.
     entity: &'a str,
+    /// As requested; only where one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     #[cfg_attr(feature = "openapi", schema(value_type = schemas::Sentiment))]
     sentiment: &'static str,
     /// The probability of `sentiment`.
@@ -61,11 +71,31 @@ pub struct EntityResult<'a> {
     /// Positive minus negative.
     #[cfg_attr(feature = "openapi", schema(minimum = -1, maximum = 1))]
     polarity: f32,
+    /// Whether its mentions contradict each other: one is positive and one negative with 0.6 or more each.
+    mixed: bool,
     /// Whether the text mentions the entity.
     #[serde(rename = "match")]
     #[cfg_attr(feature = "openapi", schema(value_type = schemas::Match))]
     found: &'static str,
     /// Its mentions; empty if `match` is `implicit`.
+    mentions: Vec<MentionResult<'a>>,
+}
+
+/// Something that the document judges without being asked.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DiscoveredResult<'a> {
+    /// As the text writes it; an aspect in lower case.
+    entity: &'a str,
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::Kind))]
+    kind: &'static str,
+    #[cfg_attr(feature = "openapi", schema(value_type = schemas::Sentiment))]
+    sentiment: &'static str,
+    probabilities: Probabilities,
+    /// Positive minus negative.
+    #[cfg_attr(feature = "openapi", schema(minimum = -1, maximum = 1))]
+    polarity: f32,
+    /// Where; at least one.
     mentions: Vec<MentionResult<'a>>,
 }
 
@@ -167,6 +197,7 @@ pub fn document_result<'a>(
     DocumentResult {
         doc_id,
         verdict: analysis.sentiment.into(),
+        mixed: analysis.mixed,
         details: sentences
             .map(|(index, sentence)| sentence_result(index, sentence, text, &offsets))
             .collect(),
@@ -175,6 +206,9 @@ pub fn document_result<'a>(
             .iter()
             .map(|entity| entity_result(entity, text, &offsets))
             .collect(),
+        discovered: analysis.discovered.as_ref().map(|discovered| {
+            discovered.iter().map(|found| discovered_result(found, text, &offsets)).collect()
+        }),
         language: analysis.language.code(),
         detected_language: DetectedLanguage {
             language: &analysis.detection.code,
@@ -199,8 +233,12 @@ fn sentence_result<'a>(
     }
 }
 
-fn entity_result<'a>(entity: &'a EntityAnalysis, text: &'a str, offsets: &OffsetMap<'_>) -> EntityResult<'a> {
-    let mentions = entity.mentions.iter().map(|mention| MentionResult {
+fn mention_result<'a>(
+    mention: &MentionAnalysis,
+    text: &'a str,
+    offsets: &OffsetMap<'_>,
+) -> MentionResult<'a> {
+    MentionResult {
         start: offsets.from_bytes(mention.span.start),
         end: offsets.from_bytes(mention.span.end),
         text: mention.span.slice(text),
@@ -208,15 +246,35 @@ fn entity_result<'a>(entity: &'a EntityAnalysis, text: &'a str, offsets: &Offset
         form: mention.form.label(),
         sentiment: mention.sentiment.polarity().label(),
         probabilities: mention.sentiment.into(),
-    });
+    }
+}
+
+fn entity_result<'a>(entity: &'a EntityAnalysis, text: &'a str, offsets: &OffsetMap<'_>) -> EntityResult<'a> {
     EntityResult {
         entity: &entity.entity,
+        group: entity.group.as_deref(),
         sentiment: entity.sentiment.polarity().label(),
         score: entity.sentiment.score(),
         probabilities: entity.sentiment.into(),
         polarity: entity.sentiment.balance(),
+        mixed: entity.mixed,
         found: if entity.is_explicit() { "explicit" } else { "implicit" },
-        mentions: mentions.collect(),
+        mentions: entity.mentions.iter().map(|mention| mention_result(mention, text, offsets)).collect(),
+    }
+}
+
+fn discovered_result<'a>(
+    found: &'a DiscoveredAnalysis,
+    text: &'a str,
+    offsets: &OffsetMap<'_>,
+) -> DiscoveredResult<'a> {
+    DiscoveredResult {
+        entity: &found.entity,
+        kind: found.kind.label(),
+        sentiment: found.sentiment.polarity().label(),
+        probabilities: found.sentiment.into(),
+        polarity: found.sentiment.balance(),
+        mentions: found.mentions.iter().map(|mention| mention_result(mention, text, offsets)).collect(),
     }
 }
 
@@ -254,6 +312,11 @@ fn warning_result(warning: &Warning) -> WarningResult {
             format!("at most {most} mentions of a document are scored and listed; {count} more are left out"),
             json!({"count": count, "most": most}),
         ),
+        Warning::NearSpelling { entity_index, found } => (
+            "near_spelling",
+            format!("the text does not name entity {entity_index}; did you mean {found:?}?"),
+            json!({"entity_index": entity_index, "found": found}),
+        ),
         Warning::LongEntity { entity_index } => (
             "long_entity",
             format!("entity {entity_index} is longer than the model reads; only its start counted"),
@@ -266,7 +329,7 @@ fn warning_result(warning: &Warning) -> WarningResult {
 /// Maximum bytes of JSON without the texts, for a document, a sentence, an entity, a mention and a warning.
 const DOCUMENT_BYTES: usize = 512;
 const SENTENCE_BYTES: usize = 260;
-const ENTITY_BYTES: usize = 320;
+const ENTITY_BYTES: usize = 352;
 const MENTION_BYTES: usize = 260;
 const WARNING_BYTES: usize = 384;
 
@@ -275,16 +338,29 @@ const WARNING_BYTES: usize = 384;
 pub fn document_result_bytes(doc_id: Option<&str>, text: &str, analysis: &DocumentAnalysis) -> usize {
     let sentences =
         analysis.sentences.iter().map(|sentence| SENTENCE_BYTES + json_bytes(sentence.span.slice(text)));
+    let mention_bytes = |mentions: &[MentionAnalysis]| -> usize {
+        mentions.iter().map(|mention| MENTION_BYTES + json_bytes(mention.span.slice(text))).sum()
+    };
     let entities = analysis.entities.iter().map(|entity| {
-        let mentions =
-            entity.mentions.iter().map(|mention| MENTION_BYTES + json_bytes(mention.span.slice(text)));
-        ENTITY_BYTES + json_bytes(&entity.entity) + mentions.sum::<usize>()
+        let group = entity.group.as_deref().map_or(0, json_bytes);
+        ENTITY_BYTES + json_bytes(&entity.entity) + group + mention_bytes(&entity.mentions)
+    });
+    let discovered = analysis
+        .discovered
+        .iter()
+        .flatten()
+        .map(|found| ENTITY_BYTES + json_bytes(&found.entity) + mention_bytes(&found.mentions));
+    let warnings = analysis.warnings.iter().map(|warning| match warning {
+        // It stands in the message, with its quotes escaped, and in the details.
+        Warning::NearSpelling { found, .. } => WARNING_BYTES + 4 * json_bytes(found),
+        _ => WARNING_BYTES,
     });
     DOCUMENT_BYTES
         + doc_id.map_or(0, json_bytes)
         + sentences.sum::<usize>()
         + entities.sum::<usize>()
-        + analysis.warnings.len() * WARNING_BYTES
+        + discovered.sum::<usize>()
+        + warnings.sum::<usize>()
 }
 
 /// Returns the length of a text inside a JSON string.
@@ -301,7 +377,7 @@ fn json_bytes(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MentionAnalysis;
+    use sentor_text::discover::Kind;
     use sentor_text::language::{Detection, Language};
     use sentor_text::mention::MatchForm;
     use sentor_text::span::Span;
@@ -318,11 +394,19 @@ mod tests {
                 detection: Detection { language: None, code: "und".to_owned(), confidence: 0.123_456_7 },
                 sentiment,
                 sentences: vec![SentenceAnalysis { span, sentiment }; 3],
-                entities: vec![EntityAnalysis::new(text.to_owned(), sentiment, vec![mention; 5]); 2],
+                mixed: false,
+                entities: vec![EntityAnalysis::new(text.to_owned(), sentiment, vec![mention.clone(); 5]); 2],
+                discovered: Some(vec![DiscoveredAnalysis {
+                    entity: text.to_owned(),
+                    kind: Kind::Aspect,
+                    sentiment,
+                    mentions: vec![mention; 2],
+                }]),
                 warnings: vec![
                     Warning::UnknownLanguage { scored_as: Language::Dutch },
                     Warning::MentionsLeftOut { count: usize::MAX, most: usize::MAX },
                     Warning::SplitSentence { sentence_index: usize::MAX, pieces: usize::MAX },
+                    Warning::NearSpelling { entity_index: usize::MAX, found: text.to_owned() },
                 ],
                 tokens: 0,
             };

@@ -43,6 +43,14 @@ pub enum Form {
     Pronoun,
 }
 
+/// What something that was discovered is.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Kind {
+    Aspect,
+    Name,
+}
+
 /// The subject of a warning.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -53,6 +61,7 @@ pub enum WarningCode {
     SplitSentence,
     LongEntity,
     MentionsLeftOut,
+    NearSpelling,
 }
 
 #[cfg(test)]
@@ -60,6 +69,7 @@ mod tests {
     use utoipa::PartialSchema;
 
     use super::*;
+    use sentor_text::discover;
     use sentor_text::mention::MatchForm;
     use sentor_text::sentiment::Polarity;
 
@@ -76,5 +86,7 @@ mod tests {
         assert_eq!(values::<Language>(), languages.map(sentor_text::language::Language::code));
         let forms = [MatchForm::Exact, MatchForm::Inflected, MatchForm::Compound, MatchForm::Pronoun];
         assert_eq!(values::<Form>(), forms.map(MatchForm::label));
+        let kinds = [discover::Kind::Aspect, discover::Kind::Name];
+        assert_eq!(values::<Kind>(), kinds.map(discover::Kind::label));
     }
 }

@@ -167,6 +167,7 @@ pub(crate) async fn score_rows(
                 text: text.clone(),
                 entities: entities.clone(),
                 mentions: MentionSource::find(spec.pronouns),
+                ..Document::default()
             }),
             Content::Bad { .. } => None,
         });

@@ -53,6 +53,7 @@ impl LabelledText {
                 Mentions::Found => MentionSource::Find,
                 Mentions::FoundWithPronouns => MentionSource::FindWithPronouns,
             },
+            ..Document::default()
         }
     }
 }

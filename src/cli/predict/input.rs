@@ -176,7 +176,7 @@ pub(in crate::cli) struct Record {
 impl Record {
     /// What the analyzer gets of it.
     pub(super) fn document(&self, mentions: MentionSource) -> Document {
-        Document { text: self.text.clone(), entities: self.entities.clone(), mentions }
+        Document { text: self.text.clone(), entities: self.entities.clone(), mentions, ..Document::default() }
     }
 }
 

@@ -2,6 +2,7 @@
 //! its own parser. Tests compare them with the handlers.
 #![expect(dead_code, reason = "these types describe; nothing makes them")]
 
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::health::ModelHealth;
@@ -55,11 +56,31 @@ pub(in crate::http) struct PredictDocument {
     )]
     doc: String,
     /// Names of things that the text may have an opinion on; a setting of the server limits their number.
-    entities: Option<Vec<EntityName>>,
+    entities: Option<Vec<Entity>>,
+}
+
+/// An entity: its name, or an object with other names of it.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::http) enum Entity {
+    Name(EntityName),
+    WithAliases(EntityWithAliases),
+}
+
+/// An entity with other names of it.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct EntityWithAliases {
+    /// Comes back as `entity`.
+    name: EntityName,
+    /// Other names: a mention of one is a mention of the entity.
+    #[schema(max_items = 32)]
+    aliases: Option<Vec<EntityName>>,
+    /// Comes back with the scores.
+    group: Option<EntityName>,
 }
 
 /// A name of something that the text may have an opinion on, with at least one visible character.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(
     pattern = "[^\\s\\x00-\\x1f\\x7f-\\x9f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\u{e0000}-\u{e0fff}]"
 )]

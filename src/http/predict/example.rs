@@ -59,7 +59,9 @@ fn analysis() -> DocumentAnalysis {
         detection: Detection { language: Some(Language::English), code: "en".to_owned(), confidence: 0.875 },
         sentiment,
         sentences: vec![SentenceAnalysis { span: Span::new(0, TEXT.len()), sentiment }],
+        mixed: false,
         entities: vec![EntityAnalysis::new(ENTITY.to_owned(), sentiment, vec![mention])],
+        discovered: None,
         warnings: Vec::new(),
         tokens: 3,
     }

@@ -47,6 +47,9 @@ pub(super) const DEADLINE_SLACK: Duration = Duration::from_secs(2);
         ("pronouns" = Option<bool>, Query,
          description = "Whether a pronoun is a mention, with the form `pronoun`, of the one entity that it can stand \
                         for. Without it, pronouns are not followed."),
+        ("discover" = Option<bool>, Query,
+         description = "Whether each result also has `discovered`: aspects and names that the text judges without \
+                        being asked."),
     ),
     request_body(content = schemas::PredictBody, content_type = "application/json"),
     responses((status = 200, description = "The scores, in the order of the documents.",

@@ -10,7 +10,7 @@ use crate::config::LimitsConfig;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::problems::{ListBudget, Problems};
 use crate::http::query::{PredictQuery, parse_language};
-use sentor_analysis::{Document, MentionSource};
+use sentor_analysis::{Document, EntityLabels, Extras, MentionSource};
 use sentor_text::is_blank;
 use sentor_text::language::LanguageChoice;
 
@@ -68,12 +68,15 @@ impl PredictRequest {
             let mut own_problems = Problems::within(&budget);
             let (doc_id, content) = check_document(index, document, rules, &mut own_problems);
             let text = match content {
-                Some((text, entities)) if own_problems.is_empty() => {
+                Some((text, Entities { names, labels })) if own_problems.is_empty() => {
                     request.size.characters += text.chars().count();
+                    let aliases = labels.iter().flat_map(|labels| &labels.aliases);
                     request.size.entity_characters +=
-                        entities.iter().map(|entity| entity.chars().count()).sum::<usize>();
+                        names.iter().chain(aliases).map(|name| name.chars().count()).sum::<usize>();
                     let mentions = mentions.clone();
-                    request.valid_documents.push(Document { text: text.clone(), entities, mentions });
+                    let extras = Extras { labels, discover: query.discover };
+                    let document = Document { text: text.clone(), entities: names, mentions, extras };
+                    request.valid_documents.push(document);
                     Ok(text)
                 }
                 _ if query.partial && !is_void => Err(ApiError::validation(&own_problems)),
@@ -182,7 +185,23 @@ struct RawBody {
 struct RawDocument {
     doc_id: Field<String>,
     doc: Field<String>,
-    entities: Field<Items<Field<String>>>,
+    entities: Field<Items<Field<RawEntity>>>,
+}
+
+/// An entity as it was sent: a name, or an object.
+#[derive(Default)]
+struct RawEntity {
+    name: Field<String>,
+    aliases: Field<Items<Field<String>>>,
+    group: Field<String>,
+}
+
+impl RawEntity {
+    /// How many names it has, as far as the bound on the entities of a request counts.
+    fn count(&self) -> usize {
+        let aliases = if let Field::Value(aliases) = &self.aliases { aliases.total } else { 0 };
+        1 + aliases
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -259,11 +278,9 @@ impl<'de> Shape<'de> for DocumentShape<'_> {
                 Some(DocumentMember::Doc) => document.doc = members.next_value_seed(Read(Text))?,
                 Some(DocumentMember::Entities) => {
                     let left = self.entities_left.get();
-                    let entities = List { item: Text, most: self.limits.max_entities.min(left) };
+                    let entities = List { item: EntityShape, most: self.limits.max_entities.min(left) };
                     document.entities = members.next_value_seed(Read(entities))?;
-                    if let Field::Value(items) = &document.entities {
-                        self.entities_left.set(left.saturating_sub(items.total));
-                    }
+                    self.entities_left.set(left.saturating_sub(entity_count(&document)));
                 }
                 None => drop(members.next_value::<IgnoredAny>()?),
             }
@@ -271,6 +288,54 @@ impl<'de> Shape<'de> for DocumentShape<'_> {
         Ok(Field::Value(document))
     }
 }
+
+/// An entity: a string, or an object with `name`, `aliases` and `group`.
+#[derive(Clone, Copy)]
+struct EntityShape;
+
+enum EntityMember {
+    Name,
+    Aliases,
+    Group,
+}
+
+impl Members for EntityMember {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "name" => Some(Self::Name),
+            "aliases" => Some(Self::Aliases),
+            "group" => Some(Self::Group),
+            _ => None,
+        }
+    }
+}
+
+impl<'de> Shape<'de> for EntityShape {
+    type Value = RawEntity;
+
+    fn text(self, text: &str) -> Field<RawEntity> {
+        Field::Value(RawEntity { name: Field::Value(text.to_owned()), ..RawEntity::default() })
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Field<RawEntity>, A::Error> {
+        let mut entity = RawEntity::default();
+        while let Some(Member(name)) = members.next_key()? {
+            match name {
+                Some(EntityMember::Name) => entity.name = members.next_value_seed(Read(Text))?,
+                Some(EntityMember::Aliases) => {
+                    let aliases = List { item: Text, most: MOST_ALIASES };
+                    entity.aliases = members.next_value_seed(Read(aliases))?;
+                }
+                Some(EntityMember::Group) => entity.group = members.next_value_seed(Read(Text))?,
+                None => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Field::Value(entity))
+    }
+}
+
+/// Each alias is searched for like a name of its own.
+const MOST_ALIASES: usize = 32;
 
 fn body_language(
     field: Field<String>,
@@ -300,7 +365,11 @@ fn check_documents(
         let most = limits.max_documents;
         problems.add("docs", format!("holds {} documents, but may hold {most}", items.total));
     }
-    let entities: usize = items.head.iter().map(entity_count).sum();
+    let entities: usize = items
+        .head
+        .iter()
+        .map(|document| if let Field::Value(document) = document { entity_count(document) } else { 0 })
+        .sum();
     if entities > limits.max_request_entities {
         let most = limits.max_request_entities;
         let problem = format!(
@@ -311,11 +380,23 @@ fn check_documents(
     items.head
 }
 
-fn entity_count(document: &Field<RawDocument>) -> usize {
-    match document {
-        Field::Value(RawDocument { entities: Field::Value(items), .. }) => items.total,
-        _ => 0,
-    }
+/// The number of names that a document asks for, aliases included.
+fn entity_count(document: &RawDocument) -> usize {
+    let Field::Value(items) = &document.entities else { return 0 };
+    let more: usize = items
+        .head
+        .iter()
+        .map(|entity| if let Field::Value(entity) = entity { entity.count() - 1 } else { 0 })
+        .sum();
+    items.total + more
+}
+
+/// The entities of a document without problems.
+#[derive(Default)]
+struct Entities {
+    names: Vec<String>,
+    /// Of the names, in their order; empty if none has an alias or a group.
+    labels: Vec<EntityLabels>,
 }
 
 /// Checks a document, and returns its identifier and its text with the entities' names; `None` for a part with a
@@ -325,7 +406,7 @@ fn check_document(
     field: Field<RawDocument>,
     rules: Rules<'_>,
     problems: &mut Problems<'_>,
-) -> (Option<String>, Option<(String, Vec<String>)>) {
+) -> (Option<String>, Option<(String, Entities)>) {
     let path = format!("docs[{index}]");
     let Some(raw) = required(&path, "an object", field, problems) else { return (None, None) };
     let id_path = format!("{path}.doc_id");
@@ -369,39 +450,86 @@ fn is_whole(path: &str, text: &str, rules: Rules<'_>, problems: &mut Problems<'_
 
 fn check_entities(
     path: &str,
-    field: Field<Items<Field<String>>>,
+    field: Field<Items<Field<RawEntity>>>,
     rules: Rules<'_>,
     problems: &mut Problems<'_>,
-) -> Vec<String> {
+) -> Entities {
     let limits = rules.limits;
     if matches!(field, Field::Missing | Field::Null) {
-        return Vec::new();
+        return Entities::default();
     }
-    let Some(items) = required(path, "a list", field, problems) else { return Vec::new() };
+    let Some(items) = required(path, "a list", field, problems) else { return Entities::default() };
     if items.total > limits.max_entities {
         let most = limits.max_entities;
         problems.add(path, format!("holds {} entities, but may hold {most}", items.total));
     }
-    let mut entities = Vec::with_capacity(items.head.len());
+    let mut names = Vec::with_capacity(items.head.len());
+    let mut labels = Vec::new();
     for (index, field) in items.head.into_iter().enumerate() {
         let path = || format!("{path}[{index}]");
         match field {
-            Field::Value(entity) if entity.len() > limits.max_entity_bytes => {
-                check_length(&path(), &entity, limits.max_entity_bytes, problems);
+            Field::Value(RawEntity { name, aliases: Field::Missing, group: Field::Missing }) => {
+                let is_object = !matches!(name, Field::Value(_));
+                let path = || if is_object { format!("{}.name", path()) } else { path() };
+                names.extend(check_name(&path, name, rules, problems));
             }
-            Field::Value(entity) => {
-                if let Some(problem) = invisible(&entity) {
-                    problems.add(&path(), problem);
-                    continue;
-                }
-                if rules.half_surrogate.is_none() || is_whole(&path(), &entity, rules, problems) {
-                    entities.push(entity);
-                }
+            Field::Value(RawEntity { name, aliases, group }) => {
+                let name = check_name(&|| format!("{}.name", path()), name, rules, problems);
+                let aliases = check_aliases(&format!("{}.aliases", path()), aliases, rules, problems);
+                let group = match group {
+                    Field::Missing | Field::Null => None,
+                    group => check_name(&|| format!("{}.group", path()), group, rules, problems),
+                };
+                labels.resize(names.len(), EntityLabels::default());
+                labels.push(EntityLabels { aliases, group });
+                names.extend(name);
             }
             other => drop(required(&path(), "a string", other, problems)),
         }
     }
-    entities
+    Entities { names, labels }
+}
+
+fn check_aliases(
+    path: &str,
+    field: Field<Items<Field<String>>>,
+    rules: Rules<'_>,
+    problems: &mut Problems<'_>,
+) -> Vec<String> {
+    if matches!(field, Field::Missing | Field::Null) {
+        return Vec::new();
+    }
+    let Some(items) = required(path, "a list", field, problems) else { return Vec::new() };
+    if items.total > MOST_ALIASES {
+        problems.add(path, format!("holds {} aliases, but may hold {MOST_ALIASES}", items.total));
+    }
+    let aliases = items.head.into_iter().enumerate();
+    aliases
+        .filter_map(|(index, alias)| check_name(&|| format!("{path}[{index}]"), alias, rules, problems))
+        .collect()
+}
+
+/// A name that can be looked for, or a problem.
+fn check_name(
+    path: &dyn Fn() -> String,
+    field: Field<String>,
+    rules: Rules<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<String> {
+    let name = match field {
+        Field::Value(name) => name,
+        other => return required(&path(), "a string", other, problems),
+    };
+    let most = rules.limits.max_entity_bytes;
+    if name.len() > most {
+        check_length(&path(), &name, most, problems);
+        return None;
+    }
+    if let Some(problem) = invisible(&name) {
+        problems.add(&path(), problem);
+        return None;
+    }
+    (rules.half_surrogate.is_none() || is_whole(&path(), &name, rules, problems)).then_some(name)
 }
 
 fn check_length(path: &str, text: &str, most: usize, problems: &mut Problems<'_>) {

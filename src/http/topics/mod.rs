@@ -264,6 +264,7 @@ async fn sentiments(
         text: document.text.clone(),
         entities: Vec::new(),
         mentions: MentionSource::Find,
+        ..Document::default()
     });
     let options = Options {
         language: LanguageChoice::Fixed(language),

@@ -6,21 +6,21 @@ use sentor_text::mention::{EntityMatcher, Found, MatchForm, Mention};
 use sentor_text::pronoun;
 use sentor_text::span::Span;
 
-use super::{Bounds, PlanError, PlannedMention};
+use super::{Bounds, Entities, PlanError, PlannedMention};
 use crate::{AnalysisError, Document, DocumentError, MentionSource};
 
 /// Returns the mentions of the `distinct` entities of a document: those that the caller provides, or those found in the
 /// text.
 pub(super) fn find_mentions(
     document: &Document,
-    distinct: &[String],
+    entities: &Entities,
     language: Language,
     tiles: &[Span],
     bounds: &Bounds<'_>,
 ) -> Result<Found, PlanError> {
     let most = bounds.max_mentions;
     let find = || {
-        let matcher = EntityMatcher::new(distinct, language);
+        let matcher = entities.matcher(language);
         let found = matcher.find_first(&document.text, most, || !bounds.stop.is_raised());
         found.ok_or(AnalysisError::DeadlinePassed)
     };

@@ -1,5 +1,6 @@
 //! The plan of one document: the sequences that read it, and how their outputs become its scores.
 
+mod discovery;
 mod layout;
 mod mentions;
 mod scores;
@@ -8,9 +9,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use sentor_engine::encode::{Sequence, Tokens};
+use sentor_text::discover::Kind;
 use sentor_text::is_blank;
 use sentor_text::language::{Detection, Language, LanguageChoice};
-use sentor_text::mention::Mention;
+use sentor_text::mention::{EntityMatcher, Mention, near_spellings};
 use sentor_text::segment::sentences;
 use sentor_text::span::Span;
 
@@ -28,9 +30,11 @@ pub(crate) struct Plan {
     /// Spans of the sentences in the answer.
     sentences: Vec<Span>,
     /// The requested entities in their order, each with its place in `entities`.
-    requested: Vec<(String, usize)>,
-    /// The distinct entities.
+    requested: Vec<Requested>,
+    /// The distinct entities, and behind them what was discovered.
     entities: Vec<String>,
+    /// What the entities behind the requested ones are; `None` where they are not asked for.
+    discovered: Option<Vec<Kind>>,
     /// Mentions of the distinct entities.
     mentions: Vec<PlannedMention>,
     /// Number of further mentions in the text.
@@ -42,6 +46,15 @@ pub(crate) struct Plan {
     /// Length of each sentence in tokens.
     sentence_tokens: Vec<usize>,
     tokens: usize,
+}
+
+/// An entity as it was requested.
+#[derive(Debug)]
+struct Requested {
+    name: String,
+    group: Option<String>,
+    /// Which of the distinct entities it is.
+    distinct: usize,
 }
 
 #[derive(Debug)]
@@ -132,10 +145,18 @@ impl Plan {
         bounds.stop.check()?;
         let tiles = sentences(text, language);
         bounds.stop.check()?;
-        let Entities { requested, distinct } = Entities::from_document(document);
-        let found = find_mentions(document, &distinct, language, &tiles, bounds)?;
+        let entities = Entities::from_document(document);
+        let mut found = find_mentions(document, &entities, language, &tiles, bounds)?;
         bounds.stop.check()?;
+        let near = entities.near_spellings(document, &found.mentions);
+        let Entities { requested, mut distinct, .. } = entities;
         let masked = masked_names(document, &distinct, language, &found.mentions, &model.encoder);
+        // What is discovered is not masked, so that the other scores are those without it.
+        let discovered = document
+            .extras
+            .discover
+            .then(|| discovery::add(text, language, &tiles, bounds.max_mentions, &mut distinct, &mut found));
+        bounds.stop.check()?;
         let tokens = model.encoder.tokens(text, tiles.iter().map(|tile| tile.end));
         let tokens = model.encoder.mask(tokens, &masked);
         bounds.stop.check()?;
@@ -143,11 +164,12 @@ impl Plan {
         let tiling = tile_tokens(&tokens, &tiles);
         let mut plan = Self {
             language,
-            warnings: language_warnings(choice, language, &detection).into_iter().collect(),
+            warnings: language_warnings(choice, language, &detection).into_iter().chain(near).collect(),
             detection,
             sentences: tiles.iter().map(|tile| tile.trim(text)).collect(),
             requested,
             entities: distinct,
+            discovered,
             mentions: place(found.mentions, &tiles, &tokens),
             left_out: found.left_out,
             max_mentions: bounds.max_mentions,
@@ -167,7 +189,7 @@ impl Plan {
 
     /// Adds a warning for each requested entity whose distinct entity is marked in `is_long`.
     fn warn_of_long_entities(&mut self, is_long: &[bool]) {
-        let long = self.requested.iter().enumerate().filter(|(_, (_, distinct))| is_long[*distinct]);
+        let long = self.requested.iter().enumerate().filter(|(_, entity)| is_long[entity.distinct]);
         for (entity_index, _) in long {
             let warning = Warning::LongEntity { entity_index };
             if !self.warnings.contains(&warning) {
@@ -179,35 +201,71 @@ impl Plan {
 
 /// The entities of a document.
 struct Entities {
-    requested: Vec<(String, usize)>,
+    requested: Vec<Requested>,
     distinct: Vec<String>,
+    /// Of each distinct entity.
+    aliases: Vec<Vec<String>>,
 }
 
 impl Entities {
-    /// Equal names are one entity, unless the caller provides the mentions.
+    /// Equal names with equal aliases are one entity, unless the caller provides the mentions.
     fn from_document(document: &Document) -> Self {
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let mut distinct = Vec::new();
-        let mut requested = Vec::with_capacity(document.entities.len());
-        for name in &document.entities {
+        let mut places: HashMap<(&str, &[String]), usize> = HashMap::new();
+        let mut entities = Self { requested: Vec::new(), distinct: Vec::new(), aliases: Vec::new() };
+        for (index, name) in document.entities.iter().enumerate() {
+            let labels = document.extras.labels.get(index);
+            let aliases = labels.map_or(&[][..], |labels| &labels.aliases);
+            let next = entities.distinct.len();
             let place = match &document.mentions {
                 MentionSource::Find | MentionSource::FindWithPronouns => {
-                    *places.entry(name).or_insert(distinct.len())
+                    *places.entry((name, aliases)).or_insert(next)
                 }
-                MentionSource::Given(_) => distinct.len(),
+                MentionSource::Given(_) => next,
             };
-            if place == distinct.len() {
-                distinct.push(name.clone());
+            if place == next {
+                entities.distinct.push(name.clone());
+                entities.aliases.push(aliases.to_vec());
             }
-            requested.push((name.clone(), place));
+            let group = labels.and_then(|labels| labels.group.clone());
+            entities.requested.push(Requested { name: name.clone(), group, distinct: place });
         }
-        Self { requested, distinct }
+        entities
+    }
+
+    /// Finds the mentions of all names.
+    fn matcher(&self, language: Language) -> EntityMatcher {
+        let names = self.distinct.iter().zip(&self.aliases);
+        let names = names.map(|(name, aliases)| std::iter::once(name).chain(aliases).map(String::as_str));
+        EntityMatcher::with_aliases(names, language)
+    }
+
+    /// Warnings of entities that the text does not name, but nearly.
+    fn near_spellings(&self, document: &Document, mentions: &[Mention]) -> Vec<Warning> {
+        if matches!(document.mentions, MentionSource::Given(_)) {
+            return Vec::new();
+        }
+        let mut is_mentioned = vec![false; self.distinct.len()];
+        for mention in mentions {
+            is_mentioned[mention.entity] = true;
+        }
+        let missed: Vec<usize> = (0..self.distinct.len()).filter(|&entity| !is_mentioned[entity]).collect();
+        if missed.is_empty() {
+            return Vec::new();
+        }
+        let names: Vec<&str> = missed.iter().map(|&entity| self.distinct[entity].as_str()).collect();
+        let near = near_spellings(&document.text, &names);
+        let warnings = missed.iter().zip(near).filter_map(|(&entity, span)| {
+            let entity_index = self.requested.iter().position(|requested| requested.distinct == entity)?;
+            Some(Warning::NearSpelling { entity_index, found: span?.slice(&document.text).to_owned() })
+        });
+        warnings.collect()
     }
 }
 
 fn language_warnings(choice: LanguageChoice, language: Language, detection: &Detection) -> Option<Warning> {
+    let is_guess = choice == LanguageChoice::Auto && detection.confidence < Detection::GUESS;
     if detection.language == Some(language) {
-        None
+        is_guess.then_some(Warning::UnknownLanguage { scored_as: language })
     } else if detection.is_reliable() {
         Some(Warning::OtherLanguage { detected: detection.code.clone(), scored_as: language })
     } else {

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use sentor_engine::SequenceOutput;
 use sentor_engine::registry::Task;
 use sentor_text::aggregate;
+use sentor_text::discover::Kind;
 use sentor_text::mention::Mention;
-use sentor_text::sentiment::Distribution;
+use sentor_text::sentiment::{Distribution, Polarity};
 
-use super::{Plan, Reading};
-use crate::{DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, SentenceAnalysis, Warning};
+use super::{Plan, Reading, Requested};
+use crate::{
+    DiscoveredAnalysis, DocumentAnalysis, DocumentError, EntityAnalysis, MentionAnalysis, SentenceAnalysis,
+    Warning,
+};
 
 impl Plan {
     /// Computes the scores of the document from the outputs of its sequences.
@@ -56,7 +60,14 @@ impl Plan {
             .zip(implicit_scores)
             .map(|(mentions, implicit)| Scored::new(mentions, &implicit))
             .collect();
-        let (entities, hidden) = answer_entities(&self.requested, &scored, self.max_mentions);
+        let asked = self.entities.len() - self.discovered.as_ref().map_or(0, Vec::len);
+        let (asked, others) = scored.split_at(asked);
+        let (entities, hidden) = answer_entities(&self.requested, asked, self.max_mentions);
+        let names = &self.entities[asked.len()..];
+        let discovered = self.discovered.map(|kinds| judged(names, &kinds, others));
+        let of_mentions = scored.iter().flat_map(|entity| entity.mentions.iter());
+        let opinions = sentence_scores.iter().copied().chain(of_mentions.map(|mention| mention.sentiment));
+        let mixed = aggregate::is_mixed(opinions);
         let left_out = self.left_out + hidden;
         if left_out > 0 {
             self.warnings.push(Warning::MentionsLeftOut { count: left_out, most: self.max_mentions });
@@ -71,11 +82,32 @@ impl Plan {
                 .zip(sentence_scores)
                 .map(|(span, sentiment)| SentenceAnalysis { span, sentiment })
                 .collect(),
+            mixed,
             entities,
+            discovered,
             warnings: self.warnings,
             tokens: self.tokens,
         })
     }
+}
+
+/// What was discovered and is judged, most telling first: by how far it is from neutral, and how often it stands there.
+fn judged(names: &[String], kinds: &[Kind], scored: &[Scored]) -> Vec<DiscoveredAnalysis> {
+    let candidates = names.iter().zip(kinds).zip(scored);
+    let mut judged: Vec<DiscoveredAnalysis> = candidates
+        .filter(|(_, scored)| scored.sentiment.polarity() != Polarity::Neutral)
+        .map(|((name, &kind), Scored { sentiment, mentions })| DiscoveredAnalysis {
+            entity: name.clone(),
+            kind,
+            sentiment: *sentiment,
+            mentions: mentions.to_vec(),
+        })
+        .collect();
+    let telling = |found: &DiscoveredAnalysis| {
+        f64::from(found.sentiment.balance().abs()) * (found.mentions.len() as f64).sqrt()
+    };
+    judged.sort_by(|left, right| telling(right).total_cmp(&telling(left)));
+    judged
 }
 
 /// The scores of one distinct entity.
@@ -96,20 +128,16 @@ impl Scored {
 /// Returns the answer for each requested entity (a name and its index among the distinct ones), and the number of
 /// omitted mentions. Equal entities share their mentions. Together the answers list at most `most` mentions; the first
 /// of equal entities has priority.
-fn answer_entities(
-    requested: &[(String, usize)],
-    scored: &[Scored],
-    most: usize,
-) -> (Vec<EntityAnalysis>, usize) {
+fn answer_entities(requested: &[Requested], scored: &[Scored], most: usize) -> (Vec<EntityAnalysis>, usize) {
     let distinct: usize = scored.iter().map(|entity| entity.mentions.len()).sum();
     // Each distinct entity lists all of its mentions, whose number is already bounded.
     let mut room = most.saturating_sub(distinct);
     let mut left_out = 0;
     let mut is_listed = vec![false; scored.len()];
     let mut answers = Vec::with_capacity(requested.len());
-    for (name, index) in requested {
-        let Scored { sentiment, mentions } = &scored[*index];
-        let listed = if std::mem::replace(&mut is_listed[*index], true) {
+    for Requested { name, group, distinct } in requested {
+        let Scored { sentiment, mentions } = &scored[*distinct];
+        let listed = if std::mem::replace(&mut is_listed[*distinct], true) {
             let listed = room.min(mentions.len());
             room -= listed;
             left_out += mentions.len() - listed;
@@ -119,7 +147,9 @@ fn answer_entities(
         };
         answers.push(EntityAnalysis {
             entity: name.clone(),
+            group: group.clone(),
             sentiment: *sentiment,
+            mixed: aggregate::is_mixed(mentions.iter().map(|mention| mention.sentiment)),
             is_explicit: !mentions.is_empty(),
             mentions: listed,
         });
@@ -143,11 +173,15 @@ mod tests {
         Scored::new(vec![mention; mentions], &[Distribution::NEUTRAL])
     }
 
+    fn one(distinct: usize) -> Requested {
+        Requested { name: distinct.to_string(), group: None, distinct }
+    }
+
     fn listed(requested: &[usize], scored: &[Scored], most: usize) -> (Vec<usize>, usize) {
-        let requested: Vec<_> = requested.iter().map(|&index| (index.to_string(), index)).collect();
+        let requested: Vec<_> = requested.iter().map(|&index| one(index)).collect();
         let (answers, left_out) = answer_entities(&requested, scored, most);
-        for (answer, (_, index)) in answers.iter().zip(&requested) {
-            assert_eq!(answer.is_explicit, !scored[*index].mentions.is_empty(), "whatever is listed");
+        for (answer, Requested { distinct, .. }) in answers.iter().zip(&requested) {
+            assert_eq!(answer.is_explicit, !scored[*distinct].mentions.is_empty(), "whatever is listed");
         }
         (answers.iter().map(|answer| answer.mentions.len()).collect(), left_out)
     }
@@ -164,7 +198,7 @@ mod tests {
     #[test]
     fn equal_entities_share_their_mentions() {
         let scored = [scored(4)];
-        let (answers, _) = answer_entities(&[("a".to_owned(), 0), ("a".to_owned(), 0)], &scored, 10);
+        let (answers, _) = answer_entities(&[one(0), one(0)], &scored, 10);
         assert!(Arc::ptr_eq(&answers[0].mentions, &answers[1].mentions));
     }
 }

@@ -38,7 +38,9 @@ pub fn inflected_forms(word: &str, language: Language) -> Vec<String> {
     let regular = endings.iter().map(|ending| format!("{word}{ending}"));
     let changed =
         stems.iter().flat_map(|stem| stem.endings.iter().map(|ending| format!("{}{ending}", stem.text)));
-    regular.chain(changed).collect()
+    // The endings are without accents: `ideeën`, `industrieën`.
+    let accented = word.ends_with('e').then(|| format!("{word}ën"));
+    regular.chain(changed).chain(accented).collect()
 }
 
 /// Returns the irregular stems of an entity, by its last word.
