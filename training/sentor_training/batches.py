@@ -33,6 +33,9 @@ SENTENCE_WEIGHT = 0.5
 # Of a word that only teachers have judged; a text has up to eight.
 DENSE_WEIGHT = 0.25
 LONE_NEUTRAL_SENTENCE_WEIGHT = 0.2
+# Of twins whose text ends in a full stop, those that end in another way.
+OTHER_END_SHARE = 0.4
+OTHER_ENDS = ("!", "!!", "!!!", "")
 POOL_ROWS = 1500
 LONG_TEXT_WORDS = 80
 CONJUNCTIONS = {
@@ -43,6 +46,9 @@ CONJUNCTIONS = {
 
 # Probabilities of negative, neutral, positive.
 Distribution = list[float]
+
+# A row, the distributions its spans are to learn and their weights.
+Encoded = tuple[Row, list[Distribution], list[float]]
 
 
 @dataclass
@@ -62,7 +68,7 @@ class Labelled:
 
 @dataclass
 class Batch:
-    """Tensors of one training step; `wanted` is [spans, 3], the distributions to learn."""
+    """Tensors of one training step; `wanted` [spans, 3] holds the distributions to learn."""
 
     ids: torch.Tensor
     attention: torch.Tensor
@@ -71,6 +77,8 @@ class Batch:
     span_end: torch.Tensor
     wanted: torch.Tensor
     weights: torch.Tensor
+    # [pairs, 2]: spans that must get the same answer, of a row and of its twin.
+    twins: torch.Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
@@ -173,7 +181,7 @@ class Sampler:
 
     def _batches(self, chosen: list[int]) -> list[Batch]:
         rng = random.Random(f"{self.seed}-{self.position['epoch']}-{self.position['pool']}")
-        rows = []
+        units: list[list[Encoded]] = []
         waiting = [self.groups[index] for index in chosen]
         while waiting:
             packed = [waiting.pop()]
@@ -181,19 +189,24 @@ class Sampler:
                 packed.append(waiting.pop(partner(packed[0], waiting)))
                 if waiting and rng.random() < 0.3:
                     packed.append(waiting.pop(partner(packed[0], waiting)))
-            row = self._encode(self._labelled(packed, rng))
+            labelled = self._labelled(packed, rng)
+            row = self._encode(labelled)
             if row and len(row[0].ids) > self.recipe.max_tokens and len(packed) > 1:
                 alone = [self._encode(self._labelled([group], rng)) for group in packed]
-                rows += [r for r in alone if r and len(r[0].ids) <= self.recipe.max_tokens + 64]
+                units += [[r] for r in alone if r and len(r[0].ids) <= self.recipe.max_tokens + 64]
             elif row and len(row[0].ids) <= self.recipe.max_tokens + 64:
-                rows.append(row)
-        rows.sort(key=lambda row: (len(row[0].ids), rng.random()))
+                units.append([row])
+                twin = self._twin(labelled, rng) if rng.random() < self.recipe.twin_share else None
+                if twin and len(twin[0].spans) == len(row[0].spans):
+                    units[-1].append(twin)
+        length = lambda unit: max(len(row[0].ids) for row in unit)
+        units.sort(key=lambda unit: (length(unit), rng.random()))
         batches, current = [], []
-        for row in rows:
-            if current and (len(current) + 1) * len(row[0].ids) > self.recipe.batch_tokens:
+        for unit in units:
+            if current and (sum(map(len, current)) + len(unit)) * length(unit) > self.recipe.batch_tokens:
                 batches.append(self._collate(current))
                 current = []
-            current.append(row)
+            current.append(unit)
         if current:
             batches.append(self._collate(current))
         rng.shuffle(batches)
@@ -244,6 +257,17 @@ class Sampler:
             out.text += text
         return out
 
+    def _twin(self, row: Labelled, rng: random.Random) -> Encoded | None:
+        """The same row with no name hidden, and perhaps with another end; nothing where neither makes a difference."""
+        end = rng.choice(OTHER_ENDS) if rng.random() < OTHER_END_SHARE else "."
+        if not row.text.endswith(".") or row.text.endswith("..") or any(place[1] == len(row.text) for place in row.hidden):
+            end = "."
+        if end == "." and not row.hidden:
+            return None
+        text = row.text if end == "." else row.text[:-1] + end
+        spans = [(start, stop if stop < len(row.text) else len(text)) for start, stop in row.spans]
+        return self._encode(replace(row, text=text, spans=spans, hidden=[]))
+
     def _hidden_targets(self, group: Group, rng: random.Random) -> set[str]:
         """Entities whose names are hidden: of most texts all, of the others each with even chance.
 
@@ -289,7 +313,7 @@ class Sampler:
         """Probabilities to learn for a target."""
         return self._mixed(None if target.is_dense else target.label, target.soft)
 
-    def _encode(self, row: Labelled) -> tuple[Row, list[Distribution], list[float]] | None:
+    def _encode(self, row: Labelled) -> Encoded | None:
         encoded, found = encode_row(self.tokenizer, self.special, row.text, row.spans, row.implicit, row.hidden)
         wanted, weights = row.wanted + row.implicit_wanted, row.weights + row.implicit_weights
         kept = [i for i, exists in enumerate(found) if exists]
@@ -300,8 +324,16 @@ class Sampler:
         of_classes = [sum(p * w for p, w in zip(wanted[i], self.class_weights)) for i in kept]
         return encoded, [wanted[i] for i in kept], [weights[i] * by_class for i, by_class in zip(kept, of_classes)]
 
-    def _collate(self, rows: list[tuple[Row, list[Distribution], list[float]]]) -> Batch:
+    def _collate(self, units: list[list[Encoded]]) -> Batch:
+        rows = [row for unit in units for row in unit]
         tensors = pad_rows([row for row, _, _ in rows], self.special.pad)
         wanted = torch.tensor([distribution for _, of_row, _ in rows for distribution in of_row])
         weights = torch.tensor([weight for _, _, weights in rows for weight in weights])
-        return Batch(*tensors, wanted, weights)
+        twins: list[tuple[int, int]] = []
+        first = 0
+        for unit in units:
+            spans = len(unit[0][1])
+            if len(unit) > 1:
+                twins += [(first + i, first + spans + i) for i in range(spans)]
+            first += spans * len(unit)
+        return Batch(*tensors, wanted, weights, torch.tensor(twins, dtype=torch.long).reshape(-1, 2))

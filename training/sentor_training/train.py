@@ -301,8 +301,17 @@ class Run:
         return logits
 
     def loss_of(self, batch: Batch, logits: torch.Tensor, states: list[torch.Tensor]) -> torch.Tensor:
-        """How far the model is from what it is to learn."""
-        return weighted_mean(functional.cross_entropy(logits, batch.wanted, reduction="none"), batch)
+        """Distance from the distributions to learn, plus that between twins.
+
+        Twins must get the same answer: their loss is the symmetric divergence of Liang et al., 2021, "R-Drop".
+        """
+        loss = weighted_mean(functional.cross_entropy(logits, batch.wanted, reduction="none"), batch)
+        if len(batch.twins) and self.recipe.consistency > 0:
+            ours, theirs = (logits[batch.twins[:, side]].log_softmax(1) for side in (0, 1))
+            divergences = ((ours.exp() - theirs.exp()) * (ours - theirs)).sum(1) / 2
+            # By the weights of the twins, so that a span that only teachers judged counts as little here as there.
+            loss = loss + self.recipe.consistency * (divergences * batch.weights[batch.twins[:, 0]]).sum() / batch.weights.sum()
+        return loss
 
     def train_step(self, batch: Batch) -> float:
         """One update; returns the loss.

@@ -260,6 +260,33 @@ class Sampling(unittest.TestCase):
         hidden = [sampler._hidden_targets(group, random.Random(seed)) for seed in range(200)]
         self.assertTrue(60 < sum("Waiter" in some for some in hidden) < 140)
 
+    def test_twins_show_the_names_and_learn_the_same(self):
+        import random
+
+        sampler = self.sampler([self.group()], hidden_share=1.0, twin_share=1.0, batch_tokens=60, lowercase=True)
+        row = sampler._labelled([self.group()], random.Random(3))
+        twin = sampler._twin(row, random.Random(3))
+        self.assertEqual(len(twin[0].spans), len(sampler._encode(row)[0].spans))
+        mask = sampler.special.mask
+        self.assertIn(mask, sampler._encode(row)[0].ids)
+        self.assertNotIn(mask, twin[0].ids)
+        (batch,) = sampler._batches([0])
+        ours, theirs = batch.twins[:, 0], batch.twins[:, 1]
+        self.assertEqual(len(ours), 3)
+        self.assertEqual(batch.wanted[ours].tolist(), batch.wanted[theirs].tolist())
+        self.assertEqual((batch.span_row[ours] + 1).tolist(), batch.span_row[theirs].tolist())
+
+    def test_a_row_without_names_has_a_twin_with_another_end_alone(self):
+        import random
+
+        sampler, group = self.sampler([self.group()]), self.group()
+        row = sampler._labelled([group], random.Random(3))
+        row.hidden = []
+        ends = {len(twin[0].ids) for seed in range(40) if (twin := sampler._twin(row, random.Random(seed)))}
+        row.text = row.text.rstrip(".!")
+        self.assertIsNone(sampler._twin(row, random.Random(1)))
+        self.assertTrue(ends)
+
     def test_a_resumed_sampler_goes_on_with_the_next_batch(self):
         from sentor_training.data import Group, Target
 
