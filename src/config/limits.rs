@@ -44,8 +44,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "max_cluster_documents",
         kind: Kind::Count { least: 5, most: 100_000 },
         default: Fallback::Value("5000"),
-        help: "Maximum documents in one request to cluster. Clients wait 30 seconds, in which two cores embed 5,000 \
-               reviews.",
+        help: "Maximum documents in one request to cluster. Published clients wait 30 seconds for the answer.",
     },
     Setting {
         name: "max_document_bytes",

@@ -68,8 +68,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "load_embeddings",
         kind: Kind::Switch,
         default: Fallback::Value("false"),
-        help: "Whether embedding models are loaded at the start. Without it, the first request for topics loads them, \
-               which takes some tenths of a second.",
+        help: "Whether embedding models are loaded at the start. Without it, the first request for topics loads them \
+               and waits for it.",
     },
     Setting {
         name: "fallback_language",
