@@ -1,4 +1,4 @@
-//! SIGHUP: reads the configuration again and replaces models, plans, limits and CORS while the server runs.
+//! SIGHUP: reads the configuration again and replaces models, plans, limits, CORS and the static key while the server runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use super::serve::warn_of_unknown_plans;
 use crate::config::{Config, ConfigError, Overrides, Setting};
 use crate::http::{App, AppSettings, Services, Stop};
 use sentor_analysis::{Analyzer, StartError};
+use sentor_store::StoreError;
 
 /// The analyzer in service.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ enum ReloadError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// How often a retired analyzer is checked for requests that still use it.
@@ -70,13 +73,22 @@ impl Reloader {
             }
             while retired.try_join_next().is_some() {}
             let started = Instant::now();
-            let (overrides, onnxruntime) =
-                (self.overrides.clone(), self.started_with.models.onnxruntime.clone());
+            let overrides = self.overrides.clone();
+            let onnxruntime = self.started_with.models.onnxruntime.clone();
+            let max_answer_bytes = self.started_with.engine.max_answer_bytes;
+            let keys = Arc::clone(&self.services.keys);
             let loaded = tokio::task::spawn_blocking(move || {
                 let config = Config::load(&overrides)?;
-                // A process loads one ONNX Runtime.
-                let settings = sentor_analysis::Settings { onnxruntime, ..config.analyzer_settings() };
-                Ok((Analyzer::start(&settings)?, config))
+                // A process loads one ONNX Runtime, and has one budget for answers.
+                let settings =
+                    sentor_analysis::Settings { onnxruntime, max_answer_bytes, ..config.analyzer_settings() };
+                let static_key = config.static_key()?;
+                let analyzer = Analyzer::start(&settings)?;
+                // Last, so that an error before leaves the old key valid.
+                if keys.replace_static_key(static_key.as_ref())? {
+                    tracing::info!("the static key is replaced");
+                }
+                Ok((analyzer, config))
             });
             let (analyzer, config) = match loaded.await {
                 Ok(Ok((analyzer, config))) => (Arc::new(analyzer), config),

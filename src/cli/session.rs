@@ -12,7 +12,11 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// The analyzer's settings. A command answers no clients meanwhile, so its workers run at normal priority.
 pub(super) fn settings(global: &GlobalArgs) -> anyhow::Result<Settings> {
-    Ok(Settings { worker_niceness: 0, ..global.load_config()?.analyzer_settings() })
+    Ok(Settings {
+        worker_niceness: 0,
+        max_answer_bytes: usize::MAX,
+        ..global.load_config()?.analyzer_settings()
+    })
 }
 
 /// Loads the models; the workers end with the returned value.

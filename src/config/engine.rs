@@ -57,17 +57,18 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "max_buffered_bytes",
         kind: Kind::Count { least: 1, most: 1 << 40 },
-        default: Fallback::Value("268435456"),
+        default: Fallback::Value("100663296"),
         help: "Maximum bytes of request bodies in memory at one time, from the first byte read to the answer; the server \
-               refuses more with 503 before it reads them. The default of 256 MiB holds 16 requests of the largest size.",
+               refuses more with 503 before it reads them. One key may hold three quarters of what the others leave. The \
+               default of 96 MiB holds 6 requests of the largest size.",
     },
     Setting {
         name: "max_answer_bytes",
         kind: Kind::Count { least: 1, most: 1 << 40 },
-        default: Fallback::Value("134217728"),
+        default: Fallback::Value("100663296"),
         help: "Maximum bytes of answers in memory at one time, from writing them to the last byte sent; the server \
-               refuses more with 503, and a request whose answer alone is larger with 413. The default of 128 MiB \
-               holds two answers to 10,000 reviews of 1,600 bytes.",
+               refuses more with 503, and a request whose answer alone is larger with 413. One key may hold three quarters \
+               of what the others leave. The default of 96 MiB holds the answer to 10,000 reviews of 1,600 bytes.",
     },
     Setting {
         name: "cache_bytes",

@@ -61,7 +61,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "api_key_file",
         kind: Kind::Path,
         default: Fallback::Unset("only keys of the store are valid"),
-        help: "A file that holds the static key, as secret managers mount one; read at start. It overrides api_key.",
+        help: "A file that holds the static key, as secret managers mount one; read at start and at SIGHUP. It overrides api_key.",
     },
 ];
 

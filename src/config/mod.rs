@@ -185,6 +185,7 @@ impl Config {
             max_batch_tokens: self.engine.max_batch_tokens,
             max_queued_tokens: self.engine.max_queued_tokens,
             max_mentions: self.limits.max_mentions,
+            max_answer_bytes: self.engine.max_answer_bytes,
             cache_bytes: self.engine.cache_bytes,
             deduplicate: self.engine.deduplicate,
             worker_niceness: self.engine.worker_niceness,

@@ -174,8 +174,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "write_timeout_ms",
         kind: Kind::Count { least: 1, most: DAY_MS },
         default: Fallback::Value("30000"),
-        help: "Maximum time in which a client reads nothing of an answer; then its connection is closed, and the \
-               memory of the answer is free.",
+        help: "Maximum time in which a client reads less than 32 KiB of its answer; then its connection is closed, and \
+               the memory of the answer is free.",
     },
     Setting {
         name: "shutdown_grace_ms",

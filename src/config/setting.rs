@@ -88,8 +88,10 @@ impl Setting {
         const SECTIONS: [Section; 3] = [Section::Limits, Section::Models, Section::Engine];
         /// Buffers are made and ONNX Runtime is loaded once.
         const EXCEPT: [&str; 3] = ["onnxruntime", "max_buffered_bytes", "max_answer_bytes"];
-        const OTHERS: [&str; 6] = [
+        const OTHERS: [&str; 8] = [
             "demo",
+            "api_key",
+            "api_key_file",
             "cors_origins",
             "request_timeout_ms",
             "request_timeout_max_ms",

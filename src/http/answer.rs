@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, SizeHint};
-use sentor_analysis::background;
+use sentor_analysis::{Caller, background};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
 
@@ -29,6 +28,7 @@ const PIECE_BYTES: usize = 32 * 1024;
 /// Runs `work` on a background thread if it is large, and else at once.
 pub(super) async fn off_thread<T: Send + 'static>(
     is_large: bool,
+    caller: &Caller,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     if !is_large {
@@ -36,43 +36,7 @@ pub(super) async fn off_thread<T: Send + 'static>(
     }
     let span = tracing::Span::current();
     // The panic hook logs a panic, inside this request's span.
-    background::run(move || span.in_scope(work)).await.map_err(|_| ApiError::server())
-}
-
-/// A value that takes long to drop, such as a million strings. A background thread drops it.
-pub(super) struct DropOffThread<T: Send + 'static>(Option<T>);
-
-impl<T: Send + 'static> DropOffThread<T> {
-    pub(super) fn new(value: T) -> Self {
-        Self(Some(value))
-    }
-
-    /// Returns the value, for a caller on a background thread.
-    pub(super) fn into_inner(mut self) -> T {
-        self.0.take().expect("only this method and drop take the value")
-    }
-}
-
-impl<T: Send + 'static> Deref for DropOffThread<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        self.0.as_ref().expect("only into_inner and drop take the value")
-    }
-}
-
-impl<T: Send + 'static> DerefMut for DropOffThread<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        self.0.as_mut().expect("only into_inner and drop take the value")
-    }
-}
-
-impl<T: Send + 'static> Drop for DropOffThread<T> {
-    fn drop(&mut self) {
-        if let (Some(value), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn_blocking(move || drop(value));
-        }
-    }
+    background::run(caller, move || span.in_scope(work)).await.map_err(|_| ApiError::server())
 }
 
 /// Builds an answer of JSON. `held` is dropped when it is sent.

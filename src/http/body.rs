@@ -15,6 +15,7 @@ use super::answer::off_thread;
 use super::app::App;
 use super::budget::Reservation;
 use super::error::{ApiError, ErrorCode};
+use sentor_analysis::Caller;
 
 /// Values of content-encoding that a body may have.
 const ENCODINGS: [&str; 4] = ["gzip", "br", "zstd", "identity"];
@@ -67,10 +68,11 @@ pub(super) async fn read(
     body: Body,
     limit_bytes: usize,
     app: &App,
+    caller: &Caller,
 ) -> Result<(Vec<u8>, Reservation), ApiError> {
     let encoding = encoding(headers)?;
-    app.bodies.check(length(headers).unwrap_or(0))?;
-    let mut reservation = app.bodies.reserve_nothing();
+    app.bodies.check(length(headers).unwrap_or(0), caller)?;
+    let mut reservation = app.bodies.reserve_nothing(caller);
     let whole = async {
         // The compressed size is limited as well: a compressed body may consist of padding.
         let mut body = Limited::new(body, limit_bytes);
@@ -89,7 +91,7 @@ pub(super) async fn read(
     if encoding == "identity" {
         return Ok((bytes, reservation));
     }
-    off_thread(true, move || unpack(encoding, &bytes, limit_bytes, reservation)).await?
+    off_thread(true, caller, move || unpack(encoding, &bytes, limit_bytes, reservation)).await?
 }
 
 /// Maximum window of zstd, as a power of two: the 8 MiB that RFC 8878 requires of every decoder. The library would
@@ -228,7 +230,7 @@ mod tests {
     use super::*;
 
     fn unpacked(encoding: &'static str, packed: &[u8]) -> Option<Vec<u8>> {
-        let reservation = crate::http::budget::ByteBudget::new(1 << 20).reserve_nothing();
+        let reservation = crate::http::budget::ByteBudget::new(1 << 20).reserve_nothing(&Caller::from("any"));
         unpack(encoding, packed, 1 << 20, reservation).ok().map(|(bytes, _)| bytes)
     }
 

@@ -146,8 +146,8 @@ impl ApiError {
         }
     }
 
-    /// Returns the body as JSON.
-    pub(super) fn body(&self, request_id: &str, now: Timestamp) -> Vec<u8> {
+    /// Returns the body as JSON. `prefix` is the path below which a proxy serves this server; mostly it is empty.
+    pub(super) fn body(&self, request_id: &str, prefix: &str, now: Timestamp) -> Vec<u8> {
         let body = ErrorBody {
             detail: &self.message,
             status_code: self.code.status().as_u16().to_string(),
@@ -156,7 +156,7 @@ impl ApiError {
                 summary: self.summary(),
                 request_id,
                 timestamp: iso_8601(now),
-                documentation_url: format!("/docs/errors#{}", self.code.name()),
+                documentation_url: format!("{prefix}/docs/errors#{}", self.code.name()),
             },
         };
         // Texts and numbers always serialize.
@@ -164,9 +164,9 @@ impl ApiError {
     }
 
     /// The whole response.
-    pub(super) fn write(&self, request_id: &str, now: Timestamp) -> Response {
+    pub(super) fn write(&self, request_id: &str, prefix: &str, now: Timestamp) -> Response {
         let status = self.code.status();
-        let body = self.body(request_id, now);
+        let body = self.body(request_id, prefix, now);
         let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -267,6 +267,25 @@ impl From<AnalysisError> for ApiError {
                 Self::new(ErrorCode::Overloaded, "the server has more work than it can do in time; try again")
                     .retry_after(whole_seconds(retry_after))
             }
+            AnalysisError::AnswerTooLarge { bytes, most } => Self::answer_too_large(bytes, most),
+            AnalysisError::TooManyTokens { most, .. } => Self::new(
+                ErrorCode::PayloadTooLarge,
+                format!(
+                    "the documents and their entities together come to more than {most} model tokens; send them in several \
+                     requests"
+                ),
+            )
+            .detail("max_tokens", most),
+            AnalysisError::TooLong { needed } => Self::new(
+                ErrorCode::Overloaded,
+                format!(
+                    "the work would take at least {} ms, which is longer than the request timeout; send fewer documents, \
+                     or allow more time with the header x-request-timeout-ms",
+                    needed.as_millis()
+                ),
+            )
+            .detail("needed_ms", millis(needed))
+            .retry_after(1),
             AnalysisError::DeadlinePassed => Self::new(
                 ErrorCode::Overloaded,
                 "the work was not done within the request timeout; send fewer documents, allow more time with the header \
@@ -348,6 +367,14 @@ impl ApiError {
             .detail("plan", plan)
     }
 
+    /// The error for a request whose answer would be larger than the server sends.
+    pub(super) fn answer_too_large(bytes: usize, most: usize) -> Self {
+        let message = format!(
+            "the answer would be about {bytes} bytes, but the server sends {most} at one time; send the request in parts"
+        );
+        Self::new(ErrorCode::PayloadTooLarge, message).detail("max_answer_bytes", most)
+    }
+
     /// Whether the server is at fault, not the request.
     pub(super) fn is_server_fault(&self) -> bool {
         self.code.status().is_server_error()
@@ -374,7 +401,7 @@ impl ApiError {
                 Self::validation(&Problems::only(&format!("docs[{index}].doc"), error.to_string()))
             }
             DocumentError::TooManyTokens { .. } => {
-                Self::validation(&Problems::only(&format!("docs[{index}].entities"), error.to_string()))
+                Self::validation(&Problems::only(&format!("docs[{index}]"), error.to_string()))
             }
             DocumentError::Model => Self::new(
                 ErrorCode::ServerError,
@@ -383,6 +410,10 @@ impl ApiError {
             .detail("document", index),
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Rounds up to at least 1, so that a client that waits this long is not too early.

@@ -23,6 +23,7 @@ use super::error::{ApiError, ErrorCode};
 use super::observe::RequestContext;
 use super::query::{Parameters, bad_parameter};
 use super::{auth, body};
+use sentor_analysis::Caller;
 use sentor_store::keys::Scope;
 
 /// Most rows of an answer. A browser holds them all.
@@ -104,8 +105,9 @@ pub(super) async fn read_file(
     let name = parameters.text("name")?.unwrap_or("the file").chars().take(100).collect::<String>();
     let limit = app.settings().limits.body_limit_bytes;
     let options = read_options(&parameters, limit)?;
-    let (bytes, memory) = body::read(&headers, request.into_body(), limit, &app).await?;
-    let rows = off_thread(true, move || {
+    let caller = Caller::from(key.account.as_str());
+    let (bytes, memory) = body::read(&headers, request.into_body(), limit, &app, &caller).await?;
+    let rows = off_thread(true, &caller, move || {
         let _until_read = memory;
         read_rows(bytes, &name, &options, limit)
     });
@@ -235,8 +237,9 @@ pub(super) async fn write_workbook(
     auth::admit_query(&app, &key, &context)?;
     let limit = app.settings().limits.body_limit_bytes;
     body::check_headers(&headers, limit)?;
-    let (bytes, memory) = body::read(&headers, request.into_body(), limit, &app).await?;
-    let workbook = off_thread(true, move || {
+    let caller = Caller::from(key.account.as_str());
+    let (bytes, memory) = body::read(&headers, request.into_body(), limit, &app, &caller).await?;
+    let workbook = off_thread(true, &caller, move || {
         let _until_written = memory;
         let body: WorkbookBody = serde_json::from_slice(&bytes).map_err(|error| {
             ApiError::new(ErrorCode::BadRequest, format!("the body is not such JSON: {error}"))

@@ -32,7 +32,7 @@ impl<I> ExplainRejections<I> {
         let request_id = Uuid::now_v7().to_string();
         tracing::info!(request_id, error = error.code().name(), "request rejected before its head was read");
         self.app.metrics.count_rejection(error.code().name());
-        let body = error.body(&request_id, self.app.now());
+        let body = error.body(&request_id, "", self.app.now());
         let head = std::str::from_utf8(head).ok()?;
         let headers = format!(
             "content-length: {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\

@@ -34,6 +34,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header of a request's trace, in requests and answers.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// The header in which a proxy says what it removed from the start of the path.
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// Longest such prefix.
+const MAX_PREFIX: usize = 128;
+
 /// Longest identifier that is accepted from a client.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -43,6 +49,8 @@ pub(super) struct RequestContext {
     /// Printable ASCII, so that it fits into a header.
     pub(super) id: Arc<str>,
     pub(super) trace: TraceContext,
+    /// The path below which a proxy serves this server, for links; mostly empty.
+    prefix: Arc<str>,
     pub(super) started: Instant,
     notes: Arc<Mutex<Notes>>,
 }
@@ -78,7 +86,8 @@ impl RequestContext {
     fn new(headers: &HeaderMap) -> Self {
         let id = sane_id(headers).map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from);
         let trace = TraceContext::follow(headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()));
-        Self { id, trace, started: Instant::now(), notes: Arc::default() }
+        let prefix = sane_prefix(headers).unwrap_or_default().into();
+        Self { id, trace, prefix, started: Instant::now(), notes: Arc::default() }
     }
 
     /// Records a phase that began at `started` and ends now.
@@ -113,6 +122,18 @@ fn sane_id(headers: &HeaderMap) -> Option<&str> {
     let is_sane =
         !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
     is_sane.then_some(id)
+}
+
+/// The path prefix that a proxy removed, without a slash at its end. It is answered in a link, so it must be a plain path.
+fn sane_prefix(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(FORWARDED_PREFIX).iter();
+    let prefix = values.next().filter(|_| values.next().is_none())?.to_str().ok()?.trim_end_matches('/');
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    let is_sane = prefix.starts_with('/')
+        && !prefix.contains("//")
+        && prefix.len() <= MAX_PREFIX
+        && prefix.bytes().all(is_plain);
+    is_sane.then_some(prefix)
 }
 
 /// Adds [`Observe`] to a service.
@@ -257,7 +278,7 @@ impl Record {
         if let Some(error) = response.extensions_mut().remove::<ApiError>() {
             context.update(|notes| notes.error = Some(error.code().name()));
             app.metrics.count_rejection(error.code().name());
-            let mut written = error.write(&context.id, app.now());
+            let mut written = error.write(&context.id, &context.prefix, app.now());
             // Headers of the router, such as Allow, stay. The length of the bare status is removed.
             response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
             for (name, value) in response.headers() {

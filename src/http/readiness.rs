@@ -15,6 +15,10 @@ use sentor_store::{Store, StoreError};
 /// processor time.
 const STALLED_AFTER: Duration = Duration::from_secs(15);
 
+/// A worker that panics once is replaced in a fraction of a second. One that is not is a lasting fault, and admission counts on
+/// all workers.
+const REPLACED_WITHIN: Duration = Duration::from_secs(5);
+
 /// The longest time for which the keys in memory may differ from the store; they follow it four times a second.
 const FOLLOWING_WITHIN: Duration = Duration::from_secs(5);
 
@@ -42,6 +46,9 @@ pub(super) async fn check(app: &App) -> Result<(), ApiError> {
     let engine = analyzer.statistics().engine;
     if engine.workers > 0 && engine.workers_alive == 0 {
         return Err(not_ready("workers", "no worker of the engine is alive", 5));
+    }
+    if engine.short_of_workers > REPLACED_WITHIN {
+        return Err(not_ready("workers", "a worker of the engine ended and cannot be replaced", 5));
     }
     if engine.stalled > STALLED_AFTER {
         return Err(not_ready("queue", "the engine has not finished anything for too long", 5));

@@ -2,7 +2,7 @@
 //! withdraw: every accepted request is answered, with its own outputs.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sentor_engine::encode::{Sequence, SequenceSpan};
 use sentor_engine::{
-    BatchOutput, Caller, Engine, EngineError, EngineSettings, Network, OutputLayout, RunError,
-    SequenceOutput, SubmitError,
+    BatchOutput, Caller, Engine, EngineError, EngineSettings, EngineStatistics, Network, OutputLayout,
+    RunError, SequenceOutput, SubmitError,
 };
 
 const SETTINGS: EngineSettings = EngineSettings {
@@ -104,7 +104,7 @@ fn storm(engine: &Engine, seed: u64, requests: usize, tally: &Tally) {
         let deadline = random.random_bool(0.3).then(|| Instant::now() + Duration::from_millis(20));
         let ticket = match engine.submit(sequences.clone(), &caller, deadline) {
             Ok(ticket) => ticket,
-            Err(SubmitError::Overloaded { .. }) => {
+            Err(SubmitError::Overloaded { .. } | SubmitError::TooLong { .. }) => {
                 tally.rejected.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_micros(200));
                 continue;
@@ -232,6 +232,7 @@ fn a_worker_that_panics_while_it_is_prepared_is_replaced() {
     let statistics = engine.statistics();
     assert_eq!((statistics.workers, statistics.workers_alive), (2, 2));
     assert_eq!(statistics.worker_replacements, 2);
+    assert_eq!(statistics.short_of_workers, Duration::ZERO, "all workers are there");
     assert!(submit(&engine, &[1, 2, 3]).iter().all(Option::is_some));
 }
 
@@ -253,6 +254,31 @@ fn a_panicked_worker_is_replaced_and_its_batch_is_answered() {
     assert_eq!((statistics.workers_alive, statistics.worker_replacements), (1, 1));
     engine.shutdown(Instant::now() + Duration::from_secs(10));
     assert_eq!(engine.statistics().workers_alive, 0);
+}
+
+#[test]
+fn an_engine_tells_how_long_it_has_been_short_of_workers() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let broken = Arc::clone(&is_broken);
+    let engine = fragile(2, move || {
+        assert!(!broken.load(Ordering::SeqCst), "as asked");
+        vec![Box::new(Fragile)]
+    });
+    is_broken.store(true, Ordering::SeqCst);
+    assert_eq!(submit(&engine, &[KILLS]), [None]);
+    let started = Instant::now();
+    let until = |what: &str, is_so: fn(&EngineStatistics) -> bool| {
+        while !is_so(&engine.statistics()) {
+            assert!(started.elapsed() < Duration::from_mins(1), "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until("it is short of one", |statistics| {
+        statistics.workers_alive == 1 && statistics.short_of_workers >= Duration::from_millis(20)
+    });
+    is_broken.store(false, Ordering::SeqCst);
+    until("it has all again", |statistics| statistics.workers_alive == 2);
+    assert_eq!(engine.statistics().short_of_workers, Duration::ZERO);
 }
 
 #[test]

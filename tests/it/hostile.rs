@@ -3,8 +3,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use futures_util::FutureExt as _;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sentor::http::{Tls, TlsFiles};
-use sentor_analysis::background;
+use sentor_analysis::{Caller, background};
 use sentor_store::keys::NewKey;
 use sentor_store::metering::{Limit, Plan, Plans};
 use serde_json::{Value, json};
@@ -23,8 +24,8 @@ use crate::support::{Setup, TestServer, gzip};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Waits until `is_so` returns true; panics after a minute.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until `is_so`; panics where it takes a minute.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "{what}");
@@ -32,35 +33,38 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Occupies all background threads until it is dropped.
-struct Occupied {
+/// Occupies all background threads until it is dropped. Only one at a time does.
+pub(crate) struct Occupied {
     gate: Arc<(Mutex<bool>, Condvar)>,
+    /// Work that nobody waits for is not done.
+    _waiting: Vec<Pin<Box<dyn Future<Output = std::thread::Result<()>>>>>,
+    _one_at_a_time: MutexGuard<'static, ()>,
 }
 
 impl Occupied {
-    fn all() -> Self {
-        /// More than there are threads.
-        const JOBS: usize = 1024;
+    pub(crate) fn all() -> Self {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let gate = Arc::new((Mutex::new(false), Condvar::new()));
         let running = Arc::new(AtomicUsize::new(0));
-        for _ in 0..JOBS {
-            let (gate, running) = (Arc::clone(&gate), Arc::clone(&running));
-            // The first poll hands the work to the pool.
-            let _ = background::run(move || {
+        let caller = Caller::from("occupant");
+        let job = |_| -> Pin<Box<dyn Future<Output = std::thread::Result<()>>>> {
+            let (gate, running, caller) = (Arc::clone(&gate), Arc::clone(&running), caller.clone());
+            let block = move || {
                 running.fetch_add(1, Ordering::SeqCst);
                 let (is_open, opened) = &*gate;
                 let is_open = is_open.lock().expect("no holder panics");
                 drop(opened.wait_while(is_open, |is_open| !*is_open).expect("no holder panics"));
-            })
-            .now_or_never();
-        }
-        let mut before = 0;
-        wait_until("the threads never all work", || {
-            std::thread::sleep(Duration::from_millis(100));
-            let now = running.load(Ordering::SeqCst);
-            std::mem::replace(&mut before, now) == now && now > 0
-        });
-        Self { gate }
+            };
+            let mut job = Box::pin(async move { background::run(&caller, block).await });
+            // Its first poll hands the work over.
+            assert!(job.as_mut().now_or_never().is_none());
+            job
+        };
+        let waiting = (0..threads).map(job).collect();
+        wait_until("the threads never all work", || running.load(Ordering::SeqCst) == threads);
+        Self { gate, _waiting: waiting, _one_at_a_time: one_at_a_time }
     }
 }
 
@@ -85,7 +89,7 @@ fn entities() -> String {
 }
 
 /// A small request with an answer of some megabytes.
-fn echo(words: usize, entities: usize) -> Value {
+pub(crate) fn echo(words: usize, entities: usize) -> Value {
     let names: Vec<&str> = std::iter::repeat_n("ab", entities).collect();
     json!([{"doc_id": "1", "doc": "ab ".repeat(words), "entities": names}])
 }
@@ -139,7 +143,7 @@ fn a_request_does_not_wait_for_the_background_beyond_its_deadline() {
 }
 
 /// Sends a request to score documents, and reads the first bytes of its answer.
-fn begin(server: &TestServer, key: &str, docs: &Value) -> TcpStream {
+pub(crate) fn begin(server: &TestServer, key: &str, docs: &Value) -> TcpStream {
     let body = json!({ "docs": docs }).to_string();
     let mut stream = server.connect();
     let request = format!(

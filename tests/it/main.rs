@@ -35,3 +35,4 @@ mod serve;
 mod support;
 mod tls;
 mod topics;
+mod worst;

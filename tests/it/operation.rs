@@ -106,6 +106,39 @@ fn sighup_reloads_plans_limits_and_cors_and_names_settings_that_need_a_restart()
 }
 
 #[test]
+fn a_hang_up_reads_the_file_of_the_static_key_again() {
+    let (data, other) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let [first, second] = ["first", "second"].map(|name| {
+        let made = run(other.path(), &["keys", "create", name]);
+        text(&made.stdout).trim().to_owned()
+    });
+    let file = data.path().join("key");
+    std::fs::write(&file, &first).expect("a file");
+    let server = Server::start_with(
+        data.path(),
+        &[],
+        &[("SENTOR_API_KEY_FILE", file.to_str().expect("a path of text"))],
+    );
+    let status = |key: &str| {
+        let documents = json!({"docs": [{"doc_id": "1", "doc": "Great."}]}).to_string();
+        server.client(key).post("/api/predicts", documents).status
+    };
+    assert_eq!((status(&first), status(&second)), (200, 401));
+    std::fs::write(&file, &second).expect("a file");
+    server.signal("-HUP");
+    server.wait_for_log("models are loaded anew");
+    assert_eq!((status(&first), status(&second)), (401, 200));
+    // What is no key leaves all as it was.
+    std::fs::write(&file, "no key").expect("a file");
+    server.signal("-HUP");
+    server.wait_for_log("those in service stay");
+    assert_eq!((status(&first), status(&second)), (401, 200));
+    let (code, _, log) = server.stop("-TERM");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains(&first) && !log.contains(&second), "{log}");
+}
+
+#[test]
 fn health_asks_the_server_of_the_same_configuration() {
     let data = TempDir::new().expect("a folder");
     let port =

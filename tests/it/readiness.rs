@@ -65,6 +65,17 @@ fn a_server_without_workers_is_not_ready() {
     assert_eq!(reason(&with(0).anonymous().get("/readyz")), "workers");
     assert_eq!(with(1).anonymous().get("/readyz").status, 200, "one is replaced while the other works");
     assert_eq!(with(2).anonymous().get("/readyz").status, 200);
+    let short_for = |seconds| {
+        let short_of_workers = Duration::from_secs(seconds);
+        with_engine(EngineStatistics {
+            workers: 2,
+            workers_alive: 1,
+            short_of_workers,
+            ..EngineStatistics::default()
+        })
+    };
+    assert_eq!(short_for(1).anonymous().get("/readyz").status, 200, "it is being replaced");
+    assert_eq!(reason(&short_for(6).anonymous().get("/readyz")), "workers");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::time::Instant;
 use rayon::prelude::*;
 use sentor_engine::registry::{ModelFolder, Task};
 use sentor_engine::{
-    DurationStatistics, Engine, EngineSettings, EngineStatistics, Runtime, SequenceOutput, Ticket,
-    available_cores,
+    DurationStatistics, Engine, EngineSettings, EngineStatistics, ExpectedTokens, Runtime, SequenceOutput,
+    Ticket, available_cores,
 };
 use sentor_text::language::Language;
 
-use crate::background;
+use crate::background::{self, DropInBackground};
 use crate::embed::{self, EmbedOptions, Embedded, Embedders, EmbeddingModel};
 use crate::model::{Model, warn_of_dynamic_ranges};
 use crate::planner::{Planned, Planner, is_large, rejection};
@@ -100,6 +100,7 @@ impl Analyzer {
             routes,
             fallback_language: settings.fallback_language,
             max_mentions: settings.max_mentions,
+            max_answer_bytes: settings.max_answer_bytes,
             max_document_tokens: settings.max_queued_tokens,
         };
         let engine = Arc::new(engine?);
@@ -127,7 +128,7 @@ impl Analyzer {
         let _stop_on_drop = stop.on_drop();
         let (embedders, engine) = (Arc::clone(&self.embedders), Arc::clone(&self.engine));
         let (planned_stop, caller, deadline) = (stop.clone(), options.caller.clone(), options.deadline);
-        let submission = background::run(move || {
+        let submission = background::run(&options.caller, move || {
             let sequences = embedders.plan(&texts, language, &engine, &planned_stop)?;
             let (windows, tokens) = (sequences.windows, sequences.tokens);
             let ticket = engine.submit(sequences.sequences, &caller, deadline).map_err(rejection)?;
@@ -183,16 +184,18 @@ impl Analyzer {
         let _stop_on_drop = stop.on_drop();
         let started = Instant::now();
         let is_large = is_large(&documents);
-        let mut plans = if is_large {
+        let (plans, pending) = if is_large {
             let (planner, engine) = (Arc::clone(&self.planner), Arc::clone(&self.engine));
             let (stop, options) = (stop.clone(), options.clone());
-            let planning = background::run(move || planner.plan(&documents, &options, &stop, &engine));
-            planning.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
+            let caller = options.caller.clone();
+            let work = move || plan_and_submit(&planner, &engine, &documents, &options, &stop);
+            background::run(&caller, work).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
         } else {
-            self.planner.plan(&documents, &options, &stop, &self.engine)?
+            plan_and_submit(&self.planner, &self.engine, &documents, &options, &stop)?
         };
         self.stages().plans.record(started.elapsed());
-        let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
+        let Pending { ticket, documents } = pending;
+        let plans = DropInBackground::new(plans);
         let answer = match options.deadline {
             Some(deadline) => tokio::time::timeout_at(deadline.into(), ticket)
                 .await
@@ -202,10 +205,11 @@ impl Analyzer {
         let outputs = answer.map_err(|_| AnalysisError::ShuttingDown)?;
         let started = Instant::now();
         let answers = if is_large {
-            let aggregation = background::run(move || aggregate(plans, outputs, &documents));
+            let work = move || aggregate(plans.into_inner(), outputs, &documents);
+            let aggregation = background::run(&options.caller, work);
             aggregation.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         } else {
-            aggregate(plans, outputs, &documents)
+            aggregate(plans.into_inner(), outputs, &documents)
         };
         self.stages().aggregations.record(started.elapsed());
         Ok(answers)
@@ -224,9 +228,9 @@ impl Analyzer {
     ) -> Result<Vec<Result<DocumentAnalysis, DocumentError>>, AnalysisError> {
         let stop = StopSignal::at(options.deadline);
         let started = Instant::now();
-        let mut plans = self.planner.plan(&documents, &options, &stop, &self.engine)?;
+        let planned = plan_and_submit(&self.planner, &self.engine, &documents, &options, &stop)?;
+        let (plans, Pending { ticket, documents }) = planned;
         self.stages().plans.record(started.elapsed());
-        let Pending { ticket, documents } = self.submit(&mut plans, &options)?;
         let outputs = ticket.wait().map_err(|_| AnalysisError::ShuttingDown)?;
         let started = Instant::now();
         let answers = aggregate(plans, outputs, &documents);
@@ -287,24 +291,32 @@ impl Analyzer {
         caller: &Caller,
         deadline: Option<Instant>,
     ) -> Result<(), AnalysisError> {
-        let tokens = (body_bytes / Self::BODY_BYTES_PER_TOKEN).max(1);
+        let tokens = ExpectedTokens::Guessed((body_bytes / Self::BODY_BYTES_PER_TOKEN).max(1));
         self.engine.precheck(tokens, caller, deadline).map_err(rejection)
     }
+}
 
-    /// Submits the sequences of all plans at once, so that they are accepted or rejected together.
-    fn submit(&self, plans: &mut [Planned], options: &Options) -> Result<Pending, AnalysisError> {
-        let mut sequences = Vec::new();
-        let mut documents = Vec::new();
-        for (document, plan) in plans.iter_mut().enumerate() {
-            if let Ok((model, plan)) = plan {
-                let before = sequences.len();
-                sequences.extend(plan.take_sequences().into_iter().map(|sequence| (*model, sequence)));
-                documents.push((document, sequences.len() - before));
-            }
+/// Plans documents, and submits the sequences of all plans at once, so that they are accepted or rejected together.
+fn plan_and_submit(
+    planner: &Planner,
+    engine: &Engine,
+    documents: &[Document],
+    options: &Options,
+    stop: &StopSignal,
+) -> Result<(Vec<Planned>, Pending), AnalysisError> {
+    let mut plans = planner.plan(documents, options, stop, engine)?;
+    stop.check()?;
+    let mut sequences = Vec::new();
+    let mut documents = Vec::new();
+    for (document, plan) in plans.iter_mut().enumerate() {
+        if let Ok((model, plan)) = plan {
+            let before = sequences.len();
+            sequences.extend(plan.take_sequences().into_iter().map(|sequence| (*model, sequence)));
+            documents.push((document, sequences.len() - before));
         }
-        let ticket = self.engine.submit(sequences, &options.caller, options.deadline).map_err(rejection)?;
-        Ok(Pending { ticket, documents })
     }
+    let ticket = engine.submit(sequences, &options.caller, options.deadline).map_err(rejection)?;
+    Ok((plans, Pending { ticket, documents }))
 }
 
 /// Opens a folder unless it is open, and returns its index.

@@ -270,6 +270,28 @@ pub enum AnalysisError {
         /// Time after which a retry may succeed.
         retry_after: Duration,
     },
+    /// Even without other requests, the work would take longer than its time.
+    #[error("the work would take about {} ms, which is longer than its time", .needed.as_millis())]
+    TooLong {
+        /// Estimated least time that it takes.
+        needed: Duration,
+    },
+    /// The answer would be larger than the server sends.
+    #[error("the answer would be about {bytes} bytes, and at most {most} are sent")]
+    AnswerTooLarge {
+        /// Estimated least size.
+        bytes: usize,
+        /// Most bytes of an answer.
+        most: usize,
+    },
+    /// The texts of a request, read once for each group of their entities, are too much.
+    #[error("the texts and their entities come to more than {most} model tokens")]
+    TooManyTokens {
+        /// How many, as far as they were counted.
+        tokens: usize,
+        /// Most tokens of a request.
+        most: usize,
+    },
     /// The work was accepted but not finished by its deadline.
     #[error("the deadline passed before the work was done")]
     DeadlinePassed,

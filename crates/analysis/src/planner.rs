@@ -1,10 +1,11 @@
 //! Plans the documents of a request.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rayon::prelude::*;
-use sentor_engine::{Engine, SubmitError};
+use sentor_engine::{Engine, ExpectedTokens, SubmitError};
 use sentor_text::language::{Detection, Language, LanguageChoice, detect};
 
 use crate::model::Model;
@@ -19,6 +20,8 @@ pub(crate) struct Planner {
     pub(crate) routes: Vec<(Language, usize)>,
     pub(crate) fallback_language: Language,
     pub(crate) max_mentions: usize,
+    /// Maximum bytes of an answer.
+    pub(crate) max_answer_bytes: usize,
     /// Maximum tokens of the sequences of one document, with its entities.
     pub(crate) max_document_tokens: usize,
 }
@@ -29,6 +32,10 @@ pub(crate) type Planned = Result<(usize, Plan), DocumentError>;
 impl Planner {
     /// Requests of fewer tokens are submitted without a precheck.
     const UNCHECKED_TOKENS: usize = 1 << 16;
+
+    /// An idle engine accepts a request that is larger than its queue, but at most so many times. With default settings that is
+    /// six million tokens, and the largest body of ordinary text has some four.
+    const QUEUES_PER_REQUEST: usize = 3;
 
     /// Detects the language of each document and plans it. Checks with `engine` that it can do the work before large
     /// sequences are built.
@@ -43,18 +50,34 @@ impl Planner {
         let admit = |tokens: usize| {
             let before = planned_tokens.fetch_add(tokens, Ordering::Relaxed);
             let total = before.saturating_add(tokens);
+            let most = self.max_document_tokens.saturating_mul(Self::QUEUES_PER_REQUEST);
+            if total > most {
+                return Err(AnalysisError::TooManyTokens { tokens: total, most });
+            }
             if total < Self::UNCHECKED_TOKENS {
                 return Ok(());
             }
-            engine.precheck(total, &options.caller, options.deadline).map_err(rejection)
+            engine
+                .precheck(ExpectedTokens::Counted(total), &options.caller, options.deadline)
+                .map_err(rejection)
         };
-        let bounds = Bounds {
-            stop,
-            max_mentions: self.max_mentions,
-            max_tokens: self.max_document_tokens,
-            admit: &admit,
+        let answer_bytes = AtomicUsize::new(0);
+        let expect_answer = |bytes: usize| {
+            let total = answer_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+            let most = self.max_answer_bytes;
+            if total > most { Err(AnalysisError::AnswerTooLarge { bytes: total, most }) } else { Ok(()) }
         };
-        let prepare = |document: &Document| {
+        // The engine scores equal texts once.
+        let is_first = firsts(documents);
+        let prepare = |(document, is_first): (&Document, &bool)| {
+            let bounds = Bounds {
+                stop,
+                max_mentions: self.max_mentions,
+                max_tokens: self.max_document_tokens,
+                max_text_tokens: self.max_document_tokens.saturating_mul(Self::QUEUES_PER_REQUEST),
+                expect_answer: &expect_answer,
+                admit: if *is_first { &admit } else { &|_| Ok(()) },
+            };
             stop.check()?;
             let detection = detect(&document.text);
             let language = self.language_of(&detection, options.language);
@@ -70,9 +93,9 @@ impl Planner {
         // Only where `background` put the request: on any other thread the caller does the work, so that a process that scores
         // with `analyze_blocking` has no threads of rayon.
         if documents.len() > 1 && rayon::current_thread_index().is_some() {
-            documents.par_iter().map(prepare).collect()
+            documents.par_iter().zip(&is_first).map(prepare).collect()
         } else {
-            documents.iter().map(prepare).collect()
+            documents.iter().zip(&is_first).map(prepare).collect()
         }
     }
 
@@ -87,6 +110,12 @@ impl Planner {
         let route = self.routes.iter().find(|(routed, _)| *routed == language);
         route.map(|&(_, model)| model).ok_or(AnalysisError::NoModel(language))
     }
+}
+
+/// Which documents have a text and entities that none before them has.
+fn firsts(documents: &[Document]) -> Vec<bool> {
+    let mut seen = HashSet::new();
+    documents.iter().map(|document| seen.insert((&document.text, &document.entities))).collect()
 }
 
 /// Texts and entities that are longer in total are planned on the background pool, several documents at a time. For
@@ -107,6 +136,7 @@ pub(crate) fn rejection(error: SubmitError) -> AnalysisError {
         SubmitError::Overloaded { retry_after } => {
             AnalysisError::Overloaded { retry_after: retry_after.max(Duration::from_secs(1)) }
         }
+        SubmitError::TooLong { needed } => AnalysisError::TooLong { needed },
         SubmitError::ShuttingDown => AnalysisError::ShuttingDown,
     }
 }

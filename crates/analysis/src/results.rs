@@ -328,9 +328,9 @@ fn warning_result(warning: &Warning) -> WarningResult {
 
 /// Maximum bytes of JSON without the texts, for a document, a sentence, an entity, a mention and a warning.
 const DOCUMENT_BYTES: usize = 512;
-const SENTENCE_BYTES: usize = 260;
-const ENTITY_BYTES: usize = 352;
-const MENTION_BYTES: usize = 260;
+pub(crate) const SENTENCE_BYTES: usize = 260;
+pub(crate) const ENTITY_BYTES: usize = 352;
+pub(crate) const MENTION_BYTES: usize = 260;
 const WARNING_BYTES: usize = 384;
 
 /// Returns an upper bound of the length of [`document_result`] as JSON, in bytes. Takes one pass over the texts, and no

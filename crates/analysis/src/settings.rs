@@ -28,7 +28,9 @@ pub struct Settings {
     pub max_queued_tokens: usize,
     /// Most mentions of one document that are scored and listed.
     pub max_mentions: usize,
-    /// Maximum bytes of the cache of scores; 0 turns it off.
+    /// Most bytes that the answer to one request may hold.
+    pub max_answer_bytes: usize,
+    /// Memory for texts that were scored before, in bytes; 0 keeps none.
     pub cache_bytes: usize,
     /// Whether equal texts that are queued or running are scored once.
     pub deduplicate: bool,
@@ -50,6 +52,7 @@ impl Default for Settings {
             max_batch_tokens: Engine::USUAL_BATCH_TOKENS,
             max_queued_tokens: 2_000_000,
             max_mentions: 10_000,
+            max_answer_bytes: usize::MAX,
             cache_bytes: 32 << 20,
             deduplicate: true,
             worker_niceness: 0,

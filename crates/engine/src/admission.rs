@@ -22,6 +22,8 @@ pub(super) struct Request<'a> {
     pub(super) tokens: usize,
     /// Time of one worker for it.
     pub(super) work: Duration,
+    /// The same at the quickest pace of late; zero as long as only the size of the request is known.
+    pub(super) least_work: Duration,
     /// Time until its deadline; `None` if it has none.
     pub(super) time_left: Option<Duration>,
     /// What the same caller has queued.
@@ -33,8 +35,16 @@ pub(super) struct Request<'a> {
 /// Why a request is rejected, and when it may be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
-    QueueFull { retry_after: Duration },
-    Deadline { retry_after: Duration },
+    QueueFull {
+        retry_after: Duration,
+    },
+    Deadline {
+        retry_after: Duration,
+    },
+    /// The request alone takes longer than it has time, whatever is queued.
+    TooLong {
+        needed: Duration,
+    },
 }
 
 /// The bounds of the queue.
@@ -53,9 +63,14 @@ impl Admission {
     /// up to the last moment would be late half of the time, and scored in vain.
     const PLANNED: f64 = 0.6;
 
-    /// Accepts or rejects a request. If nothing is queued, any request is accepted: none is too large for good, and a
-    /// cost that was estimated too high is measured again.
+    /// Accepts or rejects a request. If nothing is queued, any request is accepted that its own work does not make late:
+    /// none is too large for good, and a cost that was estimated too high is measured again.
     pub(super) fn decide(self, request: &Request<'_>) -> Result<(), Rejection> {
+        // All workers may share the work, so this is the least time that it takes.
+        let needed = self.over_workers(request.least_work.as_secs_f64());
+        if request.time_left.is_some_and(|left| needed > left) {
+            return Err(Rejection::TooLong { needed });
+        }
         if request.own.tokens == 0 && request.others.is_empty() {
             return Ok(());
         }
@@ -128,13 +143,20 @@ mod tests {
 
     fn decide(tokens: usize, left_ms: Option<u64>, own: usize, others: &[Backlog]) -> Result<(), Rejection> {
         let work = Duration::from_millis(tokens as u64);
+        // The quickest batch of late took a quarter of the usual time.
+        let least_work = work / 4;
         let time_left = left_ms.map(Duration::from_millis);
-        ADMISSION.decide(&Request { tokens, work, time_left, own: backlog(own, 1.0), others })
+        ADMISSION.decide(&Request { tokens, work, least_work, time_left, own: backlog(own, 1.0), others })
     }
 
     #[test]
-    fn an_idle_engine_accepts_anything() {
-        assert_eq!(decide(1_000_000, Some(0), 0, &[]), Ok(()));
+    fn an_idle_engine_accepts_what_is_not_too_long_in_itself() {
+        assert_eq!(decide(1_000_000, None, 0, &[]), Ok(()));
+        // A quarter of 800 ms, by two workers.
+        assert_eq!(decide(800, Some(100), 0, &[]), Ok(()));
+        let needed = Duration::from_millis(101);
+        assert_eq!(decide(808, Some(100), 0, &[]), Err(Rejection::TooLong { needed }));
+        assert_eq!(decide(808, Some(100), 500, &[backlog(500, 1.0)]), Err(Rejection::TooLong { needed }));
     }
 
     #[test]
@@ -164,7 +186,7 @@ mod tests {
         let refused = decide(50, Some(100), 0, &[backlog(700, 4.0)]);
         assert_eq!(refused, Err(Rejection::Deadline { retry_after: Duration::from_millis(65) }));
         // The time to retry is never longer than the queued work.
-        let refused = decide(100, Some(10), 10, &[]);
+        let refused = decide(50, Some(10), 10, &[]);
         assert_eq!(refused, Err(Rejection::Deadline { retry_after: Duration::from_millis(5) }));
     }
 }

@@ -86,10 +86,8 @@ mod tests {
     #[test]
     fn the_cache_stays_within_its_bytes_and_keeps_frequent_entries() {
         let mut cache = OutputCache::new(100_000).expect("it is on");
-        let key = |id: u32| SequenceKey {
-            model: 0,
-            sequence: Arc::new(Sequence { ids: vec![id; 30], spans: vec![SequenceSpan::new(1, 2)] }),
-        };
+        let sequence = |id: u32| Sequence { ids: vec![id; 30], spans: vec![SequenceSpan::new(1, 2)] };
+        let key = |id: u32| SequenceKey::new(0, Arc::new(sequence(id)));
         let scored = BatchOutput::new(OutputLayout::per_span("logits", 3), vec![vec![0.0, 1.0, 2.0]]);
         let outputs = scored.split(&[&key(0).sequence]).expect("one span");
         cache.insert(key(0), outputs[0].clone());
@@ -104,9 +102,9 @@ mod tests {
         let CacheStatistics { hits, misses, entries, .. } = cache.statistics();
         assert_eq!((hits, misses), (4999, 0));
         assert!(entries > 100, "{entries} sequences of some 370 bytes fit");
-        let other_spans = Sequence { spans: vec![SequenceSpan::new(1, 3)], ..(*key(0).sequence).clone() };
-        assert!(cache.find(&SequenceKey { model: 0, sequence: Arc::new(other_spans) }).is_none());
-        assert!(cache.find(&SequenceKey { model: 1, ..key(0) }).is_none());
+        let other_spans = Sequence { spans: vec![SequenceSpan::new(1, 3)], ..sequence(0) };
+        assert!(cache.find(&SequenceKey::new(0, Arc::new(other_spans))).is_none());
+        assert!(cache.find(&SequenceKey::new(1, Arc::new(sequence(0)))).is_none());
         assert!(OutputCache::new(0).is_none());
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct TokenCost {
     /// Place of the oldest measurement, once the ring is full.
     oldest: usize,
     median_ps: u64,
+    least_ps: u64,
 }
 
 impl TokenCost {
@@ -36,6 +37,7 @@ impl TokenCost {
         let mut sorted = self.recent.clone();
         let middle = sorted.len() / 2;
         self.median_ps = *sorted.select_nth_unstable(middle).1;
+        self.least_ps = sorted.into_iter().min().unwrap_or_default();
     }
 
     /// Picoseconds a token; 0 before the first batch.
@@ -46,6 +48,11 @@ impl TokenCost {
     /// Time of one worker for so many tokens.
     pub(crate) fn time_of(&self, tokens: usize) -> Duration {
         Duration::from_nanos(self.median_ps.saturating_mul(tokens as u64) / 1000)
+    }
+
+    /// Time of one worker for so many tokens at the pace of the quickest of the latest batches.
+    pub(crate) fn least_time_of(&self, tokens: usize) -> Duration {
+        Duration::from_nanos(self.least_ps.saturating_mul(tokens as u64) / 1000)
     }
 }
 
@@ -76,6 +83,7 @@ mod tests {
             let odd = if turn % 3 == 2 { 1000 } else { 1 };
             cost.record(64, micros(64) * odd);
             assert!(turn < 2 || cost.time_of(1000) == Duration::from_millis(40), "{turn}");
+            assert_eq!(cost.least_time_of(1000), Duration::from_millis(40), "{turn}");
         }
         // A machine that is slower from now on is noticed.
         for _ in 0..TokenCost::BATCHES {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::cost::TokenCost;
 use super::deferred::Source;
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, SequenceKey};
 use super::onnx::SessionNetwork;
 use super::scheduler::{Batch, BatchShape};
-use super::state::{Phase, SchedulerState};
+use super::state::{ExpectedTokens, Phase, SchedulerState};
 use super::{Caller, EngineStatistics, Network, Runtime, RuntimeError, Ticket, lock, worker};
 use crate::encode::Sequence;
 use crate::registry::{ModelFolder, QuantisationScheme, Task};
@@ -155,7 +155,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`SubmitError::Overloaded`] if the queue is full or the work would not be done by `deadline`;
-    /// [`SubmitError::ShuttingDown`] once a shutdown has begun.
+    /// [`SubmitError::TooLong`] if it would not be, even by an idle engine; [`SubmitError::ShuttingDown`] once a shutdown has begun.
     pub fn submit(
         &self,
         sequences: Vec<(usize, Sequence)>,
@@ -163,7 +163,9 @@ impl Engine {
         deadline: Option<Instant>,
     ) -> Result<Ticket, SubmitError> {
         let is_single = sequences.len() == 1;
-        let submitted = lock(&self.shared.state).submit(sequences, caller, deadline, Instant::now());
+        let keys = sequences.into_iter().map(|(model, sequence)| SequenceKey::new(model, Arc::new(sequence)));
+        let keys: Vec<SequenceKey> = keys.collect();
+        let submitted = lock(&self.shared.state).submit(keys, caller, deadline, Instant::now());
         let (claimant, receiver) = submitted?;
         if is_single {
             self.shared.changed.notify_one();
@@ -174,14 +176,14 @@ impl Engine {
     }
 
     /// Whether [`Engine::submit`] would reject at least `tokens` of `caller` now. The server asks before it reads a
-    /// request, so that one that cannot be accepted costs nothing.
+    /// request, and again before it lays out its sequences, so that one that cannot be accepted costs little.
     ///
     /// # Errors
     ///
     /// As [`Engine::submit`].
     pub fn precheck(
         &self,
-        tokens: usize,
+        tokens: ExpectedTokens,
         caller: &Caller,
         deadline: Option<Instant>,
     ) -> Result<(), SubmitError> {
@@ -286,6 +288,12 @@ pub enum SubmitError {
     Overloaded {
         /// Estimated time until the queue is short enough.
         retry_after: Duration,
+    },
+    /// The work alone takes longer than the time until the deadline, whatever is queued.
+    #[error("the work takes longer than its time")]
+    TooLong {
+        /// Estimated least time that it takes.
+        needed: Duration,
     },
     /// The engine is shutting down.
     #[error("the engine is shutting down")]

@@ -1,6 +1,7 @@
 //! Sequences on their way through the engine, and the requests that wait for them.
 
-use std::sync::{Arc, Mutex};
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -11,10 +12,28 @@ use super::{Caller, SequenceOutput};
 use crate::encode::Sequence;
 
 /// Everything that the output of a sequence depends on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// It is hashed when it is made: maps are searched under the lock of the scheduler, for which all requests and workers wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SequenceKey {
     pub(crate) model: usize,
     pub(crate) sequence: Arc<Sequence>,
+    hash: u64,
+}
+
+impl SequenceKey {
+    pub(crate) fn new(model: usize, sequence: Arc<Sequence>) -> Self {
+        /// Random for each process, so that no caller can choose texts whose hashes are equal.
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let hash = HASHER.hash_one((model, &sequence));
+        Self { model, sequence, hash }
+    }
+}
+
+impl Hash for SequenceKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// A sequence that is queued or being scored, and the requests that wait for it.

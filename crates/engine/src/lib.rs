@@ -45,6 +45,7 @@ pub use onnx::{
     NetworkSource, ONNXRUNTIME_VERSION, Runtime, RuntimeError, default_library, disable_telemetry,
 };
 pub use output::{BatchOutput, OutputField, OutputLayout, RowsPer, SequenceOutput};
+pub use state::ExpectedTokens;
 pub use statistics::{
     CacheStatistics, DurationStatistics, EngineStatistics, ModelStatistics, RejectionStatistics,
 };

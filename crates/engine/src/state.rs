@@ -32,6 +32,8 @@ pub(super) struct SchedulerState {
     /// Measured cost of a token, by model.
     token_costs: Vec<TokenCost>,
     statistics: EngineStatistics,
+    /// Since when fewer workers than configured are alive, after all of them were.
+    short_of_workers_since: Option<Instant>,
     /// A batch is identified by its first sequence.
     stall_detector: StallDetector<Arc<InFlight>>,
     settings: EngineSettings,
@@ -65,6 +67,29 @@ impl BatchOutcome {
     pub(super) fn lost(sequences: usize) -> Self {
         let (outputs, none) = (vec![None; sequences], Duration::ZERO);
         Self { outputs, failed_as_batch: true, took: none, occupied: none }
+    }
+}
+
+/// Tokens of a request that is not laid out yet.
+#[derive(Clone, Copy, Debug)]
+pub enum ExpectedTokens {
+    /// Guessed from the size of its body. It may be refused because of what is queued, but not for its own sake.
+    Guessed(usize),
+    /// Counted in its texts; the models read at least so many.
+    Counted(usize),
+}
+
+/// Size of a request.
+struct RequestSize {
+    /// What it is charged, in tokens of each model.
+    load: Vec<usize>,
+    /// Tokens of work of each model, without padding.
+    tokens: Vec<usize>,
+}
+
+impl RequestSize {
+    fn none(models: usize) -> Self {
+        Self { load: vec![0; models], tokens: vec![0; models] }
     }
 }
 
@@ -102,15 +127,16 @@ impl SchedulerState {
                 models: models.iter().map(model_statistics).collect(),
                 ..EngineStatistics::default()
             },
+            short_of_workers_since: None,
             stall_detector: StallDetector::default(),
             settings,
         }
     }
 
-    /// Accepts sequences, each with the index of its model, all or none of them.
+    /// Accepts sequences, all or none of them.
     pub(super) fn submit(
         &mut self,
-        sequences: Vec<(usize, Sequence)>,
+        keys: Vec<SequenceKey>,
         caller: &Caller,
         deadline: Option<Instant>,
         now: Instant,
@@ -119,21 +145,19 @@ impl SchedulerState {
             self.statistics.rejections.shutting_down += 1;
             return Err(SubmitError::ShuttingDown);
         }
-        let keys = sequences
-            .into_iter()
-            .map(|(model, sequence)| SequenceKey { model, sequence: Arc::new(sequence) })
-            .collect::<Vec<_>>();
         let known: JobOutputs = match &mut self.cache {
             Some(cache) => keys.iter().map(|key| cache.find(key)).collect(),
             None => vec![None; keys.len()],
         };
-        let mut load = vec![0; self.token_costs.len()];
+        let mut size = RequestSize::none(self.token_costs.len());
         for key in keys.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key) {
             if !self.in_flight.contains_key(key) {
-                load[key.model] += self.place(key).1;
+                let Sequence { ids, spans } = &*key.sequence;
+                size.load[key.model] += self.place(key).1;
+                size.tokens[key.model] += ids.len() + spans.len() / Self::SPANS_PER_TOKEN_OF_WORK;
             }
         }
-        self.admit(&load, caller, deadline, now)?;
+        self.admit(&size, caller, deadline, now)?;
 
         let is_unknown = known.iter().map(Option::is_none).collect::<Vec<_>>();
         let (reply, receiver) = oneshot::channel();
@@ -152,26 +176,29 @@ impl SchedulerState {
     /// Whether a request of at least `tokens` of any model would be rejected now.
     pub(super) fn precheck(
         &mut self,
-        tokens: usize,
+        tokens: ExpectedTokens,
         caller: &Caller,
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<(), SubmitError> {
-        let mut load = vec![0; self.token_costs.len()];
+        let mut size = RequestSize::none(self.token_costs.len());
         // The cheapest model, since the request's own is not known yet. A model that is not loaded has no cost yet.
-        let cheapest = (0..load.len())
+        let cheapest = (0..size.load.len())
             .filter(|&model| self.token_costs[model].picoseconds() > 0)
             .min_by_key(|&model| self.token_costs[model].picoseconds())
-            .or((!load.is_empty()).then_some(0));
+            .or((!size.load.is_empty()).then_some(0));
         if let Some(cheapest) = cheapest {
-            load[cheapest] = tokens;
+            (size.load[cheapest], size.tokens[cheapest]) = match tokens {
+                ExpectedTokens::Guessed(tokens) => (tokens, 0),
+                ExpectedTokens::Counted(tokens) => (tokens, tokens),
+            };
         }
-        self.admit(&load, caller, deadline, now)
+        self.admit(&size, caller, deadline, now)
     }
 
     fn admit(
         &mut self,
-        load: &[usize],
+        RequestSize { load, tokens }: &RequestSize,
         caller: &Caller,
         deadline: Option<Instant>,
         now: Instant,
@@ -193,6 +220,7 @@ impl SchedulerState {
         let request = Request {
             tokens: load.iter().sum(),
             work: self.work(load),
+            least_work: self.least_work(tokens),
             time_left: deadline.map(|deadline| deadline.saturating_duration_since(now)),
             own,
             others: &others,
@@ -200,18 +228,29 @@ impl SchedulerState {
         let EngineSettings { workers, max_queued_tokens, .. } = self.settings;
         Admission { workers, max_queued_tokens }.decide(&request).map_err(|rejection| {
             let rejections = &mut self.statistics.rejections;
-            let (count, retry_after) = match rejection {
-                Rejection::QueueFull { retry_after } => (&mut rejections.queue_full, retry_after),
-                Rejection::Deadline { retry_after } => (&mut rejections.deadline, retry_after),
+            let (count, error) = match rejection {
+                Rejection::QueueFull { retry_after } => {
+                    (&mut rejections.queue_full, SubmitError::Overloaded { retry_after })
+                }
+                Rejection::Deadline { retry_after } => {
+                    (&mut rejections.deadline, SubmitError::Overloaded { retry_after })
+                }
+                Rejection::TooLong { needed } => (&mut rejections.deadline, SubmitError::TooLong { needed }),
             };
             *count += 1;
-            SubmitError::Overloaded { retry_after }
+            error
         })
     }
 
     /// Time of one worker for this load of each model.
     fn work(&self, load: &[usize]) -> Duration {
         let times = load.iter().zip(&self.token_costs).map(|(&load, cost)| cost.time_of(load));
+        times.fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    /// Least time of one worker for so many tokens of each model.
+    fn least_work(&self, tokens: &[usize]) -> Duration {
+        let times = tokens.iter().zip(&self.token_costs).map(|(&tokens, cost)| cost.least_time_of(tokens));
         times.fold(Duration::ZERO, Duration::saturating_add)
     }
 
@@ -341,11 +380,15 @@ impl SchedulerState {
     /// Records that a worker is ready for batches.
     pub(super) fn worker_started(&mut self) {
         self.statistics.workers_alive += 1;
+        if self.statistics.workers_alive == self.settings.workers {
+            self.short_of_workers_since = None;
+        }
     }
 
     /// Records that a worker that was ready ended or panicked.
-    pub(super) fn worker_ended(&mut self) {
+    pub(super) fn worker_ended(&mut self, now: Instant) {
         self.statistics.workers_alive -= 1;
+        self.short_of_workers_since.get_or_insert(now);
     }
 
     /// Records that a worker panicked outside the model, or before it was ready, and is replaced.
@@ -355,6 +398,8 @@ impl SchedulerState {
 
     pub(super) fn statistics(&self, now: Instant) -> EngineStatistics {
         let mut statistics = self.statistics.clone();
+        statistics.short_of_workers =
+            self.short_of_workers_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         statistics.stalled = self.stall_detector.stalled_for(self.queued_sequences() > 0, now);
         let totals = self.scheduler.totals();
         for (index, model) in statistics.models.iter_mut().enumerate() {

@@ -9,6 +9,8 @@ pub struct EngineStatistics {
     pub workers: usize,
     /// Workers that are ready for batches or at work.
     pub workers_alive: usize,
+    /// How long fewer workers than configured have been alive; zero while all are.
+    pub short_of_workers: Duration,
     /// Workers that panicked, outside the model or before they were ready, and were replaced.
     pub worker_replacements: u64,
     /// One for each model, in the order in which they were given.

@@ -108,7 +108,7 @@ impl<'a> Alive<'a> {
 
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
-        lock(&self.0.state).worker_ended();
+        lock(&self.0.state).worker_ended(Instant::now());
     }
 }
 

@@ -21,6 +21,7 @@ use super::observe::RequestContext;
 use super::query::{Parameters, bad_parameter};
 use super::{auth, blocking, body};
 use request::{CreateKey, RotateKey};
+use sentor_analysis::Caller;
 use sentor_store::audit::{Actor, RefusedCall};
 use sentor_store::keys::{ApiKey, KeyAdmin, KeyId, KeyRecord, Scope};
 use sentor_store::{Store, StoreError};
@@ -96,7 +97,8 @@ pub(super) async fn create_key(
     let (parts, body) = request.into_parts();
     let admin = auth::require(&app, &parts.headers, Scope::Admin, &context)?;
     body::check_headers(&parts.headers, body_limit_bytes(&app))?;
-    let (bytes, _held) = body::read(&parts.headers, body, body_limit_bytes(&app), &app).await?;
+    let caller = Caller::from(admin.account.as_str());
+    let (bytes, _held) = body::read(&parts.headers, body, body_limit_bytes(&app), &app, &caller).await?;
     let now = app.now();
     let new = CreateKey::parse(&bytes)?.check(&app.services.meter.plans(), now)?;
     let (key, record) =
@@ -140,7 +142,8 @@ pub(super) async fn rotate_key(
 ) -> Result<(StatusCode, Json<NewKeyView>), ApiError> {
     let (parts, body) = request.into_parts();
     let admin = auth::require(&app, &parts.headers, Scope::Admin, &context)?;
-    let (bytes, _held) = body::read(&parts.headers, body, body_limit_bytes(&app), &app).await?;
+    let caller = Caller::from(admin.account.as_str());
+    let (bytes, _held) = body::read(&parts.headers, body, body_limit_bytes(&app), &app, &caller).await?;
     let now = app.now();
     let until = RotateKey::parse(&bytes)?.old_expires_at(now)?;
     let id = parse_id(&id)?;

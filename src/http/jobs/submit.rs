@@ -20,6 +20,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::observe::RequestContext;
 use crate::http::problems::Problems;
 use crate::http::{auth, blocking, body};
+use sentor_analysis::Caller;
 use sentor_jobs::{InputFormat, Upload, hexadecimal, new_job_id};
 use sentor_store::jobs::{IdempotencyKey, JobId, JobLimits, JobRecord, JobStatus, Submission};
 use sentor_store::keys::KeyRecord;
@@ -86,7 +87,8 @@ pub(in crate::http) async fn submit_job(
         (checked, received)
     } else {
         let limit_bytes = settings.limits.body_limit_bytes;
-        let (bytes, _held) = body::read(&parts.headers, body, limit_bytes, &app).await?;
+        let caller = Caller::from(key.account.as_str());
+        let (bytes, _held) = body::read(&parts.headers, body, limit_bytes, &app, &caller).await?;
         let mut submitted = parse(&bytes)?;
         let docs = submitted.docs.take().unwrap_or_default();
         let checked = submitted.check(&service, &settings.limits)?;

@@ -136,7 +136,7 @@ fn response(codes: &[ErrorCode]) -> Response {
 }
 
 fn body(error: &ApiError) -> Value {
-    let body = error.body("0197e2d5-2c3a-7d4e-9a53-0a6d1c6f8f11", Timestamp::UNIX_EPOCH);
+    let body = error.body("0197e2d5-2c3a-7d4e-9a53-0a6d1c6f8f11", "", Timestamp::UNIX_EPOCH);
     serde_json::from_slice(&body).unwrap_or_default()
 }
 

@@ -14,8 +14,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
-use super::answer::{self, Compressed, DropOffThread, OFF_THREAD_BYTES, off_thread};
+use super::answer::{self, Compressed, OFF_THREAD_BYTES, off_thread};
 use super::app::App;
+use super::budget::Reservation;
 use super::error::ApiError;
 use super::observe::RequestContext;
 use super::openapi::schemas;
@@ -24,6 +25,7 @@ use super::{auth, body, timeout};
 use crate::telemetry::{Phase, ScoredDocument};
 pub(super) use example::{answer as example_answer, request as example_request};
 use request::PredictRequest;
+use sentor_analysis::background::DropInBackground;
 use sentor_analysis::{AnalysisError, Caller, Document, DocumentAnalysis, DocumentError, Options};
 use sentor_store::keys::{KeyRecord, Scope};
 use sentor_store::metering::{Admission, Limit, Usage};
@@ -107,7 +109,7 @@ fn read_head(
 ) -> Result<(PredictQuery, Instant), ApiError> {
     body::check_headers(headers, app.settings().limits.body_limit_bytes)?;
     let query = PredictQuery::parse(uri)?;
-    app.answers.check(1)?;
+    app.answers.check(1, caller)?;
     let deadline = context.started + timeout::requested(headers, &app.settings())?;
     if let Some(analyzer) = app.analyzer() {
         analyzer.precheck(body::length(headers).unwrap_or(0), caller, Some(deadline))?;
@@ -133,12 +135,12 @@ pub fn read_predict_body(
     let request = PredictRequest::parse(bytes, query, limits);
     request
         .map(|request| request.documents.len())
-        .map_err(|error| error.body("", jiff::Timestamp::UNIX_EPOCH))
+        .map_err(|error| error.body("", "", jiff::Timestamp::UNIX_EPOCH))
 }
 
 /// Answers an admitted request.
 async fn score(
-    app: &App,
+    app: &Arc<App>,
     headers: &HeaderMap,
     body: Body,
     context: &RequestContext,
@@ -148,10 +150,10 @@ async fn score(
     let query = *query;
     // The body's memory is charged until the answer is written.
     let limits = app.settings().limits;
-    let (bytes, body_memory) = body::read(headers, body, limits.body_limit_bytes, app).await?;
+    let (bytes, body_memory) = body::read(headers, body, limits.body_limit_bytes, app, caller).await?;
     let received_bytes = bytes.len();
-    let request = off_thread(received_bytes >= OFF_THREAD_BYTES, move || {
-        PredictRequest::parse(&bytes, query, &limits).map(DropOffThread::new)
+    let request = off_thread(received_bytes >= OFF_THREAD_BYTES, caller, move || {
+        PredictRequest::parse(&bytes, query, &limits).map(DropInBackground::new)
     });
     let mut request = request.await??;
     let language = request.language.unwrap_or(LanguageChoice::Fixed(Language::English));
@@ -170,41 +172,76 @@ async fn score(
     let valid_documents = std::mem::take(&mut request.valid_documents);
     let outcomes = analyze(app, valid_documents, options).await;
     context.end_phase(Phase::Score, score_started);
-    let outcomes = DropOffThread::new(outcomes?);
-
-    let expected_bytes = response::expected_bytes(&request, &outcomes);
-    let mut answer_memory = app.answers.reserve(expected_bytes)?;
-    let scored = || outcomes.iter().flatten();
-    let tokens = scored().map(|analysis| analysis.tokens).sum();
-    context.update(|notes| notes.tokens = Some(tokens));
-    admission.add_usage(Usage {
-        documents: count(scored().count()),
-        characters: count(size.characters),
-        tokens: count(tokens),
-        entities: count(scored().map(|analysis| analysis.entities.len()).sum()),
-        ..Usage::default()
-    });
-    count_scored(&outcomes, app);
+    let outcomes = DropInBackground::new(outcomes?);
 
     let write_started = Instant::now();
-    let is_large = expected_bytes.max(received_bytes) >= OFF_THREAD_BYTES;
-    let accepted = if is_large { headers.clone() } else { HeaderMap::new() };
-    let written = off_thread(is_large, move || {
-        let _until_written = body_memory;
-        let (request, outcomes) = (request.into_inner(), outcomes.into_inner());
-        let json = response::write(&request, &outcomes, query, expected_bytes)?;
-        drop((request, outcomes));
-        Ok::<_, ApiError>(if is_large {
-            Compressed::as_accepted(json, &accepted)
-        } else {
-            Compressed::plain(json)
-        })
-    });
-    let written = written.await??;
-    answer_memory.resize(written.len());
+    let is_large = received_bytes >= OFF_THREAD_BYTES || items(&outcomes) >= OFF_THREAD_ITEMS;
+    let scored = Scored {
+        app: Arc::clone(app),
+        admitted: Arc::clone(admitted),
+        context: context.clone(),
+        accepted: is_large.then(|| headers.clone()),
+        request,
+        outcomes,
+        _body_memory: body_memory,
+    };
+    let (written, answer_memory) = off_thread(is_large, caller, move || scored.write()).await??;
     context.end_phase(Phase::Write, write_started);
     // The admission and the answer's memory are released when the last byte is sent or the connection ends.
     Ok(answer::json(written, (answer_memory, Arc::clone(admitted))))
+}
+
+/// From so many sentences, mentions and entities on, an answer is written on a background thread.
+const OFF_THREAD_ITEMS: usize = 200;
+
+/// How many sentences, mentions and entities the outcomes have, more or less. It is quick: a pass over the documents.
+fn items(outcomes: &[Result<DocumentAnalysis, DocumentError>]) -> usize {
+    let of_document = |analysis: &DocumentAnalysis| {
+        let mentions = analysis.entities.iter().take(OFF_THREAD_ITEMS).map(|entity| entity.mentions.len());
+        1 + analysis.sentences.len() + analysis.entities.len() + mentions.sum::<usize>()
+    };
+    outcomes.iter().flatten().map(of_document).sum()
+}
+
+/// A request that is scored, and not yet answered.
+struct Scored {
+    app: Arc<App>,
+    admitted: Arc<Admitted>,
+    context: RequestContext,
+    /// The headers of the request, by which a large answer is compressed.
+    accepted: Option<HeaderMap>,
+    request: DropInBackground<PredictRequest>,
+    outcomes: DropInBackground<Vec<Result<DocumentAnalysis, DocumentError>>>,
+    _body_memory: Reservation,
+}
+
+impl Scored {
+    /// Counts what was scored, and writes the answer within the budget for answers.
+    fn write(self) -> Result<(Compressed, Reservation), ApiError> {
+        let Self { app, admitted, context, accepted, request, outcomes, _body_memory } = self;
+        let (request, outcomes) = (request.into_inner(), outcomes.into_inner());
+        let expected_bytes = response::expected_bytes(&request, &outcomes);
+        let mut answer_memory = app.answers.reserve(expected_bytes, &admitted.caller)?;
+        let scored = || outcomes.iter().flatten();
+        let tokens = scored().map(|analysis| analysis.tokens).sum();
+        context.update(|notes| notes.tokens = Some(tokens));
+        admitted.admission.add_usage(Usage {
+            documents: count(scored().count()),
+            characters: count(request.size.characters),
+            tokens: count(tokens),
+            entities: count(scored().map(|analysis| analysis.entities.len()).sum()),
+            ..Usage::default()
+        });
+        count_scored(&outcomes, &app);
+        let json = response::write(&request, &outcomes, admitted.query, expected_bytes)?;
+        drop((request, outcomes));
+        let written = match accepted {
+            Some(headers) => Compressed::as_accepted(json, &headers),
+            None => Compressed::plain(json),
+        };
+        answer_memory.resize(written.len());
+        Ok((written, answer_memory))
+    }
 }
 
 /// Rejects a request that is larger than its plan allows. Characters are those of texts and of entities' names.

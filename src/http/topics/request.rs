@@ -310,7 +310,7 @@ mod tests {
 
     fn problem(body: &str) -> String {
         let error = ClusterRequest::parse(body.as_bytes(), None, &limits()).expect_err("the body is wrong");
-        String::from_utf8(error.body("", jiff::Timestamp::UNIX_EPOCH)).expect("JSON")
+        String::from_utf8(error.body("", "", jiff::Timestamp::UNIX_EPOCH)).expect("JSON")
     }
 
     #[test]

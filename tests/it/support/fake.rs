@@ -15,7 +15,7 @@ use sentor_text::sentiment::Distribution;
 use sentor_text::span::Span;
 use tokio::sync::Semaphore;
 
-/// Scores by word lists. Marks in a text cause failures: `[overloaded]`, `[no model]`, `[too late]`, `[shutting down]`
+/// Scores by word lists. Marks in a text cause failures: `[overloaded]`, `[no model]`, `[too long]`, `[too late]`, `[shutting down]`
 /// fail the request, `[model]` fails the document, `[panic]` panics, and `[slow]` takes a second and a half, if the
 /// deadline allows.
 pub(crate) struct FakeAnalyzer;
@@ -96,6 +96,9 @@ impl Analyze for FakeAnalyzer {
             }
             if any("[no model]") {
                 return Err(AnalysisError::NoModel(Language::Dutch));
+            }
+            if any("[too long]") {
+                return Err(AnalysisError::TooLong { needed: Duration::from_secs(90) });
             }
             if any("[too late]") {
                 return Err(AnalysisError::DeadlinePassed);

@@ -17,6 +17,7 @@ use sentor_text::segment::sentences;
 use sentor_text::span::Span;
 
 use crate::model::Model;
+use crate::results::{ENTITY_BYTES, MENTION_BYTES, SENTENCE_BYTES};
 use crate::stop::StopSignal;
 use crate::{AnalysisError, Document, DocumentError, MentionSource, Warning};
 use mentions::{find_mentions, masked_names, place};
@@ -93,7 +94,11 @@ pub(crate) struct Bounds<'a> {
     pub(crate) max_mentions: usize,
     /// Most tokens of the sequences of one document, unless its text alone has more.
     pub(crate) max_tokens: usize,
-    /// Called with the number of tokens before sequences are built.
+    /// Most tokens of a text.
+    pub(crate) max_text_tokens: usize,
+    /// Told of what the answer will hold at least, in bytes, before it is made.
+    pub(crate) expect_answer: &'a (dyn Fn(usize) -> Result<(), AnalysisError> + Sync),
+    /// Asked before sequences are built, with the number of their tokens.
     pub(crate) admit: &'a (dyn Fn(usize) -> Result<(), AnalysisError> + Sync),
 }
 
@@ -145,9 +150,11 @@ impl Plan {
         bounds.stop.check()?;
         let tiles = sentences(text, language);
         bounds.stop.check()?;
+        (bounds.expect_answer)(tiles.len() * SENTENCE_BYTES + document.entities.len() * ENTITY_BYTES)?;
         let entities = Entities::from_document(document);
         let mut found = find_mentions(document, &entities, language, &tiles, bounds)?;
         bounds.stop.check()?;
+        (bounds.expect_answer)(found.mentions.len() * MENTION_BYTES)?;
         let near = entities.near_spellings(document, &found.mentions);
         let Entities { requested, mut distinct, .. } = entities;
         let masked = masked_names(document, &distinct, language, &found.mentions, &model.encoder);
@@ -157,7 +164,7 @@ impl Plan {
             .discover
             .then(|| discovery::add(text, language, &tiles, bounds.max_mentions, &mut distinct, &mut found));
         bounds.stop.check()?;
-        let tokens = model.encoder.tokens(text, tiles.iter().map(|tile| tile.end));
+        let tokens = tokens_of(text, &tiles, model, bounds)?;
         let tokens = model.encoder.mask(tokens, &masked);
         bounds.stop.check()?;
 
@@ -271,6 +278,22 @@ fn language_warnings(choice: LanguageChoice, language: Language, detection: &Det
     } else {
         (choice == LanguageChoice::Auto).then_some(Warning::UnknownLanguage { scored_as: language })
     }
+}
+
+/// The tokens of a text.
+///
+/// # Errors
+///
+/// If they are too many, or nobody waits for them any more.
+fn tokens_of(text: &str, tiles: &[Span], model: &Model, bounds: &Bounds<'_>) -> Result<Tokens, PlanError> {
+    let most = bounds.max_text_tokens;
+    let go_on = |tokens: usize| tokens <= most && !bounds.stop.is_raised();
+    let tokens = model.encoder.tokens_while(text, tiles.iter().map(|tile| tile.end), go_on);
+    if let Some(tokens) = tokens {
+        return Ok(tokens);
+    }
+    bounds.stop.check()?;
+    Err(DocumentError::TooManyTokens { tokens: most + 1, most }.into())
 }
 
 /// Returns the tokens of each sentence, which tile all tokens. A token belongs to the sentence in which it starts.

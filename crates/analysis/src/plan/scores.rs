@@ -21,7 +21,8 @@ impl Plan {
         mut self,
         outputs: &[Option<SequenceOutput>],
     ) -> Result<DocumentAnalysis, DocumentError> {
-        let mut sentence_pieces: Vec<Vec<(Distribution, usize)>> = vec![Vec::new(); self.sentences.len()];
+        // One list for all sentences: a text may have a million.
+        let mut pieces: Vec<(usize, (Distribution, usize))> = Vec::with_capacity(self.sentences.len());
         let mut mention_scores = vec![None; self.mentions.len()];
         let mut implicit_scores: Vec<Vec<Distribution>> = vec![Vec::new(); self.entities.len()];
         for (readings, output) in self.readings.iter().zip(outputs) {
@@ -31,17 +32,14 @@ impl Plan {
                 let logits = logits.try_into().map_err(|_| DocumentError::Model)?;
                 let score = Distribution::from_logits(logits);
                 match *reading {
-                    Reading::Sentence { index, tokens } => sentence_pieces[index].push((score, tokens)),
+                    Reading::Sentence { index, tokens } => pieces.push((index, (score, tokens))),
                     Reading::Mention(index) => mention_scores[index] = Some(score),
                     Reading::Implicit(entity) => implicit_scores[entity].push(score),
                 }
             }
         }
 
-        let sentence_scores: Vec<Distribution> = sentence_pieces
-            .iter()
-            .map(|pieces| if pieces.is_empty() { Distribution::NEUTRAL } else { aggregate::sentence(pieces) })
-            .collect();
+        let sentence_scores = sentence_scores(self.sentences.len(), pieces);
         let weighted: Vec<_> =
             sentence_scores.iter().copied().zip(self.sentence_tokens.iter().copied()).collect();
         let mut mentions: Vec<Vec<MentionAnalysis>> = vec![Vec::new(); self.entities.len()];
@@ -108,6 +106,21 @@ fn judged(names: &[String], kinds: &[Kind], scored: &[Scored]) -> Vec<Discovered
     };
     judged.sort_by(|left, right| telling(right).total_cmp(&telling(left)));
     judged
+}
+
+/// The score of each sentence from those of its pieces, which are in the order of the windows that read them. A sentence without
+/// tokens is neutral.
+fn sentence_scores(sentences: usize, mut pieces: Vec<(usize, (Distribution, usize))>) -> Vec<Distribution> {
+    // The sort is stable, and quick where they are in order, as they mostly are.
+    pieces.sort_by_key(|&(sentence, _)| sentence);
+    let mut scores = vec![Distribution::NEUTRAL; sentences];
+    let mut own = Vec::new();
+    for run in pieces.chunk_by(|(left, _), (right, _)| left == right) {
+        own.clear();
+        own.extend(run.iter().map(|&(_, piece)| piece));
+        scores[run[0].0] = aggregate::sentence(&own);
+    }
+    scores
 }
 
 /// The scores of one distinct entity.

@@ -178,35 +178,69 @@ impl Encoder {
     /// Tokenizes `text`. `borders` are byte offsets, in order, at which it may be cut without changing the tokens:
     /// sentence borders. The tokenizer gets long texts in pieces between them.
     pub fn tokens(&self, text: &str, borders: impl IntoIterator<Item = usize>) -> Tokens {
+        self.tokens_while(text, borders, |_| true).unwrap_or_default()
+    }
+
+    /// [`Encoder::tokens`], which asks `go_on` after each piece, with the number of tokens so far. `None` if it says no.
+    pub fn tokens_while(
+        &self,
+        text: &str,
+        borders: impl IntoIterator<Item = usize>,
+        go_on: impl Fn(usize) -> bool,
+    ) -> Option<Tokens> {
         let borders = borders.into_iter().chain([text.len()]);
         if self.lowercase_capitals {
             let borders: Vec<usize> = borders.collect();
-            self.tokens_between(&lowercase_shouting(text, &borders), borders)
+            self.tokens_between(&lowercase_shouting(text, &borders), borders, go_on)
         } else {
-            self.tokens_between(text, borders)
+            self.tokens_between(text, borders, go_on)
         }
     }
 
-    fn tokens_between(&self, text: &str, borders: impl IntoIterator<Item = usize>) -> Tokens {
+    fn tokens_between(
+        &self,
+        text: &str,
+        borders: impl IntoIterator<Item = usize>,
+        go_on: impl Fn(usize) -> bool,
+    ) -> Option<Tokens> {
         let mut tokens = Tokens::default();
         let mut start = 0;
         let mut border = 0;
         for next in borders {
             if next - start > Self::CHUNK_BYTES && border > start {
-                self.append(text, Span::new(start, border), &mut tokens);
+                self.append_stretch(text, Span::new(start, border), &mut tokens, &go_on)?;
                 start = border;
             }
             border = next;
         }
-        self.append(text, Span::new(start, text.len()), &mut tokens);
-        tokens
+        self.append_stretch(text, Span::new(start, text.len()), &mut tokens, &go_on)?;
+        Some(tokens)
+    }
+
+    /// Appends the tokens of the text between two borders, in pieces if it is long.
+    fn append_stretch(
+        &self,
+        text: &str,
+        stretch: Span,
+        tokens: &mut Tokens,
+        go_on: &impl Fn(usize) -> bool,
+    ) -> Option<()> {
+        let mut rest = stretch;
+        while rest.len() > 2 * Self::CHUNK_BYTES {
+            let cut = rest.start + cut_within(rest.slice(text), Self::CHUNK_BYTES);
+            self.append(text, Span::new(rest.start, cut), tokens);
+            go_on(tokens.len()).then_some(())?;
+            rest.start = cut;
+        }
+        self.append(text, rest, tokens);
+        go_on(tokens.len()).then_some(())
     }
 
     /// Tokenizes the name of an entity for its place behind a separator: `SERVICE#GENERAL` is read as two words. Returns
     /// at most `max_tokens` tokens, and whether there were more.
     pub fn entity_tokens(&self, name: &str, max_tokens: usize) -> (Vec<u32>, bool) {
         let words = name.replace(['#', '_'], " ");
-        let mut ids = self.tokens_between(&words, [words.len()]).ids;
+        let mut ids = self.tokens_between(&words, [words.len()], |_| true).unwrap_or_default().ids;
         let cut = ids.len() > max_tokens;
         ids.truncate(max_tokens);
         (ids, cut)
@@ -260,6 +294,17 @@ impl Encoder {
             last
         }));
     }
+}
+
+/// Where a stretch of more than `most` bytes is cut: before the last space of its first `most` bytes, which changes no token. If
+/// there is none, after the last mark of ASCII, which is mostly a token of its own, or else between two characters.
+fn cut_within(stretch: &str, most: usize) -> usize {
+    let end = stretch.floor_char_boundary(most);
+    let bytes = stretch.as_bytes();
+    let is_before_a_word = |at: &usize| bytes[*at] == b' ' && !bytes[*at + 1].is_ascii_whitespace();
+    let space = (1..end).rev().find(is_before_a_word);
+    let mark = || (1..end).rev().find(|&at| bytes[at - 1].is_ascii_punctuation());
+    space.or_else(mark).unwrap_or(end)
 }
 
 /// Lower-cases the stretches between `borders` that are in capitals. Every byte keeps its place.
@@ -367,6 +412,20 @@ mod tests {
         {
             assert_eq!(tokens.covering(Span::new(start, end)), covered, "{start}..{end}");
         }
+    }
+
+    #[test]
+    fn a_long_stretch_is_cut_where_it_changes_little() {
+        let cut = |stretch: &str, most| {
+            let at = cut_within(stretch, most);
+            (stretch[..at].to_owned(), stretch[at..].to_owned())
+        };
+        let pair = |left: &str, right: &str| (left.to_owned(), right.to_owned());
+        assert_eq!(cut("ab cd  ef gh", 8), pair("ab cd ", " ef gh"));
+        assert_eq!(cut("ab cd     ", 8), pair("ab", " cd     "));
+        assert_eq!(cut("a,b.cdefgh", 8), pair("a,b.", "cdefgh"));
+        assert_eq!(cut(" abcdefghi", 8), pair(" abcdefg", "hi"));
+        assert_eq!(cut("aéééééééé", 8), pair("aééé", "ééééé"));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
-use super::in_flight::{Claimant, InFlight, JobOutputs};
+use super::in_flight::{Claimant, InFlight, JobOutputs, SequenceKey};
 use super::scheduler::{Batch, BatchShape, LengthBucket};
-use super::state::{BatchOutcome, SchedulerState, deliver};
+use super::state::{BatchOutcome, ExpectedTokens, SchedulerState, deliver};
 use super::{
     BatchOutput, Caller, EngineSettings, EngineStatistics, OutputLayout, SequenceOutput, SubmitError,
 };
@@ -178,10 +178,11 @@ impl Simulation<'_> {
         let weight = NonZeroU32::new(arrival.weight).expect("weights start at 1");
         let caller = Caller::from(arrival.caller.to_string().as_str()).with_weight(weight);
         let caller = if arrival.caller >= BACKGROUND { caller.in_background() } else { caller };
-        let sequences = arrival.sequences.iter().map(|spec| (spec.0, sequence(spec))).collect();
+        let keys = arrival.sequences.iter().map(|spec| SequenceKey::new(spec.0, Arc::new(sequence(spec))));
+        let keys = keys.collect();
         let now = self.start + self.now;
         let deadline = arrival.timeout.filter(|_| arrival.has_deadline).map(|timeout| now + timeout);
-        match self.state.submit(sequences, &caller, deadline, now) {
+        match self.state.submit(keys, &caller, deadline, now) {
             Ok(taken) => {
                 self.open.insert(index, taken);
                 if let Some(timeout) = arrival.timeout {
@@ -191,6 +192,10 @@ impl Simulation<'_> {
             }
             Err(SubmitError::Overloaded { retry_after }) => {
                 assert!(retry_after < Duration::from_hours(1), "{retry_after:?}");
+                self.fates[index] = Some(Fate::Rejected);
+            }
+            Err(SubmitError::TooLong { needed }) => {
+                assert!(arrival.timeout.is_some_and(|timeout| needed > timeout), "{needed:?}");
                 self.fates[index] = Some(Fate::Rejected);
             }
             Err(SubmitError::ShuttingDown) => panic!("nobody shuts it down"),

@@ -301,7 +301,7 @@ fn merging_buckets_saves_padding_and_batches() {
 /// Scores sequences that come alone, one after another.
 fn score_each(state: &mut SchedulerState, sequence: &Sequence, times: usize, now: Instant) {
     for _ in 0..times {
-        let submitted = state.submit(vec![(0, sequence.clone())], &Caller::from("any"), None, now);
+        let submitted = state.submit(keys(sequence.clone()), &Caller::from("any"), None, now);
         let accepted = submitted.expect("nothing is queued");
         let batch = state.next_batch(1, now).expect("it is queued");
         let tokens = u32::try_from(batch.bucket.padded_tokens).expect("a short sequence");
@@ -314,16 +314,21 @@ fn score_each(state: &mut SchedulerState, sequence: &Sequence, times: usize, now
     }
 }
 
+/// A request of one sequence of the first model.
+fn keys(sequence: Sequence) -> Vec<SequenceKey> {
+    vec![SequenceKey::new(0, Arc::new(sequence))]
+}
+
 /// A sequence is charged for its answer as well as for its text.
 #[test]
 fn spans_count_toward_the_bound_of_the_queue() {
     let now = Instant::now();
     let settings = EngineSettings { max_queued_tokens: 2000, ..SETTINGS };
     let mut state = SchedulerState::new(&["cheap".to_owned()], settings);
-    let _queued = state.submit(vec![(0, sequence(&(0, 16, 1)))], &Caller::from("busy"), None, now);
+    let _queued = state.submit(keys(sequence(&(0, 16, 1))), &Caller::from("busy"), None, now);
     let mut submit = |spans| {
         let dense = Sequence { ids: vec![7; 16], spans: vec![SequenceSpan::new(0, 15); spans] };
-        state.submit(vec![(0, dense)], &Caller::from("dense"), None, now)
+        state.submit(keys(dense), &Caller::from("dense"), None, now)
     };
     assert!(matches!(submit(10_000), Err(SubmitError::Overloaded { .. })), "40,000 tokens of answer");
     submit(3).expect("three spans are few");
@@ -344,10 +349,10 @@ fn odd_batches_do_not_change_the_admission_of_others() {
         if let Some(odd) = &odd {
             score_each(&mut state, odd, 60, now);
         }
-        let _queued = state.submit(vec![(0, ordinary.clone())], &Caller::from("busy"), None, now);
+        let _queued = state.submit(keys(ordinary.clone()), &Caller::from("busy"), None, now);
         let mut accepts = |tokens| {
             let deadline = Some(now + Duration::from_secs(1));
-            state.precheck(tokens, &Caller::from("victim"), deadline, now).is_ok()
+            state.precheck(ExpectedTokens::Guessed(tokens), &Caller::from("victim"), deadline, now).is_ok()
         };
         // Two workers at 40 µs a token, and six tenths of the second to plan with: 30,000 tokens.
         assert!(accepts(26_000) && !accepts(34_000), "after {what}");

@@ -17,7 +17,7 @@ use super::lookup::LookupGate;
 use super::record::{KeyId, KeyRecord, KeyState};
 use super::scope::Scopes;
 use super::snapshot::Snapshot;
-use super::store::{KeyStore, UnreadableKey};
+use super::store::{KeyChanges, KeyStore, UnreadableKey};
 use crate::error::{FailureKind, StoreError};
 use crate::heartbeat::Heartbeat;
 use crate::sync::{BackgroundThread, lock};
@@ -42,7 +42,7 @@ pub struct KeyRing {
 struct Shared {
     store: Arc<dyn KeyStore>,
     /// The key of the configuration, which no store holds.
-    static_key: Option<KeyRecord>,
+    static_key: Mutex<Option<KeyRecord>>,
     snapshot: RwLock<Snapshot>,
     /// Held while the store is read: a slow reader must not replace newer records by older ones.
     refreshing: Mutex<()>,
@@ -93,7 +93,7 @@ impl KeyRing {
         let shared = Arc::new(Shared {
             store,
             snapshot: RwLock::new(Snapshot::new(all, static_key.as_ref())),
-            static_key,
+            static_key: Mutex::new(static_key),
             refreshing: Mutex::default(),
             is_healthy: AtomicBool::new(true),
             is_exchanged: AtomicBool::new(false),
@@ -206,6 +206,27 @@ impl KeyRing {
         Ok(())
     }
 
+    /// Replaces the static key, and returns `true` if it is another one: the one before is unknown from then on. Blocks on
+    /// the store.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read; the static key then stays as it is.
+    pub fn replace_static_key(&self, static_key: Option<&ApiKey>) -> Result<bool, StoreError> {
+        let refreshing = lock(&self.shared.refreshing);
+        let digest = |record: &Option<KeyRecord>| record.as_ref().map(|record| record.digest);
+        let record = static_key.map(static_record);
+        if digest(&record) == digest(&lock(&self.shared.static_key)) {
+            return Ok(false);
+        }
+        self.shared.write_uses();
+        let all = self.shared.store.changes(None)?;
+        *lock(&self.shared.static_key) = record;
+        report_unreadable(&self.shared.replace_snapshot(all));
+        drop(refreshing);
+        Ok(true)
+    }
+
     /// Puts in a record that this process just committed, where [`KeyRing::refresh`] fails after the change.
     pub fn put(&self, record: KeyRecord) {
         self.shared.snapshot_mut().put(record);
@@ -295,18 +316,23 @@ impl Shared {
             return Ok(false);
         }
         let unreadable = if changes.is_complete {
-            // Made before the lock is taken: readers wait only for the swap.
-            let rows = changes.unreadable.clone();
-            let mut fresh = Snapshot::new(changes, self.static_key.as_ref());
-            let mut snapshot = self.snapshot_mut();
-            let unreadable = fresh.succeed(&snapshot, rows);
-            *snapshot = fresh;
-            unreadable
+            self.replace_snapshot(changes)
         } else {
             self.snapshot_mut().apply(changes)
         };
         report_unreadable(&unreadable);
         Ok(true)
+    }
+
+    /// Replaces the snapshot by one of all keys, and returns the rows that have become unreadable.
+    fn replace_snapshot(&self, all: KeyChanges) -> Vec<UnreadableKey> {
+        // Made before the lock is taken: readers wait only for the swap.
+        let rows = all.unreadable.clone();
+        let mut fresh = Snapshot::new(all, lock(&self.static_key).as_ref());
+        let mut snapshot = self.snapshot_mut();
+        let unreadable = fresh.succeed(&snapshot, rows);
+        *snapshot = fresh;
+        unreadable
     }
 
     /// Refuses every key of the store while the store is exchanged.

@@ -55,6 +55,24 @@ fn a_ring_reports_why_a_key_is_rejected() {
 }
 
 #[test]
+fn the_static_key_can_be_replaced() {
+    let store: Arc<dyn KeyStore> = Arc::new(MemoryStore::default());
+    let (kept, _) = add_to(store.as_ref(), NewKey::named("kept"));
+    let [first, second] = [1, 2].map(|_| NewKey::named("static").generate(now(), &mut rand::rng()).0);
+    let ring = KeyRing::follow(Arc::clone(&store), Some(&first)).expect("memory can be read");
+    let accepts = |key| ring.authenticate(key, now()).is_ok();
+    assert!(accepts(&first) && !accepts(&second));
+    let replace = |key| ring.replace_static_key(key).expect("memory can be read");
+    assert!(replace(Some(&second)));
+    assert!(!accepts(&first) && accepts(&second) && accepts(&kept));
+    assert!(!replace(Some(&second)), "it is the same");
+    ring.refresh().expect("memory can be read");
+    assert!(accepts(&second), "it outlives a refresh");
+    assert!(replace(None));
+    assert!(!accepts(&second) && accepts(&kept));
+}
+
+#[test]
 fn the_store_has_precedence_over_a_configured_key() {
     let store: Arc<dyn KeyStore> = Arc::new(MemoryStore::default());
     let (key, record) = add_to(store.as_ref(), NewKey::named("both"));
