@@ -63,7 +63,6 @@ fn bad_requests() -> Vec<BadRequest> {
             good.clone(),
         ),
         ("unknown path", "/api/prediction", JSON, good.clone()),
-        ("later path", "/api/predicts/cluster", JSON, good.clone()),
         ("wrong method", "/api/health", JSON, good),
     ]
 }

@@ -183,7 +183,8 @@ fn vectors_have_length_one_and_are_near_for_one_subject() {
     }
     assert!(cosine(0, 1) > cosine(0, 2) + 0.2);
     // The end of a long text is read too.
-    assert!(cosine(0, 3) > 0.3 && cosine(2, 3) > 0.3, "{} {}", cosine(0, 3), cosine(2, 3));
+    let apart = cosine(0, 2) + 0.1;
+    assert!(cosine(0, 3) > apart && cosine(2, 3) > apart, "{apart}: {} {}", cosine(0, 3), cosine(2, 3));
     assert!(answer["usage"]["total_tokens"].as_u64().is_some_and(|tokens| tokens > 500));
     let one = json!({"model": "nl", "input": "Een pakje.", "encoding_format": "base64"}).to_string();
     let answer = server.client().post(EMBEDDINGS, one).json();

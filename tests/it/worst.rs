@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sentor_analysis::{AnalysisError, Analyzer, Document, MentionSource, Options, Settings, local_caller};
+use sentor_analysis::{AnalysisError, Analyzer, Document, Options, Settings, local_caller};
 use sentor_store::keys::NewKey;
 use sentor_text::language::{Language, LanguageChoice};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn work_that_is_too_long_in_itself_is_refused_before_it_is_laid_out() {
     let analyzer = analyzer();
     // A text of some 30,000 tokens, read once for each of some tens of groups of names.
     let text = "The screen is bright. ".repeat(6_000);
-    let document = Document { text, entities: names(60), mentions: MentionSource::Find };
+    let document = Document { text, entities: names(60), ..Document::default() };
     let options = Options {
         language: LanguageChoice::Fixed(Language::English),
         caller: local_caller(),
