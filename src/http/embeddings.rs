@@ -96,13 +96,16 @@ async fn embed(
     admitted: &Admitted,
 ) -> Result<Vec<u8>, ApiError> {
     let limits = app.settings().limits;
-    let (bytes, _body_memory) = body::read(headers, body, limits.body_limit_bytes, app, &admitted.caller).await?;
+    let (bytes, _body_memory) =
+        body::read(headers, body, limits.body_limit_bytes, app, &admitted.caller).await?;
     let analyzer = app.ready_analyzer()?;
     let models: Vec<(Language, String)> = Language::ALL
         .into_iter()
         .filter_map(|language| analyzer.embedding_model(language).map(|model| (language, model.name)))
         .collect();
-    let request = off_thread(bytes.len() >= OFF_THREAD_BYTES, &admitted.caller, move || parse(&bytes, &models, &limits));
+    let request = off_thread(bytes.len() >= OFF_THREAD_BYTES, &admitted.caller, move || {
+        parse(&bytes, &models, &limits)
+    });
     let EmbeddingRequest { texts, language, model, as_base64 } = request.await??;
     let (documents, characters) = (texts.len(), texts.iter().map(|text| text.chars().count()).sum());
     check_plan(&admitted.admission, &admitted.key.plan, documents, characters)?;

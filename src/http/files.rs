@@ -85,8 +85,8 @@ struct BadFileRow {
                    of a request.",
     params(
         ("name" = Option<String>, Query, description = "The file's name, whose extension helps to tell the format."),
-        ("delimiter" = Option<String>, Query, description = "What stands between two cells of CSV: one ASCII character."),
-        ("encoding" = Option<String>, Query, description = "The encoding, such as `utf-8` or `windows-1252`."),
+        ("delimiter" = Option<String>, Query, pattern = "^[,;|\\t]$", description = "What stands between two cells of CSV: one ASCII character."),
+        ("encoding" = Option<String>, Query, pattern = "^(utf-8|utf-16|windows-1252)$", description = "The encoding, such as `utf-8` or `windows-1252`."),
         ("sheet" = Option<String>, Query, description = "The sheet of a workbook."),
     ),
     request_body(content = String, content_type = "application/octet-stream", description = "The file."),

@@ -29,7 +29,7 @@ RELEASES = HERE / "releases.txt"
 TIGHT_BODY_BYTES = 100_000
 # Plans that one request uses up.
 PLANS = "[plans.once-a-minute]\nrequests_per_minute = 1\n[plans.once-a-day]\nrequests_per_day = 1\n"
-TIGHT_LIMITS = ["--body-limit-bytes", str(TIGHT_BODY_BYTES), "--queue-tokens", "16"]
+TIGHT_LIMITS = ["--body-limit-bytes", str(TIGHT_BODY_BYTES), "--max-queued-tokens", "1000"]
 
 
 def main():

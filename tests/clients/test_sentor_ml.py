@@ -299,17 +299,6 @@ class Errors(ClientTest):
             predict(client(timeout=0.02), [LONG_DOCUMENT])
 
 
-@unittest.skipUnless(hasattr(sentor.SentorClient, "cluster"), "this release has no clusters")
-class Clusters(ClientTest):
-    """The server has no clusters yet, and the client must be able to read its answer."""
-
-    DOCUMENTS = [{"doc_id": str(n), "text": f"Product {n} is great.", "entities": []} for n in range(5)]
-
-    def test_not_there_yet(self):
-        self.assert_error(SentorAPIError, "404", client().cluster, self.DOCUMENTS)
-        self.assert_error(SentorAPIError, "404", client().generate_topic_name, 0, self.DOCUMENTS)
-
-
 class Exceptions(unittest.TestCase):
     def test_the_kinds_are_those_that_the_tests_expect(self):
         self.assertTrue(issubclass(AuthenticationError, SentorAPIError))

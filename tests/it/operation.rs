@@ -126,12 +126,12 @@ fn a_hang_up_reads_the_file_of_the_static_key_again() {
     assert_eq!((status(&first), status(&second)), (200, 401));
     std::fs::write(&file, &second).expect("a file");
     server.signal("-HUP");
-    server.wait_for_log("models are loaded anew");
+    server.wait_for_log("models are reloaded");
     assert_eq!((status(&first), status(&second)), (401, 200));
     // What is no key leaves all as it was.
     std::fs::write(&file, "no key").expect("a file");
     server.signal("-HUP");
-    server.wait_for_log("those in service stay");
+    server.wait_for_log("cannot reload the models");
     assert_eq!((status(&first), status(&second)), (401, 200));
     let (code, _, log) = server.stop("-TERM");
     assert_eq!(code, Some(0), "{log}");

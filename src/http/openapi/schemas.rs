@@ -134,6 +134,7 @@ pub(in crate::http) struct TopicNameBody {
 #[derive(ToSchema)]
 pub(in crate::http) struct EmbeddingsBody {
     /// Name of an embedding model, such as `embed-en`, or the language that it is for.
+    #[schema(pattern = "^(embed-en|embed-nl|en|nl)$")]
     model: String,
     /// The texts; one may stand without the list.
     #[schema(min_items = 1)]

@@ -118,10 +118,12 @@ async fn cluster(
 ) -> Result<Vec<u8>, ApiError> {
     let query = TopicQuery::parse(uri)?;
     let limits = app.settings().limits;
-    let (bytes, _body_memory) = body::read(headers, body, limits.body_limit_bytes, app, &admitted.caller).await?;
+    let (bytes, _body_memory) =
+        body::read(headers, body, limits.body_limit_bytes, app, &admitted.caller).await?;
     let language = query.language;
-    let request =
-        off_thread(bytes.len() >= OFF_THREAD_BYTES, &admitted.caller, move || ClusterRequest::parse(&bytes, language, &limits));
+    let request = off_thread(bytes.len() >= OFF_THREAD_BYTES, &admitted.caller, move || {
+        ClusterRequest::parse(&bytes, language, &limits)
+    });
     let request = request.await??;
     let characters = characters(&request.documents);
     check_plan(&admitted.admission, &admitted.key.plan, request.documents.len(), characters)?;
@@ -191,10 +193,12 @@ async fn name(
 ) -> Result<Vec<u8>, ApiError> {
     let query = TopicQuery::parse(uri)?;
     let limits = app.settings().limits;
-    let (bytes, _body_memory) = body::read(headers, body, limits.body_limit_bytes, app, &admitted.caller).await?;
+    let (bytes, _body_memory) =
+        body::read(headers, body, limits.body_limit_bytes, app, &admitted.caller).await?;
     let language = query.language;
-    let request =
-        off_thread(bytes.len() >= OFF_THREAD_BYTES, &admitted.caller, move || NameRequest::parse(&bytes, language, &limits));
+    let request = off_thread(bytes.len() >= OFF_THREAD_BYTES, &admitted.caller, move || {
+        NameRequest::parse(&bytes, language, &limits)
+    });
     let request = request.await??;
     let characters = characters(&request.documents);
     check_plan(&admitted.admission, &admitted.key.plan, request.documents.len(), characters)?;
@@ -216,7 +220,9 @@ async fn name(
         left_out: request.entities,
         language,
     };
-    let planned = background::run(&admitted.caller, move || topics::plan_name(topic)).await.map_err(|_| ApiError::server())?;
+    let planned = background::run(&admitted.caller, move || topics::plan_name(topic))
+        .await
+        .map_err(|_| ApiError::server())?;
     let embedded = analyzer.embed(planned.texts(), language, options(admitted)).await?;
     context.update(|notes| notes.tokens = Some(embedded.tokens));
     admitted.admission.add_usage(Usage {
