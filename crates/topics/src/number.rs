@@ -10,7 +10,7 @@ use crate::hierarchy::Tree;
 pub struct Alternative {
     /// The number of clusters.
     pub clusters: usize,
-    /// The share of the graph's weight that joins texts of one cluster, plus [`ENTROPY_WEIGHT`] times the entropy of the
+    /// The share of the graph's weight that joins texts of one cluster, plus `ENTROPY_WEIGHT` times the entropy of the
     /// clusters' sizes in nats. The first falls and the second grows with more clusters.
     pub score: f64,
 }

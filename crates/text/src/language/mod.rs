@@ -6,7 +6,7 @@ pub use detect::{Detection, detect};
 
 use crate::languages::LanguagePack;
 
-/// A language with a [`LanguagePack`].
+/// A language with a language pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Language {
     /// English, `en`.
