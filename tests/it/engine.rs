@@ -158,7 +158,7 @@ fn unusual_texts_of_one_caller_do_not_affect_the_precheck_of_others() {
         let _ = analyzer.analyze_blocking(documents, options);
     };
     std::thread::scope(|scope| {
-        let bulk = (0..3000).map(|number| Document {
+        let bulk = (0..1000).map(|number| Document {
             text: format!("The {number}. camera is superb, but the staff in the shop were rude and slow. ")
                 .repeat(4),
             ..Document::default()
