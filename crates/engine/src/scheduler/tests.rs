@@ -92,7 +92,8 @@ fn idle_callers_are_forgotten() {
         }
     }
     while scheduler.next_batch(&COST[..1], 1, claim_all).is_some() {}
-    assert!(scheduler.callers.is_empty() && scheduler.turns.is_empty() && scheduler.idle_turns.is_empty());
+    assert!(scheduler.callers.is_empty() && scheduler.turns.is_empty());
+    assert!(scheduler.idle_turns.iter().all(BTreeSet::is_empty));
 }
 
 #[test]

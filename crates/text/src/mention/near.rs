@@ -9,8 +9,8 @@ use crate::span::Span;
 
 /// For each of `names`, none of which `text` mentions, the place that is spelled nearly like it.
 ///
-/// A name of five letters or more may differ in one letter, one of eight or more in two; two letters in the wrong order
-/// are one difference. The first letter and all digits must be the same, and so must the case of the first letter, except
+/// A name of five letters or more (seven, where the word is in small letters) may differ in one letter, one of eight or
+/// more in two; two letters in the wrong order are one difference. The first letter and all digits must be the same, and so must the case of the first letter, except
 /// in a text of one case. Only the first words of a long text and the first names of a long list are looked at, so that
 /// the time is bounded.
 pub fn near_spellings<S: AsRef<str>>(text: &str, names: &[S]) -> Vec<Option<Span>> {
@@ -37,7 +37,8 @@ pub fn near_spellings<S: AsRef<str>>(text: &str, names: &[S]) -> Vec<Option<Span
         for name in wanted.iter().filter(|name| name.words == count) {
             let close = places.iter().filter_map(|(letters, &span)| {
                 let is_upper = span.slice(text).starts_with(char::is_uppercase);
-                if is_mixed && name.is_upper != is_upper {
+                let is_short_word = !is_upper && name.letters.len() < SHORTEST_PLAIN_WORD;
+                if is_short_word || is_mixed && name.is_upper != is_upper {
                     return None;
                 }
                 Some((name.differences(letters)?, span))
