@@ -45,7 +45,7 @@ struct EmbeddingItem {
     /// Place of the text in the request.
     index: usize,
     /// Numbers, or with `encoding_format: base64` their little-endian bytes.
-    #[schema(value_type = Vec<f32>)]
+    #[schema(value_type = serde_json::Value)]
     embedding: Value,
 }
 

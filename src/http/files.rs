@@ -89,7 +89,7 @@ struct BadFileRow {
         ("encoding" = Option<String>, Query, pattern = "^(utf-8|utf-16|windows-1252)$", description = "The encoding, such as `utf-8` or `windows-1252`."),
         ("sheet" = Option<String>, Query, description = "The sheet of a workbook."),
     ),
-    request_body(content = String, content_type = "application/octet-stream", description = "The file."),
+    request_body(content = Option<String>, content_type = "application/octet-stream", description = "The file."),
     responses((status = 200, description = "The rows, in their order.", body = FileRows)),
 )]
 pub(super) async fn read_file(
