@@ -1,1 +1,0 @@
-//! Holds the features of all libraries together while several branches add them; goes when they have landed.
